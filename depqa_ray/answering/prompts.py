@@ -1,0 +1,87 @@
+"""Every prompt that the project asks a model, in one place.
+
+All prompts about one passage begin with the same system line and the same passage, to the character, and then differ:
+an engine that keeps the key-value cache of a common beginning reads each passage once.
+
+================  =================================================================================
+the own part      what it holds
+================  =================================================================================
+one question      ``Question: ...``
+with context      ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
+several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
+edges             the same, then the request for ``{"edges": [["Q1", "Q2", 0.9]]}``
+================  =================================================================================
+
+One question with its parents' answers and one question with the whole history are the same form with other lines, so
+that strategies differ in what they know and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
+
+PROMPT_VERSION: Final = "1"
+"""Changes whenever any text below does; recorded with every run, since answers depend on it."""
+
+SYSTEM: Final = (
+    f'Answer from the passage with its shortest exact words, or "{UNKNOWN}". Reply with JSON only: '
+    '{"answer": "..."}, or for several questions {"Q1": "...", "Q2": "..."}.'
+)
+
+_EDGES_REQUEST: Final = (
+    'Which questions need the answer of an earlier one? Reply with {"edges": [["Q1", "Q2", 0.9]]} '
+    "if Q2 needs the answer of Q1, with your confidence."
+)
+
+
+def label(position: int) -> str:
+    """The name of the question at ``position`` (from 0) in a prompt that lists several."""
+    return f"Q{position + 1}"
+
+
+def shared_part(passage: Passage) -> str:
+    """What the user message begins with in every prompt about the passage."""
+    return f"Passage: {passage.text}\n\n"
+
+
+def question_part(question: str, context: Sequence[tuple[str, str]] = ()) -> str:
+    """One question after the (question, answer) pairs that it may build on."""
+    known = "".join(f"Known: {earlier} Answer: {answer or UNKNOWN}\n" for earlier, answer in context)
+    return f"{known}Question: {question}"
+
+
+def batch_part(questions: Sequence[str]) -> str:
+    """Several questions at once."""
+    return "\n".join(f"{label(position)}: {text}" for position, text in enumerate(questions))
+
+
+def edges_part(questions: Sequence[str]) -> str:
+    """The request for the dependencies between the questions."""
+    return f"{batch_part(questions)}\n{_EDGES_REQUEST}"
+
+
+def step_prompt(
+    prompt_id: str, passage: Passage, step: Step, answers: Mapping[str, str], max_new_tokens: int
+) -> Prompt:
+    """The prompt of a plan's step, given the answers (by question id) that it shows.
+
+    ``max_new_tokens`` is the room for one answer; a step that asks several questions gets that much for each.
+    Raises KeyError where a question or an answer that the step needs is missing.
+    """
+    texts = {question.id: question.text for question in passage.questions}
+    asked = [texts[question_id] for question_id in step.questions]
+    if step.form == "edges":
+        own = edges_part(asked)
+    elif step.form == "batch":
+        own = batch_part(asked)
+    else:
+        own = question_part(asked[0], [(texts[id_], answers[id_]) for id_ in step.context])
+    return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked))
+
+
+def questions_of(passage: Passage, step: Step) -> list[Question]:
+    """The questions that the step asks, in its order."""
+    return [passage.question(question_id) for question_id in step.questions]
