@@ -1,0 +1,210 @@
+"""The settings: the one place where a default is written. Flags, environment and configuration files are read from it.
+
+A value comes from the first of these that has it: a flag (``--context-count 5``), an environment variable
+(``DEPQA_CONTEXT_COUNT=5``), the file given with ``--config`` (TOML or YAML, keys like ``context_count``), the default here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+    YamlConfigSettingsSource,
+)
+
+from depqa_ray.errors import InputError, SettingsError
+
+StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
+EngineName = Literal["transformers", "simulated"]
+DependencySource = Literal["auto", "gold", "heuristic", "none"]
+DtypeName = Literal["auto", "bfloat16", "float32"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+EMBEDDED = "embedded"
+"""The name of the data set, and of the model, that ship with the package."""
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _setting(default: Any, group: str, description: str, *, shapes_results: bool = True) -> Any:
+    """A field with its help text. ``shapes_results`` says whether the answers may depend on it (see Settings.shaping)."""
+    extra = {"group": group, "shapes_results": shapes_results}
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
+class Settings(BaseSettings):
+    """All settings of a run."""
+
+    model_config = SettingsConfigDict(env_prefix="DEPQA_", extra="forbid", frozen=True, protected_namespaces=())
+    config_file: ClassVar[Path | None] = None
+
+    dataset: str = _setting(
+        "squad", "data", "squad (the hub's rajpurkar/squad), embedded, or a SQuAD JSON, Parquet or JSON lines file"
+    )
+    split: str = _setting("train", "data", "split of the hub's data set")
+    context_count: Annotated[int, Field(ge=0)] = _setting(1, "data", "passages to sample; 0 = all")
+    min_questions: Count = _setting(3, "data", "leave out passages with fewer questions")
+    max_questions: Count = _setting(5, "data", "ask at most this many questions of a passage")
+    seed: int = _setting(13, "data", "seed of the sampling")
+    on_bad_input: Literal["fail", "skip"] = _setting(
+        "fail", "data", "a bad row ends the run, or is set aside in the run directory and counted"
+    )
+
+    model_name: str = _setting(
+        "Qwen/Qwen3-4B", "model", "a causal LM: a hub id, a folder, or embedded (the small reader that ships here)"
+    )
+    engine: EngineName = _setting("transformers", "model", "what generates; simulated is for trying out schedules")
+    dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
+    max_new_tokens: Count = _setting(96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that")
+    max_batch_size: Count = _setting(32, "model", "most prompts that a replica generates together", shapes_results=False)
+
+    deps: DependencySource = _setting(
+        "auto", "dependencies", "where edges come from; auto = gold where the data has them, heuristic otherwise"
+    )
+    no_llm_deps: bool = _setting(False, "dependencies", "heuristic edges, whatever the data has: --deps heuristic")
+    cost_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
+        0.01, "dependencies", "weight of an edge's cost (tokens) against its confidence"
+    )
+    min_confidence: Share = _setting(0.45, "dependencies", "drop edges below this confidence")
+    max_dependencies: Annotated[int, Field(ge=0)] = _setting(3, "dependencies", "most parents of a question")
+    total_cost_budget: Annotated[int, Field(ge=0)] | None = _setting(
+        None, "dependencies", "most tokens that all edges of a passage may cost; default: no limit"
+    )
+
+    strategy: StrategyName = _setting("dependency_parallel", "strategy", "the strategy of `run`")
+    strategies: Annotated[tuple[StrategyName, ...], NoDecode] = _setting(
+        ("sequential", "full_batch", "independent", "dependency_parallel"),
+        "strategy",
+        "the strategies of `compare`, separated by commas",
+    )
+
+    replicas: Count | Literal["auto"] = _setting(
+        "auto", "cluster", "model replicas; auto = one for each GPU of the cluster, else one", shapes_results=False
+    )
+    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = _setting(
+        "auto", "cluster", "GPUs that a replica holds; auto = 1 where there are GPUs, else 0", shapes_results=False
+    )
+    in_flight: Count | Literal["auto"] = _setting(
+        "auto",
+        "cluster",
+        "passages worked on at once; auto = what fills the replicas for `run`, 1 for `compare`, whose latencies are "
+        "then those of an otherwise idle cluster",
+        shapes_results=False,
+    )
+    start_timeout: Seconds = _setting(900.0, "cluster", "seconds a replica may take to load its model", shapes_results=False)
+    step_timeout: Seconds = _setting(600.0, "cluster", "seconds a replica may go without an answer", shapes_results=False)
+
+    run_dir: Path | None = _setting(
+        None, "output", "folder for the run's records; default: a new one in runs/", shapes_results=False
+    )
+    html_dir: Path | None = _setting(None, "output", "write one HTML page a passage here", shapes_results=False)
+    json_out: Path | None = _setting(None, "output", "write the results as JSON here", shapes_results=False)
+    log_level: LogLevel = _setting("info", "output", "how much to say on stderr", shapes_results=False)
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("strategies")
+    @classmethod
+    def _some_and_once(cls, value: tuple[StrategyName, ...]) -> tuple[StrategyName, ...]:
+        if not value:
+            raise ValueError("name at least one strategy")
+        if len(set(value)) < len(value):
+            raise ValueError("a strategy is named twice")
+        return value
+
+    @model_validator(mode="after")
+    def _question_range(self) -> Settings:
+        if self.max_questions < self.min_questions:
+            raise ValueError(
+                f"--max-questions ({self.max_questions}) is below --min-questions ({self.min_questions})"
+            )
+        if self.no_llm_deps and self.deps not in ("auto", "heuristic"):
+            raise ValueError(f"--no-llm-deps means --deps heuristic and cannot go with --deps {self.deps}")
+        return self
+
+    @property
+    def dependency_source(self) -> DependencySource:
+        """Where edges come from, ``--no-llm-deps`` taken into account."""
+        return "heuristic" if self.no_llm_deps else self.deps
+
+    @classmethod
+    def shaping(cls) -> frozenset[str]:
+        """The names of the settings on which answers may depend: two runs that agree on them ask for the same work."""
+        return frozenset(name for name in cls.model_fields if setting_extra(name)["shapes_results"])
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the configuration file."""
+        sources = (init_settings, env_settings)
+        if cls.config_file is None:
+            return sources
+        if cls.config_file.suffix == ".toml":
+            return (*sources, TomlConfigSettingsSource(settings_cls, cls.config_file))
+        return (*sources, YamlConfigSettingsSource(settings_cls, cls.config_file))
+
+
+def setting_extra(name: str) -> dict[str, Any]:
+    """The ``group`` and ``shapes_results`` of a setting."""
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return dict(extra)
+
+
+def flag_of(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def load_settings(flags: Mapping[str, object], config: Path | None = None) -> Settings:
+    """Settings from flags (by setting name), the environment and a configuration file.
+
+    Raises SettingsError, one line naming each bad value and where it came from, where anything is wrong.
+    """
+    cls = Settings
+    if config is not None:
+        if config.suffix not in (".toml", ".yaml", ".yml"):
+            raise SettingsError("not a TOML or YAML file", str(config), "name it .toml, .yaml or .yml")
+        if not config.is_file():
+            raise SettingsError("no such file", str(config), "check --config")
+        cls = type("Settings", (Settings,), {"config_file": config, "__doc__": Settings.__doc__})
+    try:
+        return cls(**flags)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, flags)) from None
+    except InputError:
+        raise
+    except Exception as error:  # the parsers of TOML and YAML raise types of their own, which are not imported here
+        raise SettingsError(" ".join(str(error).split()), str(config or "settings"), "mend the file") from None
+
+
+def _one_line(error: ValidationError, flags: Mapping[str, object]) -> str:
+    problems: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False):
+        message = item["msg"].removeprefix("Value error, ")
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if not name:
+            problems.setdefault("", []).append(message)
+            continue
+        given = "" if item["type"] == "extra_forbidden" else f", not {item['input']!r}"
+        problems.setdefault(flag_of(name) if name in flags else f"setting {name}", []).append(f"{message}{given}")
+    return "; ".join(f"{place}: {' or '.join(m)}" if place else " and ".join(m) for place, m in problems.items())

@@ -1,0 +1,16 @@
+"""Builds the engine that a spec names. Each engine's libraries are imported only when it is asked for."""
+
+from __future__ import annotations
+
+from depqa_ray.engines.base import Engine, EngineSpec
+
+
+def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
+    """The engine of a spec, not started yet. ``replica`` is the name of the replica that it will live in."""
+    if spec.engine == "simulated":
+        from depqa_ray.engines.simulated import SimulatedEngine
+
+        return SimulatedEngine(spec, replica)
+    from depqa_ray.engines.transformers import TransformersEngine
+
+    return TransformersEngine(spec)

@@ -1,0 +1,90 @@
+"""The cluster that a run uses: a running one where there is one, else Ray started on this machine for the run alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import ray
+
+from depqa_ray.config import Settings
+from depqa_ray.errors import InputError, RuntimeFailure
+from depqa_ray.runtime.ray_pool import PoolShape
+
+_LOCAL_OBJECT_STORE: Final = 128 * 1024**2
+"""Bytes. Prompts and completions are small; Ray's own default is a share of the memory that a laptop would miss."""
+
+
+@contextmanager
+def connected_ray() -> Iterator[None]:
+    """Ray, connected: to the cluster of ``RAY_ADDRESS`` (which ``ray job submit`` sets), else to a new local one.
+
+    A connection that the caller had already is used and left alone. Raises RuntimeFailure where there is none to be had.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_local()
+    except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
+        place = f"connect to Ray at {address}" if address else "start Ray on this machine"
+        raise RuntimeFailure(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local() -> None:
+    # A run must work offline and by itself: no usage report, no dashboard, no workers that nothing will use.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_LOCAL_OBJECT_STORE,
+        _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
+    )
+
+
+def pool_shape(settings: Settings) -> PoolShape:
+    """How many replicas the connected cluster gets, and what each holds.
+
+    Raises InputError where the settings ask for more GPUs than the cluster has.
+    """
+    resources = ray.cluster_resources()
+    all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
+    gpus = settings.gpus_per_replica
+    if gpus == "auto":
+        gpus = 1.0 if all_gpus >= 1 else 0.0
+    replicas = settings.replicas
+    if replicas == "auto":
+        replicas = max(1, int(all_gpus / gpus)) if gpus else 1
+    if gpus * replicas > all_gpus:
+        raise InputError(
+            f"{replicas} replicas of {gpus:g} GPUs need {gpus * replicas:g}, and the cluster has {all_gpus:g}",
+            fix="lower --replicas or --gpus-per-replica",
+        )
+    return PoolShape(
+        replicas=replicas,
+        gpus=gpus,
+        cpus=1.0 if gpus else _cpus_each(replicas, all_cpus),
+        start_timeout=settings.start_timeout,
+        answer_timeout=settings.step_timeout,
+    )
+
+
+def _cpus_each(replicas: int, all_cpus: float) -> float:
+    """An equal share of the CPUs, whole where there are enough, and no more than the largest machine has."""
+    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=all_cpus)
+    share = min(all_cpus / replicas, largest)
+    return float(int(share)) if share >= 1 else share

@@ -1,0 +1,95 @@
+"""What the scheduler is told and what it answers: events in, actions out. All times are seconds of the driver's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from depqa_ray.models import Step
+from depqa_ray.scheduling.plan import Plan
+
+JobKey: TypeAlias = tuple[str, str]
+"""A job is one passage under one strategy: (strategy, passage id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A job begins. Work is counted in tokens, estimated: ``prefix_work`` to read the passage, ``step_work`` a step."""
+
+    plan: Plan
+    now: float
+    prefix_work: float = 1.0
+    step_work: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Steps of one job have ended well, at the same moment."""
+
+    key: JobKey
+    steps: tuple[str, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A step could not be answered, and would not be by another replica either."""
+
+    key: JobKey
+    step: str
+    reason: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaJoined:
+    """A replica is ready for work."""
+
+    replica: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLost:
+    """A replica is gone, with all that it was working on."""
+
+    replica: str
+    reason: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send these steps, as one batch, to that replica.
+
+    ``batch`` numbers the job's batches from 0. ``ready`` is when the steps became ready; ``attempt`` counts from 1.
+    """
+
+    key: JobKey
+    batch: int
+    replica: str
+    steps: tuple[Step, ...]
+    ready: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """These steps end without an answer: "failed", or "skipped" because of a parent."""
+
+    key: JobKey
+    steps: tuple[Step, ...]
+    skipped: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Every step of the job has ended."""
+
+    key: JobKey
+
+
+Event: TypeAlias = Admitted | Completed | Failed | ReplicaJoined | ReplicaLost
+Action: TypeAlias = Dispatch | GiveUp | Finish

@@ -1,0 +1,73 @@
+"""The strategies: each compiles a passage and its selected edges into a plan. Everything else is the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from depqa_ray.config import StrategyName
+from depqa_ray.dependencies.graph import DependencyGraph
+from depqa_ray.models import Edge, Passage, Step
+from depqa_ray.scheduling.plan import Plan
+
+
+def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge]) -> Plan:
+    """The plan of a strategy for a passage. ``edges`` are the selected ones; strategies without a DAG ignore them.
+
+    Raises ValueError where the edges form a cycle or name questions that the passage does not have.
+    """
+    ids = tuple(question.id for question in passage.questions)
+    return Plan(strategy, passage.id, ids, _COMPILERS[strategy](ids, edges))
+
+
+def _sequential(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+    """A chain: each step sees all earlier answers."""
+    return tuple(
+        Step(_id(id_), (id_,), parents=(_id(ids[index - 1]),) if index else (), context=ids[:index])
+        for index, id_ in enumerate(ids)
+    )
+
+
+def _full_batch(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+    """One step that asks everything."""
+    return (Step("all", ids, form="batch"),)
+
+
+def _independent(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+    """A step a question, none waiting for another."""
+    return tuple(Step(_id(id_), (id_,)) for id_ in ids)
+
+
+def _dependency_parallel(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+    """A step a question, which starts when its own parents have ended and sees their answers."""
+    graph = DependencyGraph(ids, edges)
+    return tuple(
+        Step(_id(id_), (id_,), parents=tuple(map(_id, graph.parents(id_))), context=graph.parents(id_)) for id_ in ids
+    )
+
+
+def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+    """The steps of ``dependency_parallel``, where each also waits for the whole layer before its own."""
+    layers = DependencyGraph(ids, edges).layers()
+    before = {
+        id_: tuple(map(_id, layers[depth - 1])) if depth else () for depth, layer in enumerate(layers) for id_ in layer
+    }
+    return tuple(
+        Step(step.id, step.questions, step.parents, step.context, waits=before[step.questions[0]])
+        for step in _dependency_parallel(ids, edges)
+    )
+
+
+def _id(question_id: str) -> str:
+    """The id of the step that asks that question alone."""
+    return f"ask:{question_id}"
+
+
+_COMPILERS: Final[Mapping[StrategyName, Callable[[tuple[str, ...], Sequence[Edge]], tuple[Step, ...]]]] = {
+    "sequential": _sequential,
+    "full_batch": _full_batch,
+    "independent": _independent,
+    "dependency_parallel": _dependency_parallel,
+    "dependency_layered": _dependency_layered,
+}
+STRATEGIES: Final[tuple[StrategyName, ...]] = tuple(_COMPILERS)

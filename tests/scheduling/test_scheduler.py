@@ -1,0 +1,237 @@
+"""The scheduler's promises, for any DAG and any order of completion."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depqa_ray.models import Step
+from depqa_ray.scheduling.events import (
+    Action,
+    Admitted,
+    Completed,
+    Dispatch,
+    Event,
+    Failed,
+    Finish,
+    GiveUp,
+    ReplicaJoined,
+    ReplicaLost,
+)
+from depqa_ray.scheduling.plan import Plan, needs
+from depqa_ray.scheduling.scheduler import Scheduler
+
+
+def step(id_: str, *parents: str, waits: tuple[str, ...] = ()) -> Step:
+    return Step(id_, (f"q-{id_}",), parents=parents, context=tuple(f"q-{parent}" for parent in parents), waits=waits)
+
+
+def plan(*steps: Step, passage: str = "p", strategy: str = "s") -> Plan:
+    return Plan(strategy, passage, tuple(q for s in steps for q in s.questions), steps)
+
+
+KEY = ("s", "p")
+
+
+@st.composite
+def plans(draw: st.DrawFn, passage: str = "p") -> Plan:
+    """A random DAG of up to 9 steps, of parents and barriers."""
+    steps = []
+    for number in range(draw(st.integers(1, 9))):
+        earlier = [s.id for s in steps]
+        parents = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)) if earlier else []
+        waits = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
+        steps.append(step(f"{number}", *parents, waits=tuple(waits)))
+    return plan(*draw(st.permutations(steps)), passage=passage)
+
+
+class Player:
+    """Plays a scheduler against an imagined pool, recording what it was told and checking its invariants."""
+
+    def __init__(self, seed: int, replicas: int = 2, max_attempts: int = 3) -> None:
+        self.rng = random.Random(seed)
+        self.scheduler = Scheduler(max_attempts)
+        self.now = 0.0
+        self.actions: list[Action] = []
+        self.running: dict[tuple[str, str], tuple[Dispatch, Step]] = {}
+        self.ended: dict[tuple[str, str], str] = {}
+        self.dispatched_after: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for number in range(replicas):
+            self.tell(ReplicaJoined(f"r{number}", 0.0))
+
+    def tell(self, event: Event) -> list[Action]:
+        self.now += 1.0
+        actions = self.scheduler.handle(event)
+        self.scheduler.validate()
+        for action in actions:
+            self._note(action)
+        self.actions += actions
+        return actions
+
+    def _note(self, action: Action) -> None:
+        if isinstance(action, Dispatch):
+            for sent in action.steps:
+                place = (action.key[1], sent.id)
+                assert place not in self.running, f"{place} was sent while it runs"
+                assert place not in self.ended, f"{place} was sent after its end"
+                for need in needs(sent):
+                    assert (action.key[1], need) in self.ended, f"{place} was sent before {need} ended"
+                self.running[place] = (action, sent)
+        elif isinstance(action, GiveUp):
+            for gone in action.steps:
+                place = (action.key[1], gone.id)
+                assert place not in self.running and place not in self.ended
+                self.ended[place] = "skipped" if action.skipped else "failed"
+
+    def complete(self, *places: tuple[str, str]) -> list[Action]:
+        for place in places:
+            del self.running[place]
+            self.ended[place] = "done"
+        return self.tell(Completed(("s", places[0][0]), tuple(id_ for _, id_ in places), self.now))
+
+    def fail(self, place: tuple[str, str]) -> list[Action]:
+        del self.running[place]
+        return self.tell(Failed(("s", place[0]), place[1], "no", self.now))
+
+    def lose(self, replica: str) -> list[Action]:
+        self.running = {p: (d, s) for p, (d, s) in self.running.items() if d.replica != replica}
+        return self.tell(ReplicaLost(replica, "gone", self.now))
+
+    def play(self, fails: Callable[[str], bool] = lambda step_id: False) -> None:
+        while self.running:
+            place = self.rng.choice(sorted(self.running))
+            if fails(place[1]):
+                self.fail(place)
+            else:
+                self.complete(place)
+
+
+@given(plans(), st.integers(0, 10_000))
+def test_given_any_dag_when_steps_complete_in_any_order_then_each_is_sent_once_and_the_job_finishes(
+    a_plan: Plan, seed: int
+) -> None:
+    player = Player(seed)
+    player.tell(Admitted(a_plan, 0.0))
+    player.play()
+    sent = [s.id for action in player.actions if isinstance(action, Dispatch) for s in action.steps]
+    assert sorted(sent) == sorted(s.id for s in a_plan.steps)
+    assert [action for action in player.actions if isinstance(action, Finish)] == [Finish(KEY)]
+    assert player.scheduler.jobs == 0
+
+
+@given(plans(), st.integers(0, 10_000))
+def test_given_any_dag_then_a_step_is_sent_at_the_very_event_that_makes_it_ready(a_plan: Plan, seed: int) -> None:
+    player = Player(seed)
+    player.tell(Admitted(a_plan, 0.0))
+    while player.running:
+        place = player.rng.choice(sorted(player.running))
+        before = set(player.ended)
+        actions = player.complete(place)
+        freed = {
+            s.id
+            for s in a_plan.steps
+            if {("p", n) for n in needs(s)} <= before | {place} and not {("p", n) for n in needs(s)} <= before
+        }
+        batches = [action for action in actions if isinstance(action, Dispatch)]
+        assert {s.id for batch in batches for s in batch.steps} == freed
+        assert len(batches) <= 1, "what one event makes ready leaves as one batch"
+
+
+@given(plans(), st.sets(st.sampled_from("012345678")), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_given_failing_steps_then_how_each_step_ends_does_not_depend_on_the_order(
+    a_plan: Plan, failing: set[str], seed: int, other_seed: int
+) -> None:
+    ends = []
+    for number in (seed, other_seed):
+        player = Player(number)
+        player.tell(Admitted(a_plan, 0.0))
+        player.play(failing.__contains__)
+        assert player.scheduler.jobs == 0
+        assert set(player.ended) == {("p", s.id) for s in a_plan.steps}, "a failed parent leaves a hole"
+        ends.append(player.ended)
+    assert ends[0] == ends[1]
+    for s in a_plan.steps:
+        parent_ended_badly = any(ends[0]["p", parent] != "done" for parent in s.parents)
+        assert (ends[0]["p", s.id] == "skipped") == parent_ended_badly
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 10_000), st.data())
+def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends_once(
+    sizes: list[int], seed: int, data: st.DataObject
+) -> None:
+    player = Player(seed, replicas=2, max_attempts=2)
+    for number in range(len(sizes)):
+        player.tell(Admitted(data.draw(plans(passage=f"p{number}")), 0.0))
+    alive, born = {"r0", "r1"}, 2
+    for _ in range(200):
+        if not player.running and alive:
+            break
+        choice = player.rng.random()
+        if choice < 0.15 and alive:
+            lost = player.rng.choice(sorted(alive))
+            alive.discard(lost)
+            player.lose(lost)
+        elif choice < 0.3 or not alive:
+            alive.add(f"r{born}")
+            player.tell(ReplicaJoined(f"r{born}", player.now))
+            born += 1
+        elif player.running:
+            player.complete(player.rng.choice(sorted(player.running)))
+    player.tell(ReplicaJoined("last", player.now))
+    player.play()
+    assert player.scheduler.jobs == 0
+    assert sum(isinstance(action, Finish) for action in player.actions) == len(sizes)
+
+
+def test_given_siblings_that_complete_together_then_their_children_leave_as_one_batch() -> None:
+    player = Player(0)
+    player.tell(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b")), 0.0))
+    (batch,) = player.complete(("p", "a"), ("p", "b"))
+    assert isinstance(batch, Dispatch)
+    assert [s.id for s in batch.steps] == ["c", "d"]
+    assert batch.batch == 1
+
+
+def test_given_a_barrier_whose_step_failed_then_who_only_waits_for_it_is_still_asked() -> None:
+    player = Player(0)
+    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", waits=("a",)), step("d", "a")), 0.0))
+    player.complete(("p", "b"))
+    actions = player.fail(("p", "a"))
+    assert [type(action) for action in actions] == [GiveUp, GiveUp, Dispatch]
+    assert player.ended == {("p", "a"): "failed", ("p", "b"): "done", ("p", "d"): "skipped"}
+
+
+def test_given_no_replica_when_one_joins_then_what_waited_leaves_with_the_time_it_became_ready() -> None:
+    player = Player(0, replicas=0)
+    assert player.tell(Admitted(plan(step("a")), 5.0)) == []
+    (batch,) = player.tell(ReplicaJoined("r", 9.0))
+    assert isinstance(batch, Dispatch)
+    assert batch.ready == 5.0
+
+
+def test_given_a_step_that_is_lost_too_often_then_it_fails_with_the_reason_and_its_children_are_skipped() -> None:
+    player = Player(0, replicas=3, max_attempts=2)
+    player.tell(Admitted(plan(step("a"), step("b", "a")), 0.0))
+    for _ in range(2):
+        ((dispatch, _),) = player.running.values()
+        player.lose(dispatch.replica)
+    assert player.ended == {("p", "a"): "failed", ("p", "b"): "skipped"}
+    reasons = [action.reason for action in player.actions if isinstance(action, GiveUp)]
+    assert "gone" in reasons[0]
+    assert isinstance(player.actions[-1], Finish)
+
+
+def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() -> None:
+    player = Player(0)
+    player.tell(Admitted(plan(step("a"), step("b", "a")), 0.0))
+    with pytest.raises(ValueError, match="step b .* waiting, not running"):
+        player.scheduler.handle(Completed(KEY, ("b",), 1.0))
+    with pytest.raises(ValueError, match="under way already"):
+        player.scheduler.handle(Admitted(plan(step("a")), 1.0))
+    with pytest.raises(ValueError, match="no job"):
+        player.scheduler.handle(Completed(("s", "other"), ("a",), 1.0))
