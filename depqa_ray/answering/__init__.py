@@ -1,0 +1,1 @@
+"""What a model is asked, what its text means, and how right it is."""

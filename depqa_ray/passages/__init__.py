@@ -1,0 +1,1 @@
+"""Where passages come from: SQuAD from the hub or a file, and generated worlds; and which of them are taken."""

@@ -1,0 +1,105 @@
+"""From a model's text to answers.
+
+Models are asked for JSON and give something near it: between code fences, after thoughts, with words around it, cut
+short, with a number or a list for a value, or no JSON at all. All of it is read; whether the model kept to what it was
+asked for is said apart (``strict_json``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from depqa_ray.answering.json_objects import decode, json_objects, parse_json_object, without_thinking
+
+__all__ = ["ParsedAnswer", "parse_answer", "parse_batch", "parse_json_object"]
+
+_KEY: Final = "answer"
+_EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
+_FENCE: Final = re.compile(r"```\w*")
+_DEEPEST: Final = 5
+_ABSENT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """One answer. ``strict_json`` says that the whole text was the JSON that had been asked for and nothing else."""
+
+    answer: str
+    strict_json: bool
+
+
+def parse_answer(text: str) -> ParsedAnswer:
+    """The answer to a single question, asked for as ``{"answer": "..."}``.
+
+    Without the key, an object's only value is the answer; without an object, the first line that is not blank. ""
+    where there is nothing, an unfinished thought included. Never raises.
+    """
+    if strict := _strict(text, [_KEY]):
+        return ParsedAnswer(_text_of(strict[_KEY]), True)
+    text = without_thinking(text)
+    objects = list(json_objects(text))
+    value = _lookup(objects, _KEY)
+    if value is _ABSENT:
+        value = next((next(iter(found.values())) for found in objects if len(found) == 1), _ABSENT)
+    return ParsedAnswer(_first_line(text) if value is _ABSENT else _text_of(value), False)
+
+
+def parse_batch(text: str, labels: Sequence[str]) -> dict[str, ParsedAnswer]:
+    """The answers to several questions, asked for as ``{"Q1": "...", "Q2": "..."}``, for each of ``labels``.
+
+    A label that the text does not answer has "". Where it is answered twice, the first one counts: models that run on
+    tend to invent what follows. Never raises.
+    """
+    if strict := _strict(text, labels):
+        return {label: ParsedAnswer(_text_of(strict[label]), True) for label in labels}
+    objects = list(json_objects(without_thinking(text)))
+    found = {label: _lookup(objects, label) for label in labels}
+    return {label: ParsedAnswer("" if value is _ABSENT else _text_of(value), False) for label, value in found.items()}
+
+
+def _strict(text: str, keys: Sequence[str]) -> dict[str, str] | None:
+    """The object that the text is, where it has exactly these keys and texts for values."""
+    text = _EMPTY_THINKING.sub("", text.strip(), count=1) if text.lstrip().startswith("<think>") else text
+    try:
+        value = decode(text.strip())
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or value.keys() != set(keys):
+        return None
+    return value if all(type(answer) is str for answer in value.values()) else None
+
+
+def _lookup(objects: Iterable[Mapping[str, Any]], key: str) -> Any:
+    """The first value under the key, in whatever case it is written."""
+    for found in objects:
+        if key in found:
+            return found[key]
+        for name, value in found.items():
+            if name.strip().lower() == key.lower():
+                return value
+    return _ABSENT
+
+
+def _text_of(value: Any, depth: int = 0) -> str:
+    """The answer that a JSON value stands for: of a list or an object the first one."""
+    if value is None or depth > _DEEPEST:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return _text_of(value[0], depth + 1) if value else ""
+    # Half a surrogate pair, which JSON can spell, could not be written to any file.
+    return str(value).encode(errors="replace").decode().strip()
+
+
+def _first_line(text: str) -> str:
+    try:
+        return _text_of(decode(text.strip()))  # a bare JSON text, number or list
+    except ValueError:
+        lines = (line.strip() for line in _FENCE.sub("", text).splitlines())
+        return _text_of(next(filter(None, lines), ""))

@@ -1,0 +1,98 @@
+"""The JSON objects in a model's text: found between other words, and repaired where they are broken or cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+# Answers are short. The limits keep a model that babbles from costing more than its answers do: scanning is at worst
+# quadratic in the number of braces, and the repair quadratic in the length.
+_MOST_SCANNED: Final = 20_000
+_MOST_REPAIRED: Final = 3_000
+_MOST_BRACES: Final = 64
+
+_OPEN: Final = "<think>"
+_CLOSE: Final = "</think>"
+
+
+class Number(str):
+    """A JSON number as it was written: ``4.50`` stays ``4.50``."""
+
+    __slots__ = ()
+
+
+def without_thinking(text: str) -> str:
+    """The text outside of its ``<think>`` blocks; an unfinished block reaches to the end.
+
+    A closing tag without an opening one ends a block that began in the prompt.
+    """
+    before, *blocks = text.split(_OPEN)
+    return "".join([before.rpartition(_CLOSE)[2], *(block.partition(_CLOSE)[2] for block in blocks)])
+
+
+def parse_json_object(text: str) -> dict[str, Any] | None:
+    """The first JSON object in a model's text, thinking left out, repaired if need be; None where there is none.
+
+    Numbers are texts (Number), as they were written. Never raises.
+    """
+    return next(json_objects(without_thinking(text)), None)
+
+
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The objects in the text in the order in which they begin, outer before inner; a repaired one comes last.
+
+    Only its first 20,000 characters are looked at, and only 3,000 from the first brace on are repaired.
+    """
+    text = text[:_MOST_SCANNED]
+    start = text.find("{")
+    if start < 0:
+        return
+    yield from _sound_objects(text, start)
+    repaired = _repair(text[start : start + _MOST_REPAIRED])
+    for value in repaired if isinstance(repaired, list) else [repaired]:
+        if isinstance(value, dict):
+            yield value
+
+
+def decode(text: str) -> Any:
+    """The value of a text that is JSON and nothing else. Raises ValueError."""
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _sound_objects(text: str, start: int) -> Iterator[dict[str, Any]]:
+    for _ in range(_MOST_BRACES):
+        if start < 0:
+            return
+        try:
+            value, _end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            yield value
+        start = text.find("{", start + 1)
+
+
+def _repair(text: str) -> Any:
+    import json_repair
+
+    try:
+        return json_repair.loads(text)
+    except Exception:  # its parser meets arbitrary text here; whatever stopped it, there is no object to be had
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, where no key stands twice. Raises ValueError: which of two answers is meant cannot be known."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_once, parse_int=Number, parse_float=Number, parse_constant=Number
+)

@@ -1,0 +1,106 @@
+"""How right an answer is: the official SQuAD v1.1 metric, to the letter, and two stricter and looser readings.
+
+Everything compares normalised texts: lower case, without ASCII punctuation, without the articles a, an and the, and with
+single spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe" and no article is removed.
+
+Corner cases of the official script, kept: a gold answer that normalises to nothing ("The") is matched exactly by any
+answer that does ("a"), yet its F1 is 0, since no word is shared.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from depqa_ray.errors import InputError
+from depqa_ray.models import UNKNOWN, Passage
+
+_ARTICLES: Final = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
+
+
+def normalize_answer(text: str) -> str:
+    """The text as the metric compares it."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, golds: Sequence[str]) -> float:
+    """1.0 where the answer equals one of the gold answers. Raises ValueError where there are none."""
+    normalized = normalize_answer(answer)
+    return max(float(normalized == normalize_answer(gold)) for gold in golds)
+
+
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """The best F1 over the gold answers, in [0, 1], of their words as multisets. Raises ValueError without any."""
+    words = Counter(normalize_answer(answer).split())
+    return max(_f1(words, Counter(normalize_answer(gold).split())) for gold in golds)
+
+
+def strict(answer: str, strict_json: bool, golds: Sequence[str]) -> float:
+    """1.0 where the model kept to the JSON and the answer in it is an exact match."""
+    return exact_match(answer, golds) if strict_json else 0.0
+
+
+def lenient(answer: str, golds: Sequence[str]) -> float:
+    """1.0 where the answer holds a gold answer as a run of words.
+
+    One direction only: a gold answer that holds the answer does not count. A gold answer that normalises to nothing is
+    held only by an answer that does too.
+    """
+    normalized = normalize_answer(answer)
+    return max(float(_holds(normalized, normalize_answer(gold))) for gold in golds)
+
+
+@dataclass(frozen=True, slots=True)
+class SquadScore:
+    """Means over all questions, in percent, not rounded. ``missing`` are the ids without a prediction, which count 0."""
+
+    exact_match: float
+    f1: float
+    questions: int
+    missing: tuple[str, ...] = ()
+
+
+def score_predictions(predictions: Mapping[str, str], passages: Iterable[Passage]) -> SquadScore:
+    """Score an official prediction file (question id to answer) over all questions of the passages.
+
+    This is the v1.1 script. Unanswerable questions, which it does not know, expect ``"unknown"`` here, and the v2.0
+    script's way of giving no answer, ``""``, is read as that. Three differences from the v2.0 script remain: a missing
+    prediction counts 0 instead of being left out; gold answers that normalise to nothing are kept; and of an
+    unanswerable question's prediction that has more words than "unknown", F1 is not 0.
+
+    Raises InputError where there is no question.
+    """
+    exact = total_f1 = 0.0
+    count = 0
+    missing: list[str] = []
+    for question in (question for passage in passages for question in passage.questions):
+        count += 1
+        if question.id not in predictions:
+            missing.append(question.id)
+            continue
+        answer = predictions[question.id]
+        if not answer and set(question.answers) == {UNKNOWN}:
+            answer = UNKNOWN
+        exact += exact_match(answer, question.answers)
+        total_f1 += f1(answer, question.answers)
+    if not count:
+        raise InputError("there is no question to score", fix="give a data set with questions")
+    return SquadScore(100.0 * exact / count, 100.0 * total_f1 / count, count, tuple(missing))
+
+
+def _f1(answer: Counter[str], gold: Counter[str]) -> float:
+    shared = (answer & gold).total()
+    if not shared:
+        return 0.0
+    precision, recall = shared / answer.total(), shared / gold.total()
+    return 2 * precision * recall / (precision + recall)
+
+
+def _holds(answer: str, gold: str) -> bool:
+    # Both have single spaces between words and none around them, so that spaces mark where words end.
+    return f" {gold} " in f" {answer} " if gold else not answer

@@ -1,0 +1,126 @@
+"""One question a row, in the hub's columns: id, title, context, question, answers {text, answer_start}.
+
+Columns ``is_impossible`` and ``depends_on`` mean what they mean in the official schema. Rows of one passage need not be
+adjacent. The rows are therefore gone through twice: once to count each passage's rows, once to read them, and a passage
+is complete, and is let go, as soon as its last row was read. So memory holds the open passages, not the file.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from depqa_ray.errors import InputError
+from depqa_ray.models import Passage
+from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies, title_and_text
+from depqa_ray.passages.bad_input import BadInput
+from depqa_ray.passages.fields import record
+
+RowSource = Callable[[], Iterator[Row]]
+"""Goes through all rows from the start; called twice."""
+
+_LINE_FIX: Final = "write one JSON object a line"
+
+
+def read_rows(source: RowSource, bad: BadInput) -> Iterator[Passage]:
+    """The passages of a source of rows, each when its last row was read.
+
+    Raises InputError at a bad row, unless ``bad`` sets those aside.
+    """
+    left: Counter[bytes] = Counter()
+    has_gold = False
+    for row in source():
+        has_gold = has_gold or states_dependencies(row.value)
+        if passage := _passage_of(row.value):
+            left[_digest(passage)] += 1
+    yield from assemble(_groups(source, left, bad), has_gold, bad)
+
+
+def _groups(source: RowSource, left: Counter[bytes], bad: BadInput) -> Iterator[Group]:
+    """Each passage's rows once all ``left`` of them were read."""
+    open_: dict[bytes, Group] = {}
+    for row in source():
+        passage = _passage_of(row.value)
+        if passage is None:
+            bad.reject(_error_of(row), row.where, row.value)
+            continue
+        key = _digest(passage)
+        open_.setdefault(key, Group(*passage, [])).rows.append(row)
+        left[key] -= 1
+        if not left[key]:
+            del left[key]
+            yield open_.pop(key)
+
+
+def _passage_of(value: object) -> tuple[str, str] | None:
+    """The title and text that the row is about; None where it does not say."""
+    try:
+        return title_and_text(value) if isinstance(value, dict) else None
+    except InputError:
+        return None
+
+
+def _error_of(row: Row) -> InputError:
+    """What is wrong with a row that has no passage."""
+    if row.problem:
+        return InputError(f"not JSON: {row.problem}", fix=_LINE_FIX)
+    try:
+        title_and_text(record(row.value, "a row"))
+    except InputError as error:
+        return error
+    raise AssertionError("the row has a passage")
+
+
+def _digest(passage: tuple[str, str]) -> bytes:
+    """Stands for a passage in memory, in 16 bytes."""
+    return hashlib.blake2b("\0".join(passage).encode(), digest_size=16).digest()
+
+
+def json_lines(path: Path) -> RowSource:
+    """The rows of a JSON lines file, placed by line number; blank lines are none. Raises InputError, as it is read."""
+
+    def rows() -> Iterator[Row]:
+        try:
+            with path.open(encoding="utf-8-sig") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield _parse(line, f"{path}: row {number}")
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
+        except UnicodeDecodeError:
+            raise InputError("not UTF-8 text", str(path), "give a JSON lines file in UTF-8") from None
+
+    return rows
+
+
+def _parse(line: str, where: str) -> Row:
+    try:
+        return Row(where, json.loads(line))
+    except json.JSONDecodeError as error:
+        return Row(where, line, f"{error.msg} (column {error.colno})")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deep
+        return Row(where, line, str(error))
+
+
+def parquet_rows(path: Path) -> RowSource:
+    """The rows of a Parquet file, streamed and counted from 1. Raises InputError where it cannot be read."""
+
+    def rows() -> Iterator[Row]:
+        import datasets
+
+        try:
+            # data_files takes patterns; a path with brackets in it is no pattern.
+            files = glob.escape(str(path))
+            table = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
+            for number, value in enumerate(table, 1):
+                yield Row(f"{path}: row {number}", value)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            what = f"not a Parquet file that can be read: {' '.join(str(error).split())}"
+            raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
+
+    return rows

@@ -1,0 +1,104 @@
+"""Which passages, and which of their questions, an experiment works on.
+
+Everything is drawn from the seed and the passage's id alone: another order of the file, or passages added to it, change
+neither a passage's draw nor its questions.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Iterator
+
+from depqa_ray.errors import InputError
+from depqa_ray.models import Passage
+
+
+def sample_passages(
+    passages: Iterable[Passage], *, context_count: int, min_questions: int, max_questions: int, seed: int
+) -> Iterator[Passage]:
+    """``context_count`` of the passages with at least ``min_questions`` questions, in their order; 0 means all.
+
+    Fewer come where there are no more. Each keeps at most ``max_questions`` of its questions, in their order. Where
+    gold edges are known, a question is kept together with everything that it depends on, and the edges between kept
+    questions stay. With 0 the passages are streamed; otherwise as many are held as are drawn.
+
+    Raises InputError where no passage has enough questions, and where ``max_questions`` is below ``min_questions``.
+    """
+    if max_questions < min_questions:
+        raise InputError(f"at most {max_questions} questions a passage are fewer than at least {min_questions}")
+    counted = _Counted(passages, min_questions)
+    drawn = _draw(counted, context_count, seed) if context_count else iter(counted)
+    for passage in drawn:
+        yield sample_questions(passage, max_questions, seed)
+    if not counted.enough:
+        raise counted.error()
+
+
+def sample_questions(passage: Passage, count: int, seed: int) -> Passage:
+    """The passage with ``count`` of its questions (all where it has no more), closed under the gold edges."""
+    if len(passage.questions) <= count:
+        return passage
+    order = [question.id for question in passage.questions]
+    random.Random(f"{seed}/questions/{passage.id}").shuffle(order)
+    parents: dict[str, list[str]] = {}
+    for edge in passage.gold_edges or ():
+        parents.setdefault(edge.child, []).append(edge.parent)
+    kept: set[str] = set()
+    for question_id in order:
+        # A question that does not fit now never will, so one pass fills the room: a root always fits.
+        family = _with_ancestors(question_id, parents)
+        if len(kept | family) <= count:
+            kept |= family
+    return Passage(
+        id=passage.id,
+        title=passage.title,
+        text=passage.text,
+        questions=tuple(question for question in passage.questions if question.id in kept),
+        gold_edges=passage.gold_edges and tuple(edge for edge in passage.gold_edges if edge.child in kept),
+    )
+
+
+class _Counted:
+    """The passages with enough questions, and what there was to choose from."""
+
+    def __init__(self, passages: Iterable[Passage], min_questions: int) -> None:
+        self._passages, self._min_questions = passages, min_questions
+        self.seen = self.enough = self.most = 0
+
+    def __iter__(self) -> Iterator[Passage]:
+        for passage in self._passages:
+            self.seen += 1
+            self.most = max(self.most, len(passage.questions))
+            if len(passage.questions) >= self._min_questions:
+                self.enough += 1
+                yield passage
+
+    def error(self) -> InputError:
+        if not self.seen:
+            return InputError("the data set has no passage with a usable question", fix="give another --dataset")
+        return InputError(
+            f"no passage has at least {self._min_questions} questions (of {self.seen}; the most are {self.most})",
+            fix="lower --min-questions",
+        )
+
+
+def _draw(passages: Iterable[Passage], count: int, seed: int) -> list[Passage]:
+    """The ``count`` passages with the smallest random keys, a uniform draw that holds no more than it returns."""
+    keyed = (
+        (random.Random(f"{seed}/passage/{passage.id}").random(), position, passage)
+        for position, passage in enumerate(passages)
+    )
+    smallest = heapq.nsmallest(count, keyed, key=lambda entry: entry[:2])
+    return [passage for _, _, passage in sorted(smallest, key=lambda entry: entry[1])]
+
+
+def _with_ancestors(question_id: str, parents: dict[str, list[str]]) -> set[str]:
+    family = {question_id}
+    waiting = [question_id]
+    while waiting:
+        for parent in parents.get(waiting.pop(), ()):
+            if parent not in family:
+                family.add(parent)
+                waiting.append(parent)
+    return family

@@ -1,0 +1,55 @@
+"""From the name of a data set to its passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from depqa_ray.config import EMBEDDED
+from depqa_ray.errors import InputError
+from depqa_ray.models import Passage
+from depqa_ray.passages.bad_input import BadInput, OnBadInput, SetAside
+from depqa_ray.passages.embedded import embedded_file
+from depqa_ray.passages.hub import hub_rows
+from depqa_ray.passages.rows import json_lines, parquet_rows, read_rows
+from depqa_ray.passages.squad import read_squad_file
+
+SQUAD: Final = "squad"
+"""The name of the hub's data set."""
+
+_KNOWN: Final = f"{SQUAD}, {EMBEDDED}, or the path of a .json (SQuAD schema), .jsonl or .parquet (hub's columns) file"
+
+
+def load_passages(
+    dataset: str,
+    *,
+    split: str,
+    on_bad_input: OnBadInput,
+    set_aside: SetAside | None = None,
+) -> Iterator[Passage]:
+    """A stream of a data set's passages with all their questions.
+
+    ``dataset`` is ``squad`` (the hub's, of which ``split`` is taken), ``embedded`` (generated worlds that ship with the
+    package) or a file's path. With ``on_bad_input="skip"`` each row that cannot be used goes to ``set_aside``.
+
+    Raises InputError, here for a name that means nothing and later, from the iterator, for a row or a file that cannot
+    be used; ValueError where rows are skipped and ``set_aside`` is missing.
+    """
+    bad = BadInput(on_bad_input, set_aside)
+    if dataset == SQUAD:
+        return read_rows(hub_rows(split), bad)
+    if dataset == EMBEDDED:
+        return read_squad_file(embedded_file(), bad)
+    return _read_file(Path(dataset), bad)
+
+
+def _read_file(path: Path, bad: BadInput) -> Iterator[Passage]:
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".jsonl", ".parquet"):
+        raise InputError("not a data set", str(path), f"give {_KNOWN}")
+    if not path.is_file():
+        raise InputError("is a folder" if path.is_dir() else "no such file", str(path), f"give {_KNOWN}")
+    if suffix == ".json":
+        return read_squad_file(path, bad)
+    return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), bad)
