@@ -1,0 +1,68 @@
+"""Records to JSON objects and back, exactly.
+
+Lines are ASCII: a text with a lone surrogate, a NUL or a line separator survives, and no character of a text can end a
+line of the file. Each line says its ``kind``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.results.records import PassageRecord, PassageResult
+
+Record = PassageRecord | StepResult | PassageResult | BadRow
+
+_KINDS: Final[dict[type, str]] = {
+    PassageRecord: "passage",
+    StepResult: "step",
+    PassageResult: "finished",
+    BadRow: "bad_row",
+}
+
+
+def to_line(record: Record) -> str:
+    """The record as one line of ASCII with its line feed. Raises ValueError for a time that is not finite."""
+    return object_line({"kind": _KINDS[type(record)], **asdict(record)})
+
+
+def object_line(data: Mapping[str, Any]) -> str:
+    """A JSON object as one line of ASCII with its line feed."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def from_object(data: Mapping[str, Any]) -> Record:
+    """The record that ``to_line`` wrote. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(data)
+    return _READERS[fields.pop("kind")](fields)
+
+
+def _passage_record(fields: dict[str, Any]) -> PassageRecord:
+    return PassageRecord(_passage(dict(fields["passage"])), _edges(fields["edges"]))
+
+
+def _passage(fields: dict[str, Any]) -> Passage:
+    gold = fields.pop("gold_edges")
+    questions = tuple(Question(item["id"], item["text"], tuple(item["answers"])) for item in fields.pop("questions"))
+    return Passage(questions=questions, gold_edges=None if gold is None else _edges(gold), **fields)
+
+
+def _edges(items: list[dict[str, Any]]) -> tuple[Edge, ...]:
+    return tuple(Edge(**item) for item in items)
+
+
+def _step(fields: dict[str, Any]) -> StepResult:
+    outcomes = tuple(Outcome(**item) for item in fields.pop("outcomes"))
+    return StepResult(outcomes=outcomes, **fields)
+
+
+_READERS: Final[dict[str, Callable[[dict[str, Any]], Record]]] = {
+    "passage": _passage_record,
+    "step": _step,
+    "finished": lambda fields: PassageResult(**fields),
+    "bad_row": lambda fields: BadRow(**fields),
+}

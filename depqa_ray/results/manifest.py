@@ -1,0 +1,197 @@
+"""The manifest: what a run was, so that its figures can be understood, compared and resumed.
+
+It names versions, processor counts and devices, since figures depend on them, and never the machine, its user or its
+environment, since a run directory is made to be handed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from depqa_ray.answering.prompts import PROMPT_VERSION
+from depqa_ray.config import EMBEDDED, Settings
+
+LAYOUT_VERSION: Final = 1
+"""The version of the run directory's layout; a reader refuses the ones that it does not know."""
+
+_PACKAGES: Final = (
+    "depqa-ray",
+    "ray",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "networkx",
+    "numpy",
+    "pydantic",
+    "json-repair",
+    "jinja2",
+    "openai",
+    "vllm",
+)
+_SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
+_NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
+_URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLabels:
+    """What the report says about a run's origin, in words for people.
+
+    ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package, which
+    was trained on generated worlds only. ``strategies`` are in the order in which tables show them.
+    """
+
+    model: str = ""
+    engine: str = ""
+    dataset: str = ""
+    edges: str = ""
+    embedded_reader: bool = False
+    strategies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run was. ``started`` is ISO 8601 in UTC; ``settings`` hold plain JSON values and no secrets.
+
+    Two runs with the same ``fingerprint`` asked the same things of the same model with the same prompts.
+    """
+
+    labels: RunLabels
+    settings: Mapping[str, Any]
+    fingerprint: str
+    started: str
+    prompt_version: str = PROMPT_VERSION
+    versions: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    system: str = ""
+    cpus: int = 0
+    devices: tuple[str, ...] = ()
+
+
+def settings_manifest(
+    settings: Settings, strategies: Sequence[str], *, started: str, devices: Collection[str] = ()
+) -> Manifest:
+    """The manifest of a run of ``strategies`` with these settings (see :func:`make_manifest`)."""
+    labels = RunLabels(
+        model=settings.model_name,
+        engine=settings.engine,
+        dataset=settings.dataset,
+        edges=settings.dependency_source,
+        embedded_reader=settings.model_name == EMBEDDED,
+        strategies=tuple(strategies),
+    )
+    # Which strategies run shapes the answers too, and depends on the command as well as on the settings.
+    values = settings.model_dump(mode="json") | {"strategies": list(strategies)}
+    return make_manifest(labels, values, started=started, shaping=Settings.shaping(), devices=devices)
+
+
+def make_manifest(
+    labels: RunLabels,
+    settings: Mapping[str, Any],
+    *,
+    started: str,
+    shaping: Collection[str] | None = None,
+    devices: Collection[str] = (),
+) -> Manifest:
+    """The manifest of a run that starts now on this machine.
+
+    ``shaping`` names the settings on which the answers depend (all, where it is None): a run can be resumed with
+    another output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
+    """
+    kept = public_settings(settings)
+    return Manifest(
+        labels=replace(labels, model=_anonymous(labels.model), dataset=_anonymous(labels.dataset)),
+        settings=kept,
+        fingerprint=fingerprint(kept if shaping is None else {name: kept[name] for name in kept if name in shaping}),
+        started=started,
+        versions=_installed_versions(),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cpus=os.cpu_count() or 0,
+        devices=tuple(devices),
+    )
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """SHA-256 (64 hex digits) of the settings and the prompts' version, whatever the settings' order."""
+    canonical = json.dumps(
+        {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as plain JSON values, without those whose name says that they are secret, at any depth.
+
+    Counts of tokens stay: a number under a name in "tokens" is no secret. User parts of URLs and the home folder, which
+    names its owner, are cut from the values.
+    """
+    return {str(name): _plain(value) for name, value in settings.items() if not _is_secret(str(name), value)}
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as a JSON object."""
+    return {"version": LAYOUT_VERSION, **asdict(manifest)}
+
+
+def manifest_from_json(data: Mapping[str, Any]) -> Manifest:
+    """The manifest of a JSON object. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(data)
+    if fields.pop("version") != LAYOUT_VERSION:
+        raise ValueError("its layout is of another version of depqa-ray")
+    labels = dict(fields.pop("labels"))
+    labels["strategies"] = tuple(labels["strategies"])
+    devices = tuple(fields.pop("devices"))
+    return Manifest(labels=RunLabels(**labels), devices=devices, **fields)
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    if name.lower().endswith("tokens") and isinstance(value, int | float | None):
+        return False
+    return _SECRET.search(_NO_SECRET.sub("", name)) is not None
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types. Lists keep their order; anything unknown becomes its text."""
+    if isinstance(value, Mapping):
+        return public_settings(value)
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(item) for item in value), key=str)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0.0 else str(value)  # JSON has no NaN and no infinity
+    return _anonymous(str(value))
+
+
+def _anonymous(text: str) -> str:
+    home = str(Path.home())
+    if len(home) > 1 and (text == home or text.startswith(home + os.sep)):
+        text = "~" + text[len(home) :]
+    # An argument that is no UTF-8 reaches Python with lone surrogates, which no file of the run should pass on.
+    return _URL_USER.sub("", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def _installed_versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,295 @@
+"""Figures from a run's records, and from nothing else: they can be made again at any time.
+
+Sums are exact (``math.fsum``), so that the order in which outcomes came in cannot show in a figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
+from depqa_ray.models import Edge, Outcome, Question, StepResult
+from depqa_ray.results.manifest import Manifest
+from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.schema import (
+    AnswerEntry,
+    Counts,
+    EdgeEntry,
+    PassageEntry,
+    PassageStrategy,
+    QuestionEntry,
+    RunEntry,
+    RunResults,
+    Scores,
+    Split,
+    StrategySummary,
+    Totals,
+)
+
+NO_OUTCOME = "no outcome was recorded"
+"""The reason of a question that its finished passage left without an outcome: a hole, counted as a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """One passage under one strategy: what it holds, how it went."""
+
+    record: PassageRecord
+    steps: tuple[StepResult, ...]
+    entry: PassageStrategy
+
+
+def compute_results(records: RunRecords) -> RunResults:
+    """All figures of a run, over the passages that are finished. Pure."""
+    steps = _by_pair(records.steps)
+    finished = {(item.strategy, item.passage_id) for item in records.finished}
+    cells: dict[str, list[_Cell]] = {name: [] for name in strategy_names(records)}
+    passages = []
+    for record in records.passages:
+        row = [
+            _Cell(record, found, passage_strategy(name, record, found))
+            for name in cells
+            if (name, record.passage.id) in finished
+            for found in [steps.get((name, record.passage.id), ())]
+        ]
+        for cell in row:
+            cells[cell.entry.name].append(cell)
+        passages.append(_passage_entry(record, [cell.entry for cell in row]))
+    summaries = {
+        name: _summary(name, cells[name], unfinished=_unfinished(name, finished, steps), times=records.finished)
+        for name in cells
+    }
+    run = _run_entry(records.manifest, len(records.bad_rows))
+    return RunResults(run=run, strategies=summaries, passages=passages)
+
+
+def strategy_names(records: RunRecords) -> list[str]:
+    """The strategies of the run in the order of its tables: as the manifest has them, any others by name."""
+    seen = {step.strategy for step in records.steps} | {item.strategy for item in records.finished}
+    listed = [name for name in dict.fromkeys(records.manifest.labels.strategies) if name in seen]
+    return listed + sorted(seen.difference(listed))
+
+
+def passage_strategy(name: str, record: PassageRecord, steps: Sequence[StepResult]) -> PassageStrategy:
+    """The figures of one passage under one strategy, every question of the passage counted once."""
+    found = {outcome.question_id: (step, outcome) for step in steps for outcome in step.outcomes}
+    hole = StepResult(name, record.passage.id, "", ())
+    answers = []
+    for question in record.passage.questions:
+        step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
+        answers.append(_answer_entry(question, parents_of(question.id, record.edges), step, outcome))
+    asking = [step for step in steps if step.outcomes]
+    edges = [step for step in steps if not step.outcomes]
+    return PassageStrategy(
+        name=name,
+        metrics=_scores(answers),
+        counts=_counts(answers),
+        prompt_tokens=sum(step.prompt_tokens for step in asking),
+        generated_tokens=sum(step.generated_tokens for step in asking),
+        edge_prompt_tokens=sum(step.prompt_tokens for step in edges),
+        edge_generated_tokens=sum(step.generated_tokens for step in edges),
+        latency=max((step.completed for step in asking), default=0.0),
+        batches=len({step.batch for step in steps if step.batch >= 0}),
+        questions=answers,
+    )
+
+
+def parents_of(question_id: str, edges: Iterable[Edge]) -> list[str]:
+    """The ids of the questions whose answers the question needs, each once."""
+    return list(dict.fromkeys(edge.parent for edge in edges if edge.child == question_id))
+
+
+def _answer_entry(question: Question, parents: list[str], step: StepResult, outcome: Outcome) -> AnswerEntry:
+    answer, golds = outcome.answer, question.answers
+    scored = outcome.status == "answered" and bool(golds)
+    return AnswerEntry(
+        id=question.id,
+        question=question.text,
+        gold=list(golds),
+        parents=parents,
+        answer=answer,
+        status=outcome.status,
+        reason=outcome.reason,
+        strict=strict(answer, outcome.strict_json, golds) if scored else 0.0,
+        lenient=lenient(answer, golds) if scored else 0.0,
+        em=exact_match(answer, golds) if scored else 0.0,
+        f1=f1(answer, golds) if scored else 0.0,
+        step=step.step_id,
+        text=step.text,
+        prompt_tokens=step.prompt_tokens,
+        generated_tokens=step.generated_tokens,
+        ready=step.ready,
+        dispatched=step.dispatched,
+        completed=step.completed,
+        engine_seconds=step.engine_seconds,
+        replica=step.replica,
+        batch=step.batch,
+        attempts=step.attempts,
+    )
+
+
+def _passage_entry(record: PassageRecord, strategies: list[PassageStrategy]) -> PassageEntry:
+    passage, gold = record.passage, record.passage.gold_edges
+    return PassageEntry(
+        id=passage.id,
+        title=passage.title,
+        context=passage.text,
+        questions=[
+            QuestionEntry(
+                id=question.id,
+                question=question.text,
+                gold=list(question.answers),
+                parents=parents_of(question.id, record.edges),
+                gold_parents=None if gold is None else parents_of(question.id, gold),
+            )
+            for question in passage.questions
+        ],
+        edges=[
+            EdgeEntry(
+                parent=edge.parent,
+                child=edge.child,
+                confidence=edge.confidence,
+                origin=edge.origin,
+                rationale=edge.rationale,
+            )
+            for edge in record.edges
+        ],
+        strategies=strategies,
+    )
+
+
+def _summary(name: str, cells: list[_Cell], unfinished: int, times: Iterable[PassageResult]) -> StrategySummary:
+    entries = [cell.entry for cell in cells]
+    answers = [answer for entry in entries for answer in entry.questions]
+    with_parents, without_parents = _splits(cells)
+    return StrategySummary(
+        name=name,
+        passages=len(entries),
+        unfinished=unfinished,
+        counts=_counts(answers),
+        metrics=_scores(answers),
+        prompt_tokens=_mean(entry.prompt_tokens for entry in entries),
+        generated_tokens=_mean(entry.generated_tokens for entry in entries),
+        edge_prompt_tokens=_mean(entry.edge_prompt_tokens for entry in entries),
+        edge_generated_tokens=_mean(entry.edge_generated_tokens for entry in entries),
+        latency=_mean(entry.latency for entry in entries),
+        batches=_mean(entry.batches for entry in entries),
+        with_parents=with_parents,
+        without_parents=without_parents,
+        totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
+    )
+
+
+def wall_clock(times: Iterable[PassageResult]) -> float:
+    """Seconds during which at least one of the passages was under way.
+
+    Of a strategy that has the cluster to itself this is the time from its first admission to its last finish. Where
+    strategies take turns, passage by passage, the others' turns are left out; so is the time between two sessions of a
+    resumed run, whose clocks start anew.
+    """
+    stretches = []
+    session, busy_until = -1, 0.0
+    for item in sorted(times, key=attrgetter("session", "admitted", "finished")):
+        if item.session != session:
+            session, busy_until = item.session, item.admitted
+        stretches.append(max(0.0, item.finished - max(busy_until, item.admitted)))
+        busy_until = max(busy_until, item.finished)
+    return math.fsum(stretches)
+
+
+def _totals(cells: list[_Cell], seconds: float) -> Totals:
+    entries = [cell.entry for cell in cells]
+    questions = sum(entry.counts.questions for entry in entries)
+    return Totals(
+        prompt_tokens=sum(entry.prompt_tokens for entry in entries),
+        generated_tokens=sum(entry.generated_tokens for entry in entries),
+        edge_prompt_tokens=sum(entry.edge_prompt_tokens for entry in entries),
+        edge_generated_tokens=sum(entry.edge_generated_tokens for entry in entries),
+        batches=sum(entry.batches for entry in entries),
+        engine_seconds=math.fsum(step.engine_seconds for cell in cells for step in cell.steps),
+        seconds=seconds,
+        questions_per_second=questions / seconds if seconds > 0 else 0.0,
+    )
+
+
+def _splits(cells: list[_Cell]) -> tuple[Split, Split] | tuple[None, None]:
+    """Scores with and without gold parents, over the passages that have gold edges."""
+    known = [cell for cell in cells if cell.record.passage.gold_edges is not None]
+    if not known:
+        return None, None
+    dependent: list[AnswerEntry] = []
+    others: list[AnswerEntry] = []
+    for cell in known:
+        children = {edge.child for edge in cell.record.passage.gold_edges or ()}
+        for answer, question in zip(cell.entry.questions, cell.record.passage.questions, strict=True):
+            (dependent if question.id in children else others).append(answer)
+    return _split(dependent), _split(others)
+
+
+def _split(answers: list[AnswerEntry]) -> Split:
+    if not answers:
+        return Split(questions=0, em=None, f1=None)
+    scores = _scores(answers)
+    return Split(questions=len(answers), em=scores.em, f1=scores.f1)
+
+
+def _scores(answers: Sequence[AnswerEntry]) -> Scores:
+    return Scores(
+        strict=_mean(answer.strict for answer in answers),
+        lenient=_mean(answer.lenient for answer in answers),
+        em=_mean(answer.em for answer in answers),
+        f1=_mean(answer.f1 for answer in answers),
+    )
+
+
+def _counts(answers: Sequence[AnswerEntry]) -> Counts:
+    status = [answer.status for answer in answers]
+    return Counts(
+        questions=len(status),
+        answered=status.count("answered"),
+        failed=status.count("failed"),
+        skipped=status.count("skipped"),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean; 0 for no values, since JSON has no NaN and a table of nothing should say nothing."""
+    found = list(values)
+    return math.fsum(found) / len(found) if found else 0.0
+
+
+def _by_pair(steps: Iterable[StepResult]) -> dict[tuple[str, str], tuple[StepResult, ...]]:
+    found: dict[tuple[str, str], list[StepResult]] = {}
+    for step in steps:
+        found.setdefault((step.strategy, step.passage_id), []).append(step)
+    return {pair: tuple(sorted(group, key=attrgetter("step_id"))) for pair, group in found.items()}
+
+
+def _unfinished(name: str, finished: set[tuple[str, str]], begun: Iterable[tuple[str, str]]) -> int:
+    return sum(pair[0] == name and pair not in finished for pair in begun)
+
+
+def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:
+    labels = manifest.labels
+    settings: dict[str, Any] = dict(manifest.settings)
+    return RunEntry(
+        model=labels.model,
+        engine=labels.engine,
+        dataset=labels.dataset,
+        edges=labels.edges,
+        embedded_reader=labels.embedded_reader,
+        started=manifest.started,
+        fingerprint=manifest.fingerprint,
+        prompt_version=manifest.prompt_version,
+        settings=settings,
+        versions=dict(manifest.versions),
+        python=manifest.python,
+        system=manifest.system,
+        cpus=manifest.cpus,
+        devices=list(manifest.devices),
+        bad_rows=bad_rows,
+    )

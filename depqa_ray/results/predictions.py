@@ -1,0 +1,50 @@
+"""Answers in the official SQuAD prediction format: one JSON object of question id to answer for each strategy."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from depqa_ray.answering.scoring import normalize_answer
+from depqa_ray.models import UNKNOWN
+from depqa_ray.results.schema import AnswerEntry, RunResults
+from depqa_ray.results.store import write_atomically
+
+
+def predictions(results: RunResults, strategy: str) -> dict[str, str]:
+    """The strategy's answers by question id, over the passages that it finished.
+
+    A question that failed or was skipped is missing: the official script counts it 0, as this project does, whereas an
+    empty answer would be right for an unanswerable question. "unknown" there becomes the v2.0 format's ``""``.
+    """
+    answers = (
+        answer
+        for passage in results.passages
+        for entry in passage.strategies
+        if entry.name == strategy
+        for answer in entry.questions
+    )
+    official = ((answer.id, _official(answer)) for answer in answers)
+    return {id_: text for id_, text in official if text is not None}
+
+
+def write_predictions(results: RunResults, folder: Path) -> list[Path]:
+    """Write ``predictions-<strategy>.json`` for each strategy into ``folder``. Raises StoreError."""
+    paths = []
+    for strategy in results.strategies:
+        path = folder / f"predictions-{re.sub(r'[^A-Za-z0-9_-]', '-', strategy)}.json"
+        write_atomically(path, json.dumps(predictions(results, strategy), indent=1) + "\n")
+        paths.append(path)
+    return paths
+
+
+def _official(answer: AnswerEntry) -> str | None:
+    """The answer as the official file holds it; None where it holds nothing."""
+    if answer.status != "answered":
+        return None
+    if set(answer.gold) != {UNKNOWN}:
+        return answer.answer
+    # A model that wrote nothing has not said that the passage has no answer.
+    normalized = normalize_answer(answer.answer)
+    return "" if normalized == UNKNOWN else answer.answer or None

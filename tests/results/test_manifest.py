@@ -1,0 +1,84 @@
+"""What the manifest tells, and what it never tells."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from depqa_ray.config import Settings
+from depqa_ray.results.manifest import (
+    RunLabels,
+    fingerprint,
+    make_manifest,
+    manifest_to_json,
+    public_settings,
+    settings_manifest,
+)
+
+
+def test_secrets_are_left_out_at_any_depth() -> None:
+    settings = {
+        "api_key": "a",
+        "HF_TOKEN": "b",
+        "clientSecret": "c",
+        "tokens": "d",
+        "password": "e",
+        "nested": {"list": [{"secret": "f", "kept": 1}]},
+        "extra_headers": {"Authorization": "g"},
+    }
+
+    assert public_settings(settings) == {"nested": {"list": [{"kept": 1}]}, "extra_headers": {}}
+
+
+def test_counts_of_tokens_and_tokenizers_are_no_secrets() -> None:
+    settings = {"max_new_tokens": 48, "prompt_tokens": None, "tokenizer": "plain"}
+
+    assert public_settings(settings) == settings
+
+
+def test_values_become_plain_json() -> None:
+    settings = {"a": Path("x") / "y", "b": (1, 2.5), "c": {"z", "y"}, "d": float("inf"), "e": True, 5: None}
+
+    assert public_settings(settings) == {"a": "x/y", "b": [1, 2.5], "c": ["y", "z"], "d": "inf", "e": True, "5": None}
+
+
+def test_home_folders_and_users_in_addresses_are_cut() -> None:
+    settings = {"run_dir": str(Path.home() / "runs"), "url": "https://ann:pw@example.org/v1", "half": "\udcff"}
+
+    assert public_settings(settings) == {"run_dir": "~/runs", "url": "https://example.org/v1", "half": "?"}
+
+
+def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
+    manifest = manifest_to_json(make_manifest(RunLabels(model="m"), {"a": 1}, started="2026-01-01T00:00:00+00:00"))
+
+    assert manifest["system"] == f"{platform.system()} {platform.machine()}"
+    assert manifest["python"] == platform.python_version()
+    assert manifest["cpus"] > 0
+    assert manifest["versions"]["numpy"]
+    assert set(manifest) == {
+        "version", "labels", "settings", "fingerprint", "started", "prompt_version", "versions", "python", "system",
+        "cpus", "devices",
+    }  # fmt: skip
+
+
+def test_the_fingerprint_follows_the_settings_that_shape_results_and_no_others() -> None:
+    def of(**settings: object) -> str:
+        return make_manifest(RunLabels(), settings, started="now", shaping={"seed", "model"}).fingerprint
+
+    assert of(seed=1, model="a", out="x") == of(model="a", seed=1, out="y")
+    assert of(seed=1, model="a") != of(seed=2, model="a")
+    assert len(of()) == 64
+
+
+def test_the_fingerprint_knows_no_secrets() -> None:
+    assert fingerprint({"seed": 1, "token": "a"}) == fingerprint({"seed": 1, "token": "b"})
+
+
+def test_a_manifest_is_made_from_settings() -> None:
+    settings = Settings(model_name="embedded", dataset="embedded", engine="simulated")
+
+    manifest = settings_manifest(settings, ["sequential"], started="now")
+
+    assert manifest.labels == RunLabels("embedded", "simulated", "embedded", "auto", True, ("sequential",))
+    assert manifest.settings["max_new_tokens"] == settings.max_new_tokens
+    assert manifest.fingerprint != settings_manifest(settings, ["full_batch"], started="now").fingerprint

@@ -1,0 +1,223 @@
+"""The run directory: what is written is read back, whatever happened in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.errors import StoreError
+from depqa_ray.models import Edge
+from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.store import RunStore, write_atomically
+from tests.sample_run import lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    records = sample_records()
+
+    write_sample(tmp_path / "run", records)
+
+    assert RunStore.open(tmp_path / "run").read() == records
+
+
+def test_creating_writes_the_manifest_and_nothing_else(tmp_path: Path) -> None:
+    RunStore.create(tmp_path / "a" / "run", sample_manifest())
+
+    assert [path.name for path in (tmp_path / "a" / "run").iterdir()] == ["manifest.json"]
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    before = (tmp_path / "outcomes.jsonl").read_bytes()
+
+    with pytest.raises(StoreError, match="already holds a run; resume it, or give another folder"):
+        RunStore.create(tmp_path, sample_manifest())
+
+    assert (tmp_path / "outcomes.jsonl").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreError, match="cannot write") as caught:
+        RunStore.create(tmp_path / "file" / "run", sample_manifest())
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_run_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        RunStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99, "labels": {}, "devices": []}', "\x00"])
+def test_a_broken_manifest_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+
+    with pytest.raises(StoreError, match="not the manifest of a run"):
+        RunStore.open(tmp_path)
+
+
+def test_each_line_is_on_disk_when_append_returns(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, sample_manifest())
+    store.append(velcarn())
+
+    lines = (tmp_path / "passages.jsonl").read_text().splitlines()
+
+    assert json.loads(lines[0])["kind"] == "passage"
+    store.close()
+    store.close()
+
+
+def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    whole = RunStore.open(tmp_path).read()
+    with (tmp_path / "outcomes.jsonl").open("ab") as file:
+        file.write(b'{"kind":"step","strategy":"seq')
+
+    records = RunStore.open(tmp_path).read()
+
+    assert records.steps == whole.steps
+    assert records.remarks == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
+
+
+def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    with (tmp_path / "outcomes.jsonl").open("ab") as file:
+        file.write(b'{"kind":"st')
+
+    with RunStore.open(tmp_path) as store:
+        store.resume()
+        store.append(PassageResult("sequential", "another", 0.0, 1.0))
+
+    records = RunStore.open(tmp_path).read()
+    assert records.remarks == ()
+    assert records.finished[-1] == PassageResult("sequential", "another", 0.0, 1.0, session=1)
+
+
+def test_a_damaged_line_in_the_middle_names_its_place(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    path = tmp_path / "outcomes.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[1][:20] + b"\n", *lines[2:]]))
+
+    with pytest.raises(StoreError, match=r"outcomes\.jsonl, line 2: not JSON"):
+        RunStore.open(tmp_path).read()
+
+
+@pytest.mark.parametrize("line", ['{"kind":"step"}', '{"kind":"comet"}', '{"kind":"finished","strategy":"s"}'])
+def test_a_line_that_is_no_record_names_its_place(tmp_path: Path, line: str) -> None:
+    RunStore.create(tmp_path, sample_manifest())
+    (tmp_path / "outcomes.jsonl").write_text(line + "\n")
+
+    with pytest.raises(StoreError, match="line 1: not a record of this version"):
+        RunStore.open(tmp_path).read()
+
+
+def test_a_record_in_the_wrong_file_is_refused(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    (tmp_path / "bad_rows.jsonl").write_bytes((tmp_path / "passages.jsonl").read_bytes())
+
+    with pytest.raises(StoreError, match="does not belong here"):
+        RunStore.open(tmp_path).read()
+
+
+def test_a_second_outcome_of_a_question_is_refused(tmp_path: Path) -> None:
+    store = write_sample(tmp_path)
+    store.append(steps_of(velcarn(), "sequential")[0])
+
+    with pytest.raises(StoreError, match="second outcome"):
+        store.read()
+
+
+def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: Path) -> None:
+    # Given a run that ended in the middle of its second passage
+    done, begun = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        for record in (velcarn(), *done, PassageResult("sequential", "velcarn", 0.0, 2.5), lantern(), begun[0]):
+            store.append(record)
+
+    # When it is resumed, and the second passage asked again
+    with RunStore.open(tmp_path) as store:
+        finished = store.resume()
+        for record in (lantern(), *begun, PassageResult("sequential", "lan", 0.0, 1.5)):
+            store.append(record)
+
+    # Then each question has one outcome
+    records = RunStore.open(tmp_path).read()
+    assert finished == {("sequential", "velcarn")}
+    assert records.steps == (*done, *begun)
+    assert [record.passage.id for record in records.passages] == ["velcarn", "lan"]
+    assert [item.session for item in records.finished] == [0, 1]
+    assert RunStore.open(tmp_path).session == 1
+
+
+def test_edges_that_come_later_replace_the_earlier_ones(tmp_path: Path) -> None:
+    passage = lantern().passage
+    edge = Edge("lan-1", "lan-3", 0.9, "", "model")
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        store.append(PassageRecord(passage))
+        store.append(PassageRecord(passage, (edge,)))
+        store.append(PassageRecord(passage))
+
+    assert store.read().passages == (PassageRecord(passage, (edge,)),)
+
+
+def test_bad_rows_are_kept(tmp_path: Path) -> None:
+    row = BadRow("dev.json: data[3]", "no context", "add one", {"title": None})
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        store.append(row)
+
+    assert store.read().bad_rows == (row,)
+
+
+def test_results_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, sample_manifest())
+    path = store.write_results("old")
+
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \ud800")
+
+    assert path.read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["manifest.json", "results.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, sample_manifest())
+    (tmp_path / "passages.jsonl").symlink_to("/dev/full")
+
+    with pytest.raises(StoreError, match="cannot write"):
+        store.append(velcarn())
+
+
+def test_the_store_shows_its_state(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, sample_manifest())
+    store.append(velcarn())
+
+    assert repr(store) == f"RunStore({str(tmp_path)!r}, session=0, open=['passages.jsonl'])"
+    store.close()
+
+
+def test_no_line_is_lost_when_a_driver_is_killed(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        store = RunStore.create(tmp_path, sample_manifest())
+        for step in steps_of(velcarn(), "sequential"):
+            store.append(step)
+        os._exit(9)  # neither closed nor flushed by Python
+    os.waitpid(child, 0)
+
+    assert len(RunStore.open(tmp_path).read().steps) == 5
+
+
+def test_the_manifest_survives(tmp_path: Path) -> None:
+    manifest = dataclasses.replace(sample_manifest(embedded_reader=True), devices=("a", "b"))
+    RunStore.create(tmp_path, manifest)
+
+    assert RunStore.open(tmp_path).manifest == manifest
