@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DEPQA_", extra="forbid", frozen=True, protected_namespaces=())
     config_file: ClassVar[Path | None] = None
+    command_defaults: ClassVar[Mapping[str, Any]] = {}
 
     dataset: str = _setting(
         "squad", "data", "squad (the hub's rajpurkar/squad), embedded, or a SQuAD JSON, Parquet or JSON lines file"
@@ -154,13 +156,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the configuration file."""
-        sources = (init_settings, env_settings)
-        if cls.config_file is None:
-            return sources
-        if cls.config_file.suffix == ".toml":
-            return (*sources, TomlConfigSettingsSource(settings_cls, cls.config_file))
-        return (*sources, YamlConfigSettingsSource(settings_cls, cls.config_file))
+        """Flags, then the environment, then the configuration file, then the command's own defaults."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if cls.config_file is not None:
+            toml = cls.config_file.suffix == ".toml"
+            of_file = TomlConfigSettingsSource if toml else YamlConfigSettingsSource
+            sources.append(of_file(settings_cls, cls.config_file))
+        return (*sources, InitSettingsSource(settings_cls, dict(cls.command_defaults)))
 
 
 def setting_extra(name: str) -> dict[str, Any]:
@@ -175,18 +177,20 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def load_settings(flags: Mapping[str, object], config: Path | None = None) -> Settings:
+def load_settings(
+    flags: Mapping[str, object], config: Path | None = None, defaults: Mapping[str, Any] | None = None
+) -> Settings:
     """Settings from flags (by setting name), the environment and a configuration file.
 
-    Raises SettingsError, one line naming each bad value and where it came from, where anything is wrong.
+    ``defaults`` are a command's own and stand in for the ones here. Raises SettingsError, one line naming each bad value
+    and where it came from, where anything is wrong.
     """
-    cls = Settings
-    if config is not None:
-        if config.suffix not in (".toml", ".yaml", ".yml"):
-            raise SettingsError("not a TOML or YAML file", str(config), "name it .toml, .yaml or .yml")
-        if not config.is_file():
-            raise SettingsError("no such file", str(config), "check --config")
-        cls = type("Settings", (Settings,), {"config_file": config, "__doc__": Settings.__doc__})
+    if config is not None and config.suffix not in (".toml", ".yaml", ".yml"):
+        raise SettingsError("not a TOML or YAML file", str(config), "name it .toml, .yaml or .yml")
+    if config is not None and not config.is_file():
+        raise SettingsError("no such file", str(config), "check --config")
+    own = {"config_file": config, "command_defaults": defaults or {}, "__module__": __name__}
+    cls: type[Settings] = type("Settings", (Settings,), own)
     try:
         return cls(**flags)
     except ValidationError as error:

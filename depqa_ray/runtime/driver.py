@@ -45,9 +45,6 @@ class Job:
 class Sink(Protocol):
     """Where results go. Times are seconds since the driver started."""
 
-    def admitted(self, job: Job, at: float) -> None:
-        """A job begins."""
-
     def ended(self, result: StepResult) -> None:
         """A step ended, with an outcome for each of its questions. Recorded before anything else is told of it."""
 
@@ -57,7 +54,7 @@ class Sink(Protocol):
     def remark(self, text: str) -> None:
         """Something that a person should hear of, such as a lost replica."""
 
-    def replica(self, event: Joined) -> None:
+    def joined(self, event: Joined) -> None:
         """A replica is ready."""
 
 
@@ -127,7 +124,6 @@ class Driver:
         plan = compile_plan(job.strategy, job.passage, job.edges)
         now = self._now()
         self._active[(job.strategy, job.passage.id)] = _Active(job, now)
-        self._sink.admitted(job, now)
         self._tell(Admitted(plan, now, len(job.passage.text) / _CHARACTERS_PER_TOKEN, _step_work(plan)))
         return True
 
@@ -135,7 +131,7 @@ class Driver:
         """Something happened to the pool: say it in the scheduler's words, and do what it answers."""
         match event:
             case Joined(replica, _):
-                self._sink.replica(event)
+                self._sink.joined(event)
                 self._tell(ReplicaJoined(replica, self._now()))
             case Answered(_, completions):
                 self._take(completions)

@@ -1,0 +1,16 @@
+"""``python -m depqa_ray`` and the console script ``depqa-ray``."""
+
+from __future__ import annotations
+
+import sys
+
+from depqa_ray.cli import main as run_command
+
+
+def main() -> None:
+    """Run the command that was asked for, and exit with its code."""
+    sys.exit(run_command())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The commands: parse, call, print, exit code. Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from depqa_ray.config import EMBEDDED, Settings, StrategyName, load_settings
+from depqa_ray.errors import DepqaError
+from depqa_ray.flags import Parser, add_settings_flags, given_settings
+
+if TYPE_CHECKING:
+    from depqa_ray.results.schema import RunResults
+
+_INTERRUPTED: Final = 130
+_DEMO: Final[Mapping[str, Any]] = {
+    "dataset": EMBEDDED,
+    "model_name": EMBEDDED,
+    "context_count": 0,
+    "strategies": ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"),
+}
+"""What `demo` takes where the user says nothing: everything that ships with the package."""
+
+_EMBEDDED_NOTE: Final = (
+    "The embedded reader was trained on generated worlds only and knows nothing of other texts: its answers to this "
+    "data set show that the program works, not how well a model reads."
+)
+_SIMULATED_NOTE: Final = "The engine is simulated: answers, tokens and times are made up by a cost model."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. What a user can cause ends in one line on stderr, not in a traceback."""
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except DepqaError as error:
+        print(f"depqa-ray: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("depqa-ray: interrupted; what had ended is in the run directory", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone; nothing is left to say it to
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="depqa-ray",
+        description="Answers several questions about one passage one by one, all in one prompt, or in parallel along "
+        "their dependencies, on Ray, and shows what each costs in accuracy, tokens and latency.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    _experiment(commands, "run", _run, "answer with one strategy", {})
+    _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
+    _experiment(commands, "demo", _compare, "compare all strategies on the embedded data with the embedded reader", _DEMO)
+    _report_command(commands)
+    _worlds_command(commands)
+    _score_command(commands)
+    return parser
+
+
+def _experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
+    parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="a TOML or YAML file of settings; flags and DEPQA_... environment variables come before it",
+    )
+    add_settings_flags(parser, defaults)
+    parser.set_defaults(command=command, defaults=defaults, name=name)
+
+
+def _report_command(commands: Any) -> None:
+    summary = "make the table, the pages and the JSON of a run again from its directory"
+    parser = commands.add_parser("report", help=summary, description=summary.capitalize() + ".")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
+    parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
+    parser.set_defaults(command=_report)
+
+
+def _worlds_command(commands: Any) -> None:
+    summary = "write generated passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
+    parser = commands.add_parser("worlds", help=summary, description=summary.capitalize() + ".")
+    parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
+    parser.add_argument("--questions", type=int, metavar="N", help="questions a passage")
+    parser.add_argument("--depth", type=int, metavar="N", help="questions on the longest chain, at most")
+    parser.add_argument("--fan-in", type=int, metavar="N", help="parents of a question, at most")
+    parser.add_argument("--entities", type=int, metavar="N", help="people, towns, rivers and companies, each")
+    parser.add_argument("--facts", type=int, metavar="N", help="sentences a passage, at least")
+    parser.set_defaults(command=_worlds)
+
+
+def _score_command(commands: Any) -> None:
+    summary = "score an official {id: answer} prediction file with the official SQuAD rules"
+    parser = commands.add_parser("score", help=summary, description=summary.capitalize() + ".")
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
+    parser.add_argument("dataset", metavar="DATASET.json", help="the data set, or embedded")
+    parser.set_defaults(command=_score)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return load_settings(given_settings(arguments), arguments.config, arguments.defaults)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    in_flight = None if settings.in_flight == "auto" else settings.in_flight
+    return _carry_out(settings, (settings.strategy,), in_flight)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    in_flight = 1 if settings.in_flight == "auto" else settings.in_flight
+    pages = "html" if arguments.name == "demo" else None
+    return _carry_out(settings, settings.strategies, in_flight, pages)
+
+
+def _carry_out(
+    settings: Settings, strategies: Sequence[StrategyName], in_flight: int | None, pages: str | None = None
+) -> int:
+    """Run, then show. ``pages``: the folder inside the run directory for the pages where no other one is named."""
+    from rich.console import Console
+
+    from depqa_ray.runtime.experiment import run_experiment
+    from depqa_ray.terminal import LiveProgress, start_logging
+
+    console = Console(stderr=True)
+    start_logging(settings.log_level, console)
+    with LiveProgress(console) as progress:
+        folder = run_experiment(settings, strategies, progress, in_flight=in_flight)
+    html = settings.html_dir or (folder / pages if pages else None)
+    results = _show(folder, html, settings.json_out)
+    return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    _show(arguments.run_dir, arguments.html_dir, arguments.json_out)
+    return 0
+
+
+def _show(folder: Path, html_dir: Path | None, json_out: Path | None) -> RunResults:
+    """Everything that is made from a run directory: figures, predictions, trace, table, pages."""
+    from rich.console import Console
+
+    from depqa_ray.report.render import write_pages
+    from depqa_ray.report.table import print_results
+    from depqa_ray.results.metrics import compute_results
+    from depqa_ray.results.predictions import write_predictions
+    from depqa_ray.results.store import RunStore, write_atomically
+    from depqa_ray.results.trace import write_trace
+
+    store = RunStore.open(folder)
+    records = store.read()
+    results = compute_results(records)
+    text = results.model_dump_json(indent=1) + "\n"
+    store.write_results(text)
+    write_predictions(results, folder)
+    write_trace(records, folder / "trace.json")
+    print_results(results, Console())
+    labels = records.manifest.labels
+    if labels.engine == "simulated":
+        print(_SIMULATED_NOTE)
+    if labels.embedded_reader and any(passage.gold_edges is None for passage in (r.passage for r in records.passages)):
+        print(_EMBEDDED_NOTE)
+    for remark in records.remarks:
+        print(remark)
+    print(f"Run directory: {folder}")
+    if json_out is not None:
+        write_atomically(json_out, text)
+        print(f"Results: {json_out}")
+    if html_dir is not None:
+        print(f"Pages: {write_pages(records, html_dir, results)[0]}")
+    return results
+
+
+def _worlds(arguments: argparse.Namespace) -> int:
+    from depqa_ray.errors import InputError
+    from depqa_ray.passages.export import write_worlds
+    from depqa_ray.passages.worlds import WorldShape
+
+    names = ("questions", "depth", "fan_in", "entities", "facts")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    try:
+        shape = WorldShape(**given)
+    except ValueError as error:
+        raise InputError(str(error), "--" + str(error).split()[0].replace("_", "-")) from None
+    write_worlds(arguments.out, arguments.count, arguments.seed, shape)
+    print(f"{arguments.count} worlds of seed {arguments.seed}: {arguments.out}")
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from depqa_ray.answering.predictions import read_predictions
+    from depqa_ray.answering.scoring import score_predictions
+    from depqa_ray.passages.sources import load_passages
+
+    predictions = read_predictions(arguments.predictions)
+    scores = score_predictions(predictions, load_passages(arguments.dataset))
+    for question_id in scores.missing:
+        print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
+    print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))
+    return 0

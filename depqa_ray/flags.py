@@ -1,0 +1,74 @@
+"""Command-line flags read from the settings model: names, help and defaults are written there and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from depqa_ray.config import Settings, flag_of, setting_extra
+
+_EXIT_USAGE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and where to look, and exit with 2."""
+        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(_EXIT_USAGE)
+
+
+def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    """A flag for every setting, under its group's heading. ``defaults`` are the command's own, where it has some.
+
+    A flag that is not given leaves no trace in the parsed arguments, so that the environment and the configuration file
+    can speak. Values stay text: the settings model checks them.
+    """
+    groups: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        group = setting_extra(name)["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        default = defaults.get(name, field.default)
+        text = (field.description or "").replace("%", "%%")
+        if field.annotation is bool:
+            groups[group].add_argument(flag_of(name), action="store_true", default=argparse.SUPPRESS, help=text)
+            continue
+        if default is not None:
+            text += f" [{_shown(default)}]"
+        groups[group].add_argument(
+            flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text
+        )
+
+
+def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags, by name."""
+    return {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
+
+
+def _shown(default: object) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _metavar(annotation: Any) -> str:
+    """What a value looks like: the choices where they are few and named, else a word for the type."""
+    choices = [value for part in _parts(annotation) if get_origin(part) is Literal for value in get_args(part)]
+    words = [_word(part) for part in _parts(annotation) if isinstance(part, type) and part is not type(None)]
+    return "|".join(dict.fromkeys([*map(str, choices), *words])) or "NAME,NAME"
+
+
+def _word(type_: type) -> str:
+    return {int: "N", float: "X", str: "NAME"}.get(type_, "PATH")
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """The members of a union, without what is annotated on them."""
+    origin = get_origin(annotation)
+    if origin is Literal or origin is tuple or not get_args(annotation):
+        return [annotation] if origin is not tuple else []
+    if hasattr(annotation, "__metadata__"):
+        return _parts(get_args(annotation)[0])
+    return [part for argument in get_args(annotation) for part in _parts(argument)]

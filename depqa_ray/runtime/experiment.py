@@ -1,0 +1,148 @@
+"""An experiment from its settings to a full run directory: passages in, outcomes stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from depqa_ray.config import Settings, StrategyName
+from depqa_ray.dependencies.source import choose_edges
+from depqa_ray.engines.base import EngineSpec, Fault
+from depqa_ray.models import Passage, StepResult
+from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.sampling import sample_passages
+from depqa_ray.passages.sources import load_passages
+from depqa_ray.results.manifest import settings_manifest
+from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.store import RunStore
+from depqa_ray.runtime.cluster import connected_ray, pool_shape
+from depqa_ray.runtime.driver import Driver, Job
+from depqa_ray.runtime.pool import Joined, Pool
+from depqa_ray.runtime.ray_pool import RayPool
+
+_BATCHES_AHEAD = 2  # a replica has its next batch waiting when it ends one
+
+
+class Observer(Protocol):
+    """Who watches a run: a progress bar, a log, a test."""
+
+    def begun(self, folder: Path) -> None:
+        """The run directory is there."""
+
+    def answered(self, strategy: str, questions: int) -> None:
+        """So many questions have their outcome."""
+
+    def remark(self, text: str) -> None:
+        """Something worth a line."""
+
+
+def run_experiment(
+    settings: Settings,
+    strategies: Sequence[StrategyName],
+    observer: Observer,
+    *,
+    in_flight: int | None,
+    faults: tuple[Fault, ...] = (),
+) -> Path:
+    """Answer the sampled passages under each strategy, on Ray. Returns the run directory.
+
+    ``in_flight`` bounds the passages worked on at once; None lets in as many as the replicas have room for. ``faults``
+    are given to the simulated engine. Raises InputError before anything is started where the data cannot be used,
+    EngineError, RuntimeFailure and StoreError; whatever had ended by then is in the run directory.
+    """
+    aside: list[BadRow] = []
+    passages = _begun(_sampled(settings, aside))
+    started = datetime.now(timezone.utc)
+    folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
+    manifest = settings_manifest(settings, strategies, started=started.isoformat(timespec="seconds"))
+    with RunStore.create(folder, manifest) as store:
+        observer.begun(folder)
+        jobs = _jobs(passages, strategies, settings, store, aside)
+        with connected_ray():
+            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), in_flight, faults))
+    return folder
+
+
+async def _drive(
+    settings: Settings, jobs: Iterator[Job], sink: StoreSink, in_flight: int | None, faults: tuple[Fault, ...]
+) -> None:
+    spec = EngineSpec(settings.engine, settings.model_name, settings.dtype, settings.max_batch_size, faults)
+    pool: Pool = RayPool(spec, pool_shape(settings))
+    try:
+        driver = Driver(pool, sink, settings.max_new_tokens, _BATCHES_AHEAD * settings.max_batch_size, in_flight)
+        await driver.run(jobs)
+    finally:
+        await pool.close()
+
+
+@dataclass(slots=True)
+class StoreSink:
+    """Writes what the driver reports into the run's store, then tells the observer."""
+
+    store: RunStore
+    observer: Observer
+
+    def ended(self, result: StepResult) -> None:
+        """See :class:`~depqa_ray.runtime.driver.Sink`."""
+        self.store.append(result)
+        self.observer.answered(result.strategy, len(result.outcomes))
+
+    def finished(self, job: Job, admitted: float, at: float) -> None:
+        """See :class:`~depqa_ray.runtime.driver.Sink`."""
+        self.store.append(PassageResult(job.strategy, job.passage.id, admitted, at))
+
+    def remark(self, text: str) -> None:
+        """See :class:`~depqa_ray.runtime.driver.Sink`."""
+        self.observer.remark(text)
+
+    def joined(self, event: Joined) -> None:
+        """See :class:`~depqa_ray.runtime.driver.Sink`."""
+        info = event.info
+        size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
+        self.observer.remark(f"{event.replica} is ready: {info.model}{size}, {info.dtype}, on {info.device}")
+
+
+def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
+    passages = load_passages(
+        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=aside.append
+    )
+    return sample_passages(
+        passages,
+        context_count=settings.context_count,
+        min_questions=settings.min_questions,
+        max_questions=settings.max_questions,
+        seed=settings.seed,
+    )
+
+
+def _begun(passages: Iterator[Passage]) -> Iterator[Passage]:
+    """The same stream with its first passage read already, so that unusable data is told of before anything starts."""
+    return chain([next(passages)], passages)
+
+
+def _jobs(
+    passages: Iterable[Passage],
+    strategies: Sequence[StrategyName],
+    settings: Settings,
+    store: RunStore,
+    aside: list[BadRow],
+) -> Iterator[Job]:
+    """Every strategy on one passage, then on the next: so that what drifts in time touches all strategies alike."""
+    for passage in passages:
+        _set_aside(store, aside)
+        edges = choose_edges(passage, settings).kept
+        store.append(PassageRecord(passage, edges))
+        for strategy in strategies:
+            yield Job(strategy, passage, edges)
+    _set_aside(store, aside)
+
+
+def _set_aside(store: RunStore, aside: list[BadRow]) -> None:
+    for row in aside:
+        store.append(row)
+    aside.clear()

@@ -1,0 +1,149 @@
+"""One contract for every engine: what base.py promises, checked on each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.engines.base import Engine, EngineSpec, Fault
+from depqa_ray.engines.factory import build_engine
+from depqa_ray.errors import EngineError
+from depqa_ray.models import Completion, Prompt
+from tests.engines.tiny import save_tiny_model
+
+BuildEngine = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(params=["simulated", pytest.param("transformers", marks=pytest.mark.slow)])
+def build(request: pytest.FixtureRequest) -> BuildEngine:
+    """Builds the engine under test; faults only mean something to the simulated one."""
+    name: str = request.param
+    model = "none" if name == "simulated" else str(request.getfixturevalue("tiny_model"))
+
+    def make(max_batch_size: int = 4, faults: tuple[Fault, ...] = ()) -> Engine:
+        return build_engine(EngineSpec(name, model, "float32", max_batch_size, faults))  # type: ignore[arg-type]
+
+    return make
+
+
+def prompt(name: str, own: str = "Question: Who is it?", limit: int = 6) -> Prompt:
+    return Prompt(name, "Answer.", "Passage: Ada lives in Halden.\n\n", own, limit)
+
+
+async def answers(engine: Engine, *prompts: Prompt) -> list[Completion]:
+    return [completion async for group in engine.submit(prompts) for completion in group]
+
+
+def with_engine(engine: Engine, use: Callable[[Engine], object]) -> object:
+    async def run() -> object:
+        await engine.start()
+        try:
+            return await use(engine)  # type: ignore[misc]
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def test_given_more_prompts_than_a_batch_holds_then_each_gets_exactly_one_completion(build: BuildEngine) -> None:
+    prompts = [prompt(str(number), f"Question: Who is {'very ' * number}old?") for number in range(11)]
+    found = with_engine(build(), lambda engine: answers(engine, *prompts))
+    assert sorted(c.prompt_id for c in found) == sorted(p.id for p in prompts)  # type: ignore[attr-defined]
+
+
+def test_given_callers_at_the_same_time_then_each_hears_of_its_own_prompts_only(build: BuildEngine) -> None:
+    async def use(engine: Engine) -> list[list[Completion]]:
+        calls = [answers(engine, *(prompt(f"{caller}.{number}") for number in range(3))) for caller in range(4)]
+        return await asyncio.gather(*calls)
+
+    for caller, found in enumerate(with_engine(build(), use)):  # type: ignore[arg-type]
+        assert sorted(c.prompt_id for c in found) == [f"{caller}.{number}" for number in range(3)]
+
+
+def test_given_a_completion_then_its_tokens_are_counted_and_within_the_limit(build: BuildEngine) -> None:
+    short, long = with_engine(build(), lambda e: answers(e, prompt("a", limit=2), prompt("b", limit=9)))  # type: ignore[misc]
+    assert 1 <= short.generated_tokens <= 2
+    assert 1 <= long.generated_tokens <= 9
+    assert short.prompt_tokens > 0 and short.seconds >= 0
+    assert short.finish_reason in ("stop", "length")
+
+
+def test_given_the_same_prompt_alone_and_among_others_then_its_completion_is_the_same(build: BuildEngine) -> None:
+    async def use(engine: Engine) -> tuple[list[Completion], list[Completion]]:
+        others = [prompt(str(number), f"Question: {'Why? ' * (number + 1)}") for number in range(3)]
+        return await answers(engine, prompt("x")), await answers(engine, *others, prompt("x"))
+
+    alone, among = with_engine(build(), use)  # type: ignore[misc]
+    (same,) = [completion for completion in among if completion.prompt_id == "x"]
+    assert (same.text, same.prompt_tokens, same.generated_tokens) == (
+        alone[0].text,
+        alone[0].prompt_tokens,
+        alone[0].generated_tokens,
+    )
+
+
+def test_given_nothing_to_answer_then_nothing_comes(build: BuildEngine) -> None:
+    assert with_engine(build(), answers) == []
+
+
+def test_given_a_caller_who_leaves_then_the_others_are_still_answered(build: BuildEngine) -> None:
+    async def use(engine: Engine) -> list[Completion]:
+        leaving = engine.submit([prompt(f"gone{number}") for number in range(9)])
+        await anext(aiter(leaving))
+        await leaving.aclose()  # type: ignore[attr-defined]
+        return await answers(engine, prompt("stays"))
+
+    (found,) = with_engine(build(), use)  # type: ignore[misc]
+    assert found.prompt_id == "stays"
+
+
+def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(build: BuildEngine) -> None:
+    async def run() -> None:
+        engine = build()
+        await engine.start()
+        waiting = asyncio.create_task(answers(engine, *(prompt(str(n), limit=200) for n in range(40))))
+        await asyncio.sleep(0.01)
+        await engine.close()
+        await engine.close()
+        with pytest.raises(EngineError, match="closed"):
+            await waiting
+        with pytest.raises(EngineError, match="closed"):
+            await answers(engine, prompt("late"))
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(build: BuildEngine) -> None:
+    # The tiny model's window is 512 tokens; the simulated engine refuses by script.
+    engine = build(faults=(Fault("refuse", 2),))
+    prompts = (prompt("a"), prompt("bad", "Question: " + "why " * 600), prompt("c"))
+    found = {c.prompt_id: c for c in with_engine(engine, lambda e: answers(e, *prompts))}  # type: ignore[attr-defined]
+    assert found["bad"].error
+    assert found["a"].error is None and found["c"].error is None
+
+
+def test_given_an_engine_that_dies_then_it_is_an_error_for_all_and_never_silence() -> None:
+    async def run() -> None:
+        engine = build_engine(EngineSpec("simulated", "none", "auto", 4, (Fault("die", 3),)))
+        with pytest.raises(EngineError, match="died"):
+            await answers(engine, *(prompt(str(number)) for number in range(5)))
+        with pytest.raises(EngineError, match="died"):
+            await answers(engine, prompt("later"))
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
+    async def run() -> list[Completion]:
+        faults = (Fault("die", 1, "replica-0"),)
+        return await answers(build_engine(EngineSpec("simulated", "none", "auto", 4, faults), "replica-1"), prompt("a"))
+
+    assert len(asyncio.run(run())) == 1

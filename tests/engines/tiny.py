@@ -1,0 +1,39 @@
+"""A model of a few thousand random parameters with a byte tokenizer, saved as a user would give one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def save_tiny_model(folder: Path, chat_template: str | None = None, **config: Any) -> Path:
+    """Save a random Qwen3 of two layers, window 512; without a chat template where none is given."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<eos>", "<pad>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", chat_template=chat_template
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "vocab_size": len(vocabulary),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.2,
+        "eos_token_id": 0,
+        "pad_token_id": 1,
+    }
+    Qwen3ForCausalLM(Qwen3Config(**(sizes | config))).save_pretrained(folder)
+    return folder

@@ -1,0 +1,158 @@
+"""The driver over replicas in a virtual clock: nothing lost, nothing twice, latency by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depqa_ray.errors import RuntimeFailure
+from depqa_ray.models import Completion, Prompt
+from depqa_ray.runtime.driver import Driver, Job
+from depqa_ray.runtime.virtual import VirtualPool
+from depqa_ray.strategies import STRATEGIES
+from tests.runtime.helpers import MemorySink, answer_with_number, edge, passage, passages_with_edges
+
+
+def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, room: int = 8) -> MemorySink:
+    sink = MemorySink()
+    asyncio.run(Driver(pool, sink, max_new_tokens=16, steps_per_replica=room, in_flight=in_flight).run(iter(jobs)))
+    return sink
+
+
+def one_second(prompt: Prompt) -> float:
+    return 1.0
+
+
+@settings(max_examples=50)
+@given(st.data(), st.integers(1, 3), st.integers(1, 4))
+def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends_once_with_its_own_answer(
+    data: st.DataObject, replicas: int, room: int
+) -> None:
+    drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
+    speeds = data.draw(st.lists(st.floats(0.1, 9.0), min_size=5, max_size=5))
+    jobs = [Job(strategy, passage_, edges) for passage_, edges in drawn for strategy in STRATEGIES]
+    pool = VirtualPool(replicas, lambda prompt: speeds[hash(prompt.id) % 5], answer_with_number)
+    sink = drive(jobs, pool, room=room)
+    assert len(sink.finishes) == len(jobs)
+    for passage_, _ in drawn:
+        for strategy in STRATEGIES:
+            for question in passage_.questions:
+                assert sink.outcomes[strategy, question.id].answer == question.answers[0]
+
+
+@settings(max_examples=50)
+@given(passages_with_edges(), st.lists(st.floats(0.0, 6.0), max_size=3), st.integers(0, 3))
+def test_given_replicas_that_are_lost_and_replaced_then_all_questions_still_end(
+    drawn: tuple, losses: list[float], spare: int
+) -> None:
+    passage_, edges = drawn
+    lost = {f"replica-{number}": at for number, at in enumerate(losses)}
+    pool = VirtualPool(2, one_second, answer_with_number, lost, replacements=len(losses) + spare)
+    sink = drive([Job("dependency_parallel", passage_, edges)], pool)
+    assert len(sink.outcomes) == len(passage_.questions)
+    assert len(sink.finishes) == 1
+
+
+@given(passages_with_edges(), st.sets(st.integers(0, 7)))
+def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_with_the_reason(
+    drawn: tuple, refused: set[int]
+) -> None:
+    passage_, edges = drawn
+
+    def refuse(prompt: Prompt) -> Completion:
+        if int(prompt.own.splitlines()[-1].split()[-1].rstrip("?")) in refused:
+            return Completion(prompt.id, error="refused")
+        return answer_with_number(prompt)
+
+    sink = drive([Job("dependency_parallel", passage_, edges)], VirtualPool(1, one_second, refuse))
+    assert len(sink.outcomes) == len(passage_.questions)
+    for number, question in enumerate(passage_.questions):
+        outcome = sink.outcomes["dependency_parallel", question.id]
+        bad_parents = [
+            edge_ for edge_ in edges
+            if edge_.child == question.id and sink.outcomes["dependency_parallel", edge_.parent].status != "answered"
+        ]
+        expected = "skipped" if bad_parents else "failed" if number in refused else "answered"
+        assert outcome.status == expected
+        assert (outcome.reason == "") == (expected == "answered")
+
+
+def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_and_layered_does() -> None:
+    # q0 -> q2 is quick; q1 is slow; q2 takes a second.
+    def seconds(prompt: Prompt) -> float:
+        return 5.0 if "What is 1?" in prompt.own.splitlines()[-1] else 1.0
+
+    ready = {}
+    for strategy in ("dependency_parallel", "dependency_layered"):
+        pool = VirtualPool(1, seconds, answer_with_number)
+        sink = drive([Job(strategy, passage("p", 3), (edge("p", 0, 2),))], pool)
+        ready[strategy] = {result.step_id: result.ready for result in sink.results}["ask:p-q2"]
+    assert ready == {"dependency_parallel": 1.0, "dependency_layered": 5.0}
+
+
+def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -> None:
+    edges = (edge("p", 0, 1), edge("p", 1, 2))
+    figures = {}
+    for strategy in STRATEGIES:
+        sink = drive([Job(strategy, passage("p", 4), edges)], VirtualPool(1, one_second, answer_with_number))
+        ((_, _, admitted, at),) = sink.finishes
+        figures[strategy] = (at - admitted, len({result.batch for result in sink.results}))
+    assert figures == {
+        "sequential": (4.0, 4),
+        "full_batch": (1.0, 1),
+        "independent": (1.0, 1),
+        "dependency_parallel": (3.0, 3),
+        "dependency_layered": (3.0, 3),
+    }
+
+
+def test_given_one_passage_in_flight_then_the_next_begins_when_it_has_finished() -> None:
+    jobs = [Job("independent", passage(name, 2)) for name in ("a", "b", "c")]
+    sink = drive(jobs, VirtualPool(2, one_second, answer_with_number), in_flight=1)
+    for (_, _, _, end), (_, _, begin, _) in pairwise(sink.finishes):
+        assert begin >= end
+
+
+def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
+    taken = []
+
+    def jobs():
+        for number in range(50):
+            taken.append(number)
+            yield Job("independent", passage(f"p{number}", 2))
+
+    ahead = []
+
+    class Watching(MemorySink):
+        def finished(self, job: Job, admitted: float, at: float) -> None:
+            super().finished(job, admitted, at)
+            ahead.append(len(taken) - len(self.finishes))
+
+    pool = VirtualPool(1, one_second, answer_with_number)
+    asyncio.run(Driver(pool, Watching(), max_new_tokens=16, steps_per_replica=4).run(jobs()))
+    assert len(taken) == 50
+    assert max(ahead) <= 4
+
+
+def test_given_every_replica_lost_and_none_to_come_then_the_run_fails_and_says_why() -> None:
+    pool = VirtualPool(1, one_second, answer_with_number, losses={"replica-0": 0.5})
+    with pytest.raises(RuntimeFailure, match="no replica is left .* lost by script"):
+        drive([Job("independent", passage("p", 2))], pool)
+
+
+def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counted_twice() -> None:
+    class Echoing(VirtualPool):
+        """Answers of the lost replica arrive all the same."""
+
+        def _happens(self, event):  # type: ignore[no-untyped-def]
+            events = super()._happens(event)
+            return events or [event]
+
+    pool = Echoing(2, one_second, answer_with_number, losses={"replica-0": 0.5})
+    sink = drive([Job("independent", passage("p", 3))], pool)
+    assert len(sink.outcomes) == 3

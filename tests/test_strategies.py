@@ -1,0 +1,56 @@
+"""What each strategy makes of a passage."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from depqa_ray.scheduling.plan import needs
+from depqa_ray.strategies import STRATEGIES, compile_plan
+from tests.runtime.helpers import edge, passage, passages_with_edges
+
+
+@given(passages_with_edges())
+def test_given_any_passage_then_every_strategy_asks_each_question_once_and_shows_only_answers_that_are_there(
+    drawn: tuple,
+) -> None:
+    passage_, edges = drawn
+    for strategy in STRATEGIES:
+        plan = compile_plan(strategy, passage_, edges)
+        assert [q for step in plan.steps for q in step.questions] == [q.id for q in passage_.questions]
+        ended: dict[str, set[str]] = {}
+        by_id = {step.id: step for step in plan.steps}
+
+        def known(step_id: str, by_id=by_id, ended=ended) -> set[str]:
+            if step_id not in ended:
+                step = by_id[step_id]
+                ended[step_id] = set(step.questions).union(*(known(need) for need in needs(step)))
+            return ended[step_id]
+
+        for step in plan.steps:
+            before = set().union(*(known(need) for need in needs(step)))
+            assert set(step.context) <= before
+
+
+def test_given_a_fork_and_a_join_then_dependency_parallel_follows_the_edges() -> None:
+    edges = (edge("p", 0, 1), edge("p", 0, 2), edge("p", 1, 3), edge("p", 2, 3))
+    plan = compile_plan("dependency_parallel", passage("p", 4), edges)
+    assert [step.parents for step in plan.steps] == [(), ("ask:p-q0",), ("ask:p-q0",), ("ask:p-q1", "ask:p-q2")]
+    assert plan.steps[3].context == ("p-q1", "p-q2")
+
+
+def test_given_layers_then_dependency_layered_waits_for_all_of_the_layer_before() -> None:
+    plan = compile_plan("dependency_layered", passage("p", 3), (edge("p", 0, 2),))
+    assert plan.steps[2].parents == ("ask:p-q0",)
+    assert plan.steps[2].waits == ("ask:p-q0", "ask:p-q1")
+
+
+def test_given_sequential_then_each_step_shows_the_whole_history() -> None:
+    plan = compile_plan("sequential", passage("p", 3), ())
+    assert [step.context for step in plan.steps] == [(), ("p-q0",), ("p-q0", "p-q1")]
+    assert [step.parents for step in plan.steps] == [(), ("ask:p-q0",), ("ask:p-q1",)]
+
+
+def test_given_a_cycle_then_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="cycle"):
+        compile_plan("dependency_parallel", passage("p", 2), (edge("p", 0, 1), edge("p", 1, 0)))
