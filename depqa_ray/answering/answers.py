@@ -18,7 +18,7 @@ __all__ = ["ParsedAnswer", "parse_answer", "parse_batch", "parse_json_object"]
 
 _KEY: Final = "answer"
 _EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
-_FENCE: Final = re.compile(r"```\w*")
+_FENCE: Final = re.compile(r"```\w*$")
 _DEEPEST: Final = 5
 _ABSENT: Final = object()
 
@@ -34,7 +34,7 @@ class ParsedAnswer:
 def parse_answer(text: str) -> ParsedAnswer:
     """The answer to a single question, asked for as ``{"answer": "..."}``.
 
-    Without the key, an object's only value is the answer; without an object, the first line that is not blank. ""
+    Without the key, an object's first value is the answer; without an object, the first line that is not blank. ""
     where there is nothing, an unfinished thought included. Never raises.
     """
     if strict := _strict(text, [_KEY]):
@@ -43,7 +43,7 @@ def parse_answer(text: str) -> ParsedAnswer:
     objects = list(json_objects(text))
     value = _lookup(objects, _KEY)
     if value is _ABSENT:
-        value = next((next(iter(found.values())) for found in objects if len(found) == 1), _ABSENT)
+        value = next((next(iter(found.values())) for found in objects if found), _ABSENT)
     return ParsedAnswer(_first_line(text) if value is _ABSENT else _text_of(value), False)
 
 
@@ -101,5 +101,5 @@ def _first_line(text: str) -> str:
     try:
         return _text_of(decode(text.strip()))  # a bare JSON text, number or list
     except ValueError:
-        lines = (line.strip() for line in _FENCE.sub("", text).splitlines())
-        return _text_of(next(filter(None, lines), ""))
+        lines = (line.strip() for line in text.splitlines())
+        return _text_of(next((line for line in lines if line and not _FENCE.match(line)), ""))

@@ -56,9 +56,9 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def decode(text: str) -> Any:
-    """The value of a text that is JSON and nothing else. Raises ValueError."""
+    """The value of a text that is JSON and nothing else, no key of an object twice. Raises ValueError."""
     try:
-        return _DECODER.decode(text)
+        return _STRICT.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -68,7 +68,7 @@ def _sound_objects(text: str, start: int) -> Iterator[dict[str, Any]]:
         if start < 0:
             return
         try:
-            value, _end = _DECODER.raw_decode(text, start)
+            value, _end = _TOLERANT.raw_decode(text, start)
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
@@ -85,14 +85,23 @@ def _repair(text: str) -> Any:
         return None
 
 
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; of a key that stands twice the first value."""
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        value.setdefault(key, item)
+    return value
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object, where no key stands twice. Raises ValueError: which of two answers is meant cannot be known."""
+    """The object. Raises ValueError where a key stands twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError("a key stands twice")
     return value
 
 
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_once, parse_int=Number, parse_float=Number, parse_constant=Number
+_STRICT: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=Number, parse_float=Number, parse_constant=Number)
+_TOLERANT: Final = json.JSONDecoder(
+    object_pairs_hook=_first, parse_int=Number, parse_float=Number, parse_constant=Number, strict=False
 )

@@ -1,7 +1,7 @@
 """How right an answer is: the official SQuAD v1.1 metric, to the letter, and two stricter and looser readings.
 
-Everything compares normalised texts: lower case, without ASCII punctuation, without the articles a, an and the, and with
-single spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe" and no article is removed.
+Everything compares normalised texts: lower case, without ASCII punctuation, without the articles a, an and the, and
+with single spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe", which is no article.
 
 Corner cases of the official script, kept: a gold answer that normalises to nothing ("The") is matched exactly by any
 answer that does ("a"), yet its F1 is 0, since no word is shared.
@@ -48,8 +48,8 @@ def strict(answer: str, strict_json: bool, golds: Sequence[str]) -> float:
 def lenient(answer: str, golds: Sequence[str]) -> float:
     """1.0 where the answer holds a gold answer as a run of words.
 
-    One direction only: a gold answer that holds the answer does not count. A gold answer that normalises to nothing is
-    held only by an answer that does too.
+    One direction only: a gold answer that holds the answer does not count. A gold answer that normalises to nothing
+    is held only by an answer that does too.
     """
     normalized = normalize_answer(answer)
     return max(float(_holds(normalized, normalize_answer(gold))) for gold in golds)
@@ -57,7 +57,7 @@ def lenient(answer: str, golds: Sequence[str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SquadScore:
-    """Means over all questions, in percent, not rounded. ``missing`` are the ids without a prediction, which count 0."""
+    """Means over all questions, in percent, not rounded. ``missing``: the ids without a prediction, which count 0."""
 
     exact_match: float
     f1: float

@@ -60,7 +60,7 @@ def gold_answers(row: Mapping[str, Any]) -> tuple[str, ...]:
         texts = [_present(record(answer, "a gold answer"), "text") for answer in items(row, "answers")]
     if not texts:
         raise InputError(
-            "no gold answer", fix='give at least one in \'answers\', or "is_impossible": true where there is none'
+            "no gold answer", fix="give at least one in 'answers', or \"is_impossible\": true where there is none"
         )
     return tuple(_filled(value, "a gold answer") for value in texts)
 
