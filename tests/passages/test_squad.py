@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depqa_ray.errors import InputError
+from depqa_ray.models import UNKNOWN, Passage, Question
+from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.sources import load_passages
+from tests.passages.documents import document, qa, write_json
+
+
+def load(path: str) -> list[Passage]:
+    return list(load_passages(path, split="", on_bad_input="fail"))
+
+
+def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
+    bad: list[BadRow] = []
+    return list(load_passages(path, split="", on_bad_input="skip", set_aside=bad.append)), bad
+
+
+def test_given_an_official_file_when_loaded_then_each_paragraph_is_a_passage(tmp_path: Path) -> None:
+    two = document(qa("q1"), qa("q2"))
+    two["data"][0]["paragraphs"].append({"context": "Another.", "qas": [qa("q3")]})
+    first, second = load(write_json(tmp_path / "set.json", two))
+    assert first == Passage(
+        "T",
+        "T",
+        "A text.",
+        (Question("q1", "What is q1?", ("gold q1",)), Question("q2", "What is q2?", ("gold q2",))),
+    )
+    assert (second.id, second.title, second.text) == ("T#2", "T", "Another.")
+
+
+def test_given_one_text_twice_when_loaded_then_its_questions_are_one_passage(tmp_path: Path) -> None:
+    parts = document(qa("q1"))["data"] + document(qa("q2"), title="U")["data"] + document(qa("q3"))["data"]
+    passages = load(write_json(tmp_path / "set.json", {"data": parts}))
+    assert [[question.id for question in passage.questions] for passage in passages] == [["q1", "q3"], ["q2"]]
+
+
+def test_given_an_unanswerable_question_when_loaded_then_unknown_is_expected(tmp_path: Path) -> None:
+    rows = [qa("q1", is_impossible=True, answers=[]), qa("q2", is_impossible=False), qa("q3", is_impossible=True)]
+    (passage,) = load(write_json(tmp_path / "set.json", document(*rows)))
+    assert [question.answers for question in passage.questions] == [(UNKNOWN,), ("gold q2",), (UNKNOWN,)]
+
+
+def test_given_dependencies_anywhere_when_loaded_then_every_passage_has_gold_edges(tmp_path: Path) -> None:
+    value = document(qa("q1"), qa("q2", depends_on=["q1", "q1"]), qa("q3", depends_on=["q1", "q2"]))
+    value["data"] += document(qa("q4"), title="U")["data"]
+    first, second = load(write_json(tmp_path / "set.json", value))
+    assert [(edge.parent, edge.child) for edge in first.gold_edges or ()] == [("q1", "q2"), ("q1", "q3"), ("q2", "q3")]
+    assert {edge.origin for edge in first.gold_edges or ()} == {"gold"}
+    assert second.gold_edges == ()
+
+
+def test_given_no_dependencies_when_loaded_then_gold_edges_are_not_known(tmp_path: Path) -> None:
+    (passage,) = load(write_json(tmp_path / "set.json", document(qa("q1"))))
+    assert passage.gold_edges is None
+
+
+def test_given_empty_dependencies_when_loaded_then_gold_edges_are_known_to_be_none(tmp_path: Path) -> None:
+    (passage,) = load(write_json(tmp_path / "set.json", document(qa("q1", depends_on=[]))))
+    assert passage.gold_edges == ()
+
+
+BAD_QUESTIONS: list[tuple[Any, str]] = [
+    ("text", "a question must be an object, not a text"),
+    (qa("q2", id=...), "'id' is missing"),
+    (qa("q2", id=7), "'id' must be a text, not a number"),
+    (qa("q2", id="q1"), "the id 'q1' was given to an earlier question"),
+    (qa("q2", question=...), "'question' is missing"),
+    (qa("q2", question=" \n"), "'question' is empty"),
+    (qa("q2", question=None), "'question' must be a text, not null"),
+    (qa("q2", question="\ud800"), "'question' holds half a surrogate pair"),
+    (qa("q2", answers=...), "'answers' is missing"),
+    (qa("q2", answers=[]), "no gold answer"),
+    (qa("q2", answers="Paris"), "'answers' must be a list, not a text"),
+    (qa("q2", answers=["Paris"]), "a gold answer must be an object, not a text"),
+    (qa("q2", answers=[{"answer_start": 0}]), "'text' is missing"),
+    (qa("q2", answers=[{"text": ""}]), "a gold answer is empty"),
+    (qa("q2", answers=[{"text": True}]), "a gold answer must be a text, not true or false"),
+    (qa("q2", is_impossible="yes"), "'is_impossible' must be true or false, not a text"),
+    (qa("q2", depends_on="q1"), "'depends_on' must be a list, not a text"),
+    (qa("q2", depends_on=[1]), "a value of 'depends_on' must be a text, not a number"),
+    (qa("q2", depends_on=["q9"]), "depends_on names 'q9', which is no usable question of this passage"),
+    (qa("q2", depends_on=["q2"]), "depends_on names 'q2', which lies in a circle"),
+]
+
+
+@pytest.mark.parametrize(("bad", "what"), BAD_QUESTIONS)
+def test_given_a_bad_question_when_loaded_then_one_line_says_what_and_where(
+    tmp_path: Path, bad: Any, what: str
+) -> None:
+    path = write_json(tmp_path / "set.json", document(qa("q1"), bad, qa("q3")))
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: data[0].paragraphs[0].qas[1]: {what}")
+    assert error.value.fix
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("bad", "what"), BAD_QUESTIONS)
+def test_given_a_bad_question_when_skipped_then_it_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, bad: Any, what: str
+) -> None:
+    path = write_json(tmp_path / "set.json", document(qa("q1"), bad, qa("q3")))
+    (passage,), (row,) = load_the_rest(path)
+    assert [question.id for question in passage.questions] == ["q1", "q3"]
+    assert row.where == f"{path}: data[0].paragraphs[0].qas[1]"
+    assert row.what.startswith(what)
+    assert row.row == bad
+    json.dumps(row.row)
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "what"),
+    [
+        (lambda d: d["data"].insert(0, 5), "data[0]", "an article must be an object, not a number"),
+        (lambda d: d["data"].insert(0, {"title": "U"}), "data[0]", "'paragraphs' is missing"),
+        (lambda d: d["data"].insert(0, {"paragraphs": []}), "data[0]", "'title' is missing"),
+        (lambda d: d["data"][0]["paragraphs"].insert(0, []), "data[0].paragraphs[0]", "a paragraph must be an object"),
+        (
+            lambda d: d["data"][0]["paragraphs"].insert(0, {"context": "", "qas": []}),
+            "data[0].paragraphs[0]",
+            "'context' is empty",
+        ),
+        (
+            lambda d: d["data"][0]["paragraphs"].insert(0, {"context": "c", "qas": {}}),
+            "data[0].paragraphs[0]",
+            "'qas' must be a list, not an object",
+        ),
+    ],
+)
+def test_given_a_bad_article_or_paragraph_when_loaded_then_it_is_told_or_set_aside(
+    tmp_path: Path, change: Any, place: str, what: str
+) -> None:
+    value = document(qa("q1"))
+    change(value)
+    path = write_json(tmp_path / "set.json", value)
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: {place}: {what}")
+    (passage,), (row,) = load_the_rest(path)
+    assert passage.questions[0].id == "q1"
+    assert row.where == f"{path}: {place}"
+
+
+def test_given_a_circle_when_skipped_then_all_that_depends_on_it_is_set_aside(tmp_path: Path) -> None:
+    rows = [
+        qa("q1", depends_on=["q2"]),
+        qa("q2", depends_on=["q1"]),
+        qa("q3", depends_on=["q2"]),
+        qa("q4", depends_on=["q9"]),
+        qa("q5"),
+    ]
+    (passage,), bad = load_the_rest(write_json(tmp_path / "set.json", document(*rows)))
+    assert [question.id for question in passage.questions] == ["q5"]
+    assert [row.row["id"] for row in bad] == ["q4", "q1", "q2", "q3"]
+
+
+def test_given_a_bad_parent_when_skipped_then_its_children_are_set_aside_too(tmp_path: Path) -> None:
+    rows = [qa("q1", answers=[]), qa("q2", depends_on=["q1"]), qa("q3", depends_on=["q2"]), qa("q4")]
+    (passage,), bad = load_the_rest(write_json(tmp_path / "set.json", document(*rows)))
+    assert [question.id for question in passage.questions] == ["q4"]
+    assert [row.row["id"] for row in bad] == ["q1", "q2", "q3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "not JSON"),
+        (b"{'data': []}", "not JSON"),
+        (b'{"data": [\n}', "not JSON: Expecting value (line 2, column 1)"),
+        (b"\xff\xfe{", "not UTF-8 text"),
+        (b"[]", "the file must be an object, not a list"),
+        (b"{}", "'data' is missing"),
+        (b'{"data": {}}', "'data' must be a list, not an object"),
+        (b"[" * 200_000, "not JSON that can be used"),
+    ],
+)
+@pytest.mark.parametrize("on_bad_input", ["fail", "skip"])
+def test_given_a_file_that_is_bad_as_a_whole_when_loaded_then_it_always_fails(
+    tmp_path: Path, content: bytes, what: str, on_bad_input: Any
+) -> None:
+    path = tmp_path / "set.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        list(load_passages(str(path), split="", on_bad_input=on_bad_input, set_aside=lambda row: None))
+    assert str(error.value).startswith(f"{path}: {what}")
+    assert str(error.value).endswith("give a file in the SQuAD v1.1 or v2.0 JSON schema")
+
+
+def test_given_squad_dev_when_loaded_then_nothing_is_missing(shared_data: Path) -> None:
+    passages = load(str(shared_data / "squad" / "dev-v1.1.json"))
+    questions = [question for passage in passages for question in passage.questions]
+    assert len({passage.title for passage in passages}) == 48
+    assert len({passage.id for passage in passages}) == len(passages) == 2067
+    assert len(questions) == 10_570
+    assert sum(len(question.answers) for question in questions) == 34_726
+    assert all(answer in passage.text for passage in passages for q in passage.questions for answer in q.answers)
