@@ -24,8 +24,8 @@ _KNOWN: Final = f"{SQUAD}, {EMBEDDED}, or the path of a .json (SQuAD schema), .j
 def load_passages(
     dataset: str,
     *,
-    split: str,
-    on_bad_input: OnBadInput,
+    split: str = "train",
+    on_bad_input: OnBadInput = "fail",
     set_aside: SetAside | None = None,
 ) -> Iterator[Passage]:
     """A stream of a data set's passages with all their questions.

@@ -83,7 +83,7 @@ def test_given_the_shipped_worlds_when_generated_again_then_they_are_the_same() 
 
 
 def test_given_the_embedded_set_when_loaded_then_it_is_the_generated_worlds() -> None:
-    loaded = list(load_passages("embedded", split="", on_bad_input="fail"))
+    loaded = list(load_passages("embedded"))
     generated = list(generate_worlds(EMBEDDED_COUNT, EMBEDDED_SEED))
     assert len(loaded) == EMBEDDED_COUNT
     for ours, theirs in zip(loaded, generated, strict=True):
