@@ -1,0 +1,163 @@
+"""Ray really runs: actors start, share the work, die, and the run still ends with every outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.config import Settings
+from depqa_ray.engines.base import EngineSpec, Fault
+from depqa_ray.errors import InputError, RuntimeFailure
+from depqa_ray.models import Prompt
+from depqa_ray.results.records import RunRecords
+from depqa_ray.results.store import RunStore
+from depqa_ray.runtime.cluster import connected_ray, pool_shape
+from depqa_ray.runtime.experiment import run_experiment
+from depqa_ray.runtime.pool import Exhausted, Joined, Lost, PoolEvent
+from depqa_ray.runtime.ray_pool import PoolShape, RayPool
+
+pytestmark = pytest.mark.slow
+
+
+class Notes:
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+        self.questions = 0
+
+    def begun(self, folder: Path) -> None:
+        self.folder = folder
+
+    def answered(self, strategy: str, questions: int) -> None:
+        self.questions += questions
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_ray() -> Iterator[None]:
+    with connected_ray():
+        yield
+
+
+def experiment(folder: Path, faults: tuple[Fault, ...] = (), **settings: object) -> tuple[RunRecords, Notes]:
+    notes = Notes()
+    made = Settings(
+        dataset="embedded", context_count=0, engine="simulated", run_dir=folder / "run", **settings  # type: ignore[arg-type]
+    )
+    run_experiment(made, ("dependency_parallel", "sequential"), notes, in_flight=None, faults=faults)
+    return RunStore.open(folder / "run").read(), notes
+
+
+def all_outcomes(records: RunRecords) -> list[str]:
+    for record in records.passages:
+        for strategy in ("dependency_parallel", "sequential"):
+            asked = sorted(question.id for question in record.passage.questions)
+            ended = sorted(
+                outcome.question_id
+                for step in records.steps
+                if (step.strategy, step.passage_id) == (strategy, record.passage.id)
+                for outcome in step.outcomes
+            )
+            assert ended == asked
+    return [outcome.status for step in records.steps for outcome in step.outcomes]
+
+
+def test_given_two_replicas_then_both_work_and_every_question_is_answered(tmp_path: Path) -> None:
+    records, notes = experiment(tmp_path, replicas=2)
+    assert set(all_outcomes(records)) == {"answered"}
+    assert {step.replica for step in records.steps} == {"replica-0", "replica-1"}
+    assert notes.questions == 2 * sum(len(record.passage.questions) for record in records.passages)
+
+
+def test_given_a_replica_whose_process_is_killed_then_another_takes_over_and_nothing_is_lost(tmp_path: Path) -> None:
+    records, notes = experiment(tmp_path, (Fault("kill", 20, "replica-0"),), replicas=2)
+    assert set(all_outcomes(records)) == {"answered"}
+    assert any("replica-0 was lost: its process ended" in remark for remark in notes.remarks)
+    assert max(step.attempts for step in records.steps) == 2
+
+
+def test_given_an_engine_that_breaks_inside_a_living_process_then_it_is_replaced(tmp_path: Path) -> None:
+    records, notes = experiment(tmp_path, (Fault("die", 5, "replica-0"),), replicas=1)
+    assert set(all_outcomes(records)) == {"answered"}
+    assert any("replica-0 was lost: died by script" in remark for remark in notes.remarks)
+
+
+def test_given_a_replica_that_hangs_then_the_deadline_gives_its_work_to_another(tmp_path: Path) -> None:
+    records, notes = experiment(tmp_path, (Fault("hang", 5, "replica-0"),), replicas=2, step_timeout=2.0)
+    assert set(all_outcomes(records)) == {"answered"}
+    assert any("gave no answer for 2 s" in remark for remark in notes.remarks)
+
+
+def test_given_refused_prompts_then_those_questions_fail_their_children_are_skipped_and_the_run_ends(
+    tmp_path: Path,
+) -> None:
+    faults = tuple(Fault("refuse", at) for at in range(1, 40, 3))
+    statuses = all_outcomes(experiment(tmp_path, faults, replicas=1)[0])
+    assert {"answered", "failed", "skipped"} == set(statuses)
+
+
+def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_and_no_traceback(tmp_path: Path) -> None:
+    made = Settings(dataset="embedded", model_name=str(tmp_path / "none"), run_dir=tmp_path / "run")
+    with pytest.raises(RuntimeFailure, match="cannot load the model") as caught:
+        run_experiment(made, ("independent",), Notes(), in_flight=None)
+    assert "\n" not in str(caught.value)
+
+
+def test_given_more_gpus_asked_for_than_there_are_then_it_is_said_at_once() -> None:
+    with pytest.raises(InputError, match=r"2 replicas of 64 GPUs need 128, and the cluster has"):
+        pool_shape(Settings(replicas=2, gpus_per_replica=64))
+
+
+def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
+    import ray
+
+    cpus = ray.cluster_resources()["CPU"]
+    shape = pool_shape(Settings(replicas=1, gpus_per_replica=0))
+    assert (shape.replicas, shape.gpus, shape.cpus) == (1, 0.0, float(int(cpus)))
+    assert pool_shape(Settings(replicas=2 * int(cpus), gpus_per_replica=0)).cpus == 0.5
+
+
+def test_given_replicas_that_always_break_then_the_pool_gives_up_after_its_replacements() -> None:
+    async def run() -> list[PoolEvent]:
+        spec = EngineSpec("simulated", "m", "auto", 4, (Fault("kill", 1),))
+        pool = RayPool(spec, PoolShape(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
+        seen: list[PoolEvent] = []
+        try:
+            while not any(isinstance(event, Exhausted) for event in seen):
+                events = await asyncio.wait_for(pool.events(), 120)
+                seen += events
+                for event in events:
+                    if isinstance(event, Joined):
+                        pool.send(event.replica, [Prompt("a", "s", "p", "q", 1)])
+        finally:
+            await pool.close()
+        return seen
+
+    events = asyncio.run(run())
+    names = [event.replica for event in events if isinstance(event, Lost)]
+    assert names == [f"replica-{number}" for number in range(4)]
+
+
+def test_given_a_closed_pool_then_its_actors_are_gone() -> None:
+    import ray
+
+    before = ray.available_resources().get("CPU", 0.0)
+
+    async def run() -> None:
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4), PoolShape(1, 0.0, 1.0, 60, 60))
+        await asyncio.wait_for(pool.events(), 120)
+        await pool.close()
+        await pool.close()
+
+    asyncio.run(run())
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU", 0.0) < before:
+        assert time.monotonic() < deadline, "the actor still holds its CPU"
+        time.sleep(0.1)
