@@ -48,8 +48,11 @@ def _read_file(path: Path, bad: BadInput) -> Iterator[Passage]:
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl", ".parquet"):
         raise InputError("not a data set", str(path), f"give {_KNOWN}")
-    if not path.is_file():
-        raise InputError("is a folder" if path.is_dir() else "no such file", str(path), f"give {_KNOWN}")
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot be read: {what}", str(path), f"give {_KNOWN}") from None
     if suffix == ".json":
         return read_squad_file(path, bad)
     return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), bad)

@@ -16,7 +16,9 @@ from depqa_ray.passages.worlds import WorldShape, generate_worlds
 from tests.passages.documents import row
 
 
-@pytest.mark.parametrize("name", ["none", "none.csv", "none.json", "none.jsonl", "none.parquet"])
+@pytest.mark.parametrize(
+    "name", ["none", "none.csv", "none.json", "none.jsonl", "none.parquet", "n" * 5000 + ".json", "\0.json"]
+)
 def test_given_a_name_that_means_nothing_when_asked_for_then_it_fails_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"give squad, embedded, or the path of a \.json") as error:
         load_passages(str(tmp_path / name), split="train", on_bad_input="fail")
@@ -25,7 +27,7 @@ def test_given_a_name_that_means_nothing_when_asked_for_then_it_fails_at_once(tm
 
 def test_given_a_folder_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> None:
     (tmp_path / "set.json").mkdir()
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="Is a directory"):
         load_passages(str(tmp_path / "set.json"), split="train", on_bad_input="fail")
 
 
