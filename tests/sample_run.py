@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _step(
         passage_id=record.passage.id,
         step_id=step_id,
         outcomes=outcomes,
-        text='{"answer": "' + outcomes[0].answer + '"}',
+        text=json.dumps({"answer": [outcome.answer for outcome in outcomes]}),
         prompt_tokens=tokens[0],
         generated_tokens=tokens[1],
         ready=ready,

@@ -147,16 +147,20 @@ class RunStore:
             file.flush()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file so that a reader sees the old one or the new one, never a part. Raises StoreError."""
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a UTF-8 file so that a reader sees the old one or the new one, never a part. Raises StoreError.
+
+    ``durable`` waits for the disk; what can be made again need not.
+    """
     with _reported(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             with draft.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

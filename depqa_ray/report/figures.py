@@ -1,0 +1,66 @@
+"""Figures as rows of formatted cells, the same on a page and on the terminal."""
+
+from __future__ import annotations
+
+from depqa_ray.report.text import ABSENT, number, one_line, rate, score, seconds
+from depqa_ray.report.view import ScoreRow
+from depqa_ray.results.schema import PassageStrategy, StrategySummary
+
+
+def passage_row(entry: PassageStrategy) -> ScoreRow:
+    """The figures of one passage under one strategy."""
+    return _figures(entry)
+
+
+def summary_row(summary: StrategySummary) -> ScoreRow:
+    """The averages of one strategy."""
+    return _figures(
+        summary, tuple(score(split.em if split else None) for split in (summary.with_parents, summary.without_parents))
+    )
+
+
+def total_row(summary: StrategySummary) -> ScoreRow:
+    """The totals of one strategy."""
+    totals, counts = summary.totals, summary.counts
+    return ScoreRow(
+        one_line(summary.name),
+        (
+            number(summary.passages),
+            number(counts.questions),
+            number(counts.answered),
+            number(counts.failed),
+            number(counts.skipped),
+            number(totals.prompt_tokens),
+            number(totals.generated_tokens),
+            number(totals.edge_prompt_tokens + totals.edge_generated_tokens),
+            seconds(totals.seconds),
+            rate(totals.questions_per_second),
+        ),
+    )
+
+
+def _figures(entry: PassageStrategy | StrategySummary, splits: tuple[str, ...] = ()) -> ScoreRow:
+    metrics = entry.metrics
+    return ScoreRow(
+        one_line(entry.name),
+        (
+            score(metrics.strict),
+            score(metrics.lenient),
+            score(metrics.em),
+            score(metrics.f1),
+            number(entry.prompt_tokens),
+            number(entry.generated_tokens),
+            number(entry.edge_prompt_tokens + entry.edge_generated_tokens),
+            seconds(entry.latency),
+            number(entry.batches),
+        ),
+        splits if any(split != ABSENT for split in splits) else (),
+    )
+
+
+def split_row(summary: StrategySummary) -> ScoreRow:
+    """The scores with gold parents, then without: the number of questions, EM and F1 of each."""
+    cells: list[str] = []
+    for split in (summary.with_parents, summary.without_parents):
+        cells += [number(split.questions), score(split.em), score(split.f1)] if split else ["0", ABSENT, ABSENT]
+    return ScoreRow(one_line(summary.name), tuple(cells))

@@ -1,0 +1,62 @@
+"""Where a run's figures come from, and what must not be read out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Final
+
+from depqa_ray.config import EMBEDDED
+from depqa_ray.report.text import counted, one_line
+from depqa_ray.report.view import OriginView
+from depqa_ray.results.schema import RunEntry, RunResults
+
+SIMULATED: Final = "simulated"
+"""The engine that answers from a cost model."""
+
+_WORLDS: Final = "worlds"
+"""Part of the name of every file of generated worlds."""
+
+
+def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
+    """The run's labels and the notes that its reader must see; ``remarks`` are further notes."""
+    run = results.run
+    facts = (
+        ("Model", run.model),
+        ("Engine", run.engine),
+        ("Data set", run.dataset),
+        ("Dependencies", run.edges),
+        ("Started", run.started),
+        ("Device", ", ".join(run.devices) or f"{run.cpus} processor cores"),
+        ("Settings", run.fingerprint[:12]),
+    )
+    notes = (*_caveats(run), *_gaps(results), *remarks)
+    return OriginView(tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes)))
+
+
+def _caveats(run: RunEntry) -> list[str]:
+    if run.engine == SIMULATED:
+        return ["The figures are simulated: a cost model stood in for the model and the machine."]
+    if run.embedded_reader and not _is_worlds(run.dataset):
+        return [
+            "The embedded reader answered. It was trained on generated worlds and knows worlds, not Wikipedia: "
+            "its scores on this data set do not rank the strategies."
+        ]
+    return []
+
+
+def _gaps(results: RunResults) -> list[str]:
+    """What the figures leave out."""
+    gaps = [
+        f"{summary.name}: {counted(summary.unfinished, 'passage was', 'passages were')} not finished "
+        "and counted in no figure."
+        for summary in results.strategies.values()
+        if summary.unfinished
+    ]
+    if rows := results.run.bad_rows:
+        gaps.append(f"{counted(rows, 'row', 'rows')} of the data set left out, not being usable.")
+    return gaps
+
+
+def _is_worlds(dataset: str) -> bool:
+    return dataset == EMBEDDED or _WORLDS in PurePath(dataset).name

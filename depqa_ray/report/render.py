@@ -1,0 +1,86 @@
+"""The pages of a run: one for each passage, and an index.
+
+They stand alone, without a script, a font or a picture from anywhere, and open from a folder. Every text in them may
+come from a stranger's data set or from a model: autoescape is on for every template, and the pages' own policy forbids
+scripts and all loading, should an escape ever be missed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from depqa_ray.report.build import index_view, page_view, pages_of
+from depqa_ray.report.layout import BOX_HEIGHT, BOX_WIDTH
+from depqa_ray.report.view import IndexView, PageView
+from depqa_ray.results.metrics import compute_results
+from depqa_ray.results.records import RunRecords
+from depqa_ray.results.schema import RunResults
+from depqa_ray.results.store import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+INDEX: Final = "index.html"
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def write_pages(records: RunRecords, folder: Path, results: RunResults | None = None) -> list[Path]:
+    """Write the run's pages into ``folder``; the index is the first of the paths.
+
+    ``results`` are computed where they are not given. The same records give the same bytes. Raises StoreError where the
+    folder cannot be written.
+    """
+    results = results or compute_results(records)
+    index = folder / INDEX
+    write_atomically(index, render_index(index_view(results, records.remarks)), durable=False)
+    paths = [index]
+    for position, record, steps in pages_of(results, records):
+        page = page_view(results, position, record, steps)
+        path = folder / page.link.file
+        write_atomically(path, render_page(page), durable=False)
+        paths.append(path)
+    return paths
+
+
+def render_index(view: IndexView) -> str:
+    """The HTML of the index."""
+    return _render("index.html.j2", view)
+
+
+def render_page(view: PageView) -> str:
+    """The HTML of a passage's page."""
+    return _render("passage.html.j2", view)
+
+
+def _render(template: str, view: IndexView | PageView) -> str:
+    return _environment().get_template(template).render(view=view, **_constants())
+
+
+@cache
+def _environment() -> Environment:
+    # Imported here, so that a command that writes no page does not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _constants() -> dict[str, Any]:
+    """What all pages share. The style sheet is ours, so it alone is marked as needing no escape."""
+    from markupsafe import Markup
+
+    css = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return {"css": Markup(css), "css_hash": f"sha256-{digest}", "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}

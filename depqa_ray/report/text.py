@@ -1,0 +1,69 @@
+"""Text that a model or a data set wrote, and numbers, made fit to be shown.
+
+Nothing here escapes anything: the template does that for HTML, ``rich.text.Text`` for the terminal.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ABSENT: Final = "—"
+"""What stands for a figure that does not exist."""
+
+_PICTURES: Final = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+_C1: Final = dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_SURROGATES: Final = dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
+_SHOWN: Final = _PICTURES | _C1 | _SURROGATES
+
+
+def visible(text: str) -> str:
+    """The text with control characters made visible: an escape sequence is shown, never obeyed.
+
+    Line feeds and tabs stay. What UTF-8 cannot hold becomes U+FFFD.
+    """
+    return text.translate(_SHOWN)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with control characters made visible."""
+    return visible(" ".join(text.split()))
+
+
+def isolated(text: str) -> str:
+    """One line that keeps its writing direction to itself, for places where no ``<bdi>`` can stand."""
+    # FIRST STRONG ISOLATE does not contain an override that is never closed; so the overrides go.
+    return f"\u2068{one_line(text).translate(_OVERRIDES)}\u2069"
+
+
+_OVERRIDES: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+
+
+def shorten(text: str, width: int) -> str:
+    """One line of at most ``width`` characters."""
+    line = one_line(text)
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def score(value: float | None) -> str:
+    """A score with three decimals; a dash for one that does not exist."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def number(value: float) -> str:
+    """A count as it is; a mean of counts with one decimal."""
+    return str(value) if isinstance(value, int) else f"{value:.1f}"
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """A number with its noun."""
+    return f"{count} {one if count == 1 else several}"
+
+
+def rate(value: float) -> str:
+    """Something a second."""
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def seconds(value: float) -> str:
+    """A time in seconds with as many decimals as tell times of its size apart."""
+    return f"{value:.4f}" if 0 < value < 0.1 else f"{value:.3f}" if value < 100 else f"{value:.1f}"

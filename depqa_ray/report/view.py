@@ -1,0 +1,146 @@
+"""What the pages show, without HTML: every number formatted, every place computed.
+
+Texts come from passages and models. They are free of control characters and otherwise as they were written: the
+templates escape them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depqa_ray.report.layout import Box, Drawing
+from depqa_ray.report.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class OriginView:
+    """Where the figures come from: labelled facts, and what the reader must be told (``notes``)."""
+
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A passage's page. ``file`` is safe as a file name and in an address."""
+
+    number: int
+    file: str
+    title: str
+    id: str
+    questions: int
+    scores: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """A row of figures. ``splits`` are EM with and without gold parents; empty where nobody knows them."""
+
+    strategy: str
+    figures: tuple[str, ...]
+    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A question's box in the graph."""
+
+    label: str
+    text: str
+    title: str
+    anchor: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeView:
+    """A dependency: its row in the table, and its line where it was selected (``path`` is empty otherwise)."""
+
+    parent: str
+    child: str
+    origin: str
+    confidence: str
+    rationale: str
+    standing: str
+    title: str
+    path: str = ""
+    label_x: float = 0.0
+    label_y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The DAG of the selected edges, with a table of all edges that are known."""
+
+    drawing: Drawing
+    nodes: tuple[NodeView, ...]
+    edges: tuple[EdgeView, ...]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped, none."""
+
+    strategy: str
+    verdict: str
+    verdict_text: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    """A question with its gold answers and each strategy's answer, in the order of the page's strategies."""
+
+    label: str
+    anchor: str
+    text: str
+    gold: tuple[str, ...]
+    unanswerable: bool
+    parents: tuple[str, ...]
+    answers: tuple[AnswerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A row of a strategy's table of steps: its cells, and what the model wrote."""
+
+    label: str
+    cells: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CourseView:
+    """How a strategy went through a passage."""
+
+    strategy: str
+    timeline: Timeline
+    steps: tuple[StepView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """A passage's page."""
+
+    link: LinkView
+    origin: OriginView
+    context: str
+    graph: GraphView
+    scores: tuple[ScoreRow, ...]
+    questions: tuple[QuestionView, ...]
+    courses: tuple[CourseView, ...]
+    previous: LinkView | None
+    next: LinkView | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexView:
+    """The run's page: figures over all passages, then the passages."""
+
+    origin: OriginView
+    strategies: tuple[str, ...]
+    scores: tuple[ScoreRow, ...]
+    totals: tuple[ScoreRow, ...]
+    passages: tuple[LinkView, ...]
