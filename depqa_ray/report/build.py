@@ -14,7 +14,7 @@ from depqa_ray.report.origin import origin_view
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
 from depqa_ray.report.timeline import draw_timeline, step_label
 from depqa_ray.report.view import AnswerView, CourseView, IndexView, LinkView, PageView, QuestionView, StepView
-from depqa_ray.results.metrics import parents_of
+from depqa_ray.results.entries import parents_of
 from depqa_ray.results.records import PassageRecord, RunRecords
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, RunResults
 

@@ -6,32 +6,23 @@ Sums are exact (``math.fsum``), so that the order in which outcomes came in cann
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
-from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
-from depqa_ray.models import Edge, Outcome, Question, StepResult
+from depqa_ray.models import StepResult
+from depqa_ray.results.entries import count_statuses, mean, mean_scores, passage_entry, passage_strategy
 from depqa_ray.results.manifest import Manifest
 from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.schema import (
     AnswerEntry,
-    Counts,
-    EdgeEntry,
-    PassageEntry,
     PassageStrategy,
-    QuestionEntry,
     RunEntry,
     RunResults,
-    Scores,
     Split,
     StrategySummary,
     Totals,
 )
-
-NO_OUTCOME = "no outcome was recorded"
-"""The reason of a question that its finished passage left without an outcome: a hole, counted as a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +42,13 @@ def compute_results(records: RunRecords) -> RunResults:
     passages = []
     for record in records.passages:
         row = [
-            _Cell(record, found, passage_strategy(name, record, found))
+            _cell(name, record, steps.get((name, record.passage.id), ()))
             for name in cells
             if (name, record.passage.id) in finished
-            for found in [steps.get((name, record.passage.id), ())]
         ]
         for cell in row:
             cells[cell.entry.name].append(cell)
-        passages.append(_passage_entry(record, [cell.entry for cell in row]))
+        passages.append(passage_entry(record, [cell.entry for cell in row]))
     summaries = {
         name: _summary(name, cells[name], unfinished=_unfinished(name, finished, steps), times=records.finished)
         for name in cells
@@ -67,99 +57,15 @@ def compute_results(records: RunRecords) -> RunResults:
     return RunResults(run=run, strategies=summaries, passages=passages)
 
 
+def _cell(name: str, record: PassageRecord, steps: tuple[StepResult, ...]) -> _Cell:
+    return _Cell(record, steps, passage_strategy(name, record, steps))
+
+
 def strategy_names(records: RunRecords) -> list[str]:
     """The strategies of the run in the order of its tables: as the manifest has them, any others by name."""
     seen = {step.strategy for step in records.steps} | {item.strategy for item in records.finished}
     listed = [name for name in dict.fromkeys(records.manifest.labels.strategies) if name in seen]
     return listed + sorted(seen.difference(listed))
-
-
-def passage_strategy(name: str, record: PassageRecord, steps: Sequence[StepResult]) -> PassageStrategy:
-    """The figures of one passage under one strategy, every question of the passage counted once."""
-    found = {outcome.question_id: (step, outcome) for step in steps for outcome in step.outcomes}
-    hole = StepResult(name, record.passage.id, "", ())
-    answers = []
-    for question in record.passage.questions:
-        step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
-        answers.append(_answer_entry(question, parents_of(question.id, record.edges), step, outcome))
-    asking = [step for step in steps if step.outcomes]
-    edges = [step for step in steps if not step.outcomes]
-    return PassageStrategy(
-        name=name,
-        metrics=_scores(answers),
-        counts=_counts(answers),
-        prompt_tokens=sum(step.prompt_tokens for step in asking),
-        generated_tokens=sum(step.generated_tokens for step in asking),
-        edge_prompt_tokens=sum(step.prompt_tokens for step in edges),
-        edge_generated_tokens=sum(step.generated_tokens for step in edges),
-        latency=max((step.completed for step in asking), default=0.0),
-        batches=len({step.batch for step in steps if step.batch >= 0}),
-        questions=answers,
-    )
-
-
-def parents_of(question_id: str, edges: Iterable[Edge]) -> list[str]:
-    """The ids of the questions whose answers the question needs, each once."""
-    return list(dict.fromkeys(edge.parent for edge in edges if edge.child == question_id))
-
-
-def _answer_entry(question: Question, parents: list[str], step: StepResult, outcome: Outcome) -> AnswerEntry:
-    answer, golds = outcome.answer, question.answers
-    scored = outcome.status == "answered" and bool(golds)
-    return AnswerEntry(
-        id=question.id,
-        question=question.text,
-        gold=list(golds),
-        parents=parents,
-        answer=answer,
-        status=outcome.status,
-        reason=outcome.reason,
-        strict=strict(answer, outcome.strict_json, golds) if scored else 0.0,
-        lenient=lenient(answer, golds) if scored else 0.0,
-        em=exact_match(answer, golds) if scored else 0.0,
-        f1=f1(answer, golds) if scored else 0.0,
-        step=step.step_id,
-        text=step.text,
-        prompt_tokens=step.prompt_tokens,
-        generated_tokens=step.generated_tokens,
-        ready=step.ready,
-        dispatched=step.dispatched,
-        completed=step.completed,
-        engine_seconds=step.engine_seconds,
-        replica=step.replica,
-        batch=step.batch,
-        attempts=step.attempts,
-    )
-
-
-def _passage_entry(record: PassageRecord, strategies: list[PassageStrategy]) -> PassageEntry:
-    passage, gold = record.passage, record.passage.gold_edges
-    return PassageEntry(
-        id=passage.id,
-        title=passage.title,
-        context=passage.text,
-        questions=[
-            QuestionEntry(
-                id=question.id,
-                question=question.text,
-                gold=list(question.answers),
-                parents=parents_of(question.id, record.edges),
-                gold_parents=None if gold is None else parents_of(question.id, gold),
-            )
-            for question in passage.questions
-        ],
-        edges=[
-            EdgeEntry(
-                parent=edge.parent,
-                child=edge.child,
-                confidence=edge.confidence,
-                origin=edge.origin,
-                rationale=edge.rationale,
-            )
-            for edge in record.edges
-        ],
-        strategies=strategies,
-    )
 
 
 def _summary(name: str, cells: list[_Cell], unfinished: int, times: Iterable[PassageResult]) -> StrategySummary:
@@ -170,14 +76,14 @@ def _summary(name: str, cells: list[_Cell], unfinished: int, times: Iterable[Pas
         name=name,
         passages=len(entries),
         unfinished=unfinished,
-        counts=_counts(answers),
-        metrics=_scores(answers),
-        prompt_tokens=_mean(entry.prompt_tokens for entry in entries),
-        generated_tokens=_mean(entry.generated_tokens for entry in entries),
-        edge_prompt_tokens=_mean(entry.edge_prompt_tokens for entry in entries),
-        edge_generated_tokens=_mean(entry.edge_generated_tokens for entry in entries),
-        latency=_mean(entry.latency for entry in entries),
-        batches=_mean(entry.batches for entry in entries),
+        counts=count_statuses(answers),
+        metrics=mean_scores(answers),
+        prompt_tokens=mean(entry.prompt_tokens for entry in entries),
+        generated_tokens=mean(entry.generated_tokens for entry in entries),
+        edge_prompt_tokens=mean(entry.edge_prompt_tokens for entry in entries),
+        edge_generated_tokens=mean(entry.edge_generated_tokens for entry in entries),
+        latency=mean(entry.latency for entry in entries),
+        batches=mean(entry.batches for entry in entries),
         with_parents=with_parents,
         without_parents=without_parents,
         totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
@@ -233,33 +139,8 @@ def _splits(cells: list[_Cell]) -> tuple[Split, Split] | tuple[None, None]:
 def _split(answers: list[AnswerEntry]) -> Split:
     if not answers:
         return Split(questions=0, em=None, f1=None)
-    scores = _scores(answers)
+    scores = mean_scores(answers)
     return Split(questions=len(answers), em=scores.em, f1=scores.f1)
-
-
-def _scores(answers: Sequence[AnswerEntry]) -> Scores:
-    return Scores(
-        strict=_mean(answer.strict for answer in answers),
-        lenient=_mean(answer.lenient for answer in answers),
-        em=_mean(answer.em for answer in answers),
-        f1=_mean(answer.f1 for answer in answers),
-    )
-
-
-def _counts(answers: Sequence[AnswerEntry]) -> Counts:
-    status = [answer.status for answer in answers]
-    return Counts(
-        questions=len(status),
-        answered=status.count("answered"),
-        failed=status.count("failed"),
-        skipped=status.count("skipped"),
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    """The mean; 0 for no values, since JSON has no NaN and a table of nothing should say nothing."""
-    found = list(values)
-    return math.fsum(found) / len(found) if found else 0.0
 
 
 def _by_pair(steps: Iterable[StepResult]) -> dict[tuple[str, str], tuple[StepResult, ...]]:
@@ -275,7 +156,6 @@ def _unfinished(name: str, finished: set[tuple[str, str]], begun: Iterable[tuple
 
 def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:
     labels = manifest.labels
-    settings: dict[str, Any] = dict(manifest.settings)
     return RunEntry(
         model=labels.model,
         engine=labels.engine,
@@ -285,7 +165,7 @@ def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:
         started=manifest.started,
         fingerprint=manifest.fingerprint,
         prompt_version=manifest.prompt_version,
-        settings=settings,
+        settings=dict(manifest.settings),
         versions=dict(manifest.versions),
         python=manifest.python,
         system=manifest.system,
