@@ -56,19 +56,23 @@ def _start_local() -> None:
     )
 
 
+def accelerators() -> tuple[str, ...]:
+    """The kinds of accelerators in the connected cluster, such as "H200"; empty where there is none."""
+    kind = "accelerator_type:"
+    return tuple(sorted(name.removeprefix(kind) for name in _resources() if name.startswith(kind)))
+
+
 def pool_shape(settings: Settings) -> PoolShape:
     """How many replicas the connected cluster gets, and what each holds.
 
     Raises InputError where the settings ask for more GPUs than the cluster has.
     """
-    resources = ray.cluster_resources()
+    resources = _resources()
     all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
-    gpus = settings.gpus_per_replica
-    if gpus == "auto":
-        gpus = 1.0 if all_gpus >= 1 else 0.0
-    replicas = settings.replicas
-    if replicas == "auto":
-        replicas = max(1, int(all_gpus / gpus)) if gpus else 1
+    asked_gpus, asked_replicas = settings.gpus_per_replica, settings.replicas
+    gpus = float(all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
+    fitting = max(1, int(all_gpus / gpus)) if gpus else 1
+    replicas = fitting if asked_replicas == "auto" else asked_replicas
     if gpus * replicas > all_gpus:
         raise InputError(
             f"{replicas} replicas of {gpus:g} GPUs need {gpus * replicas:g}, and the cluster has {all_gpus:g}",
@@ -81,6 +85,10 @@ def pool_shape(settings: Settings) -> PoolShape:
         start_timeout=settings.start_timeout,
         answer_timeout=settings.step_timeout,
     )
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
 
 
 def _cpus_each(replicas: int, all_cpus: float) -> float:

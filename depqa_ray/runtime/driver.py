@@ -153,10 +153,10 @@ class Driver:
             if sent is None:
                 continue  # of a replica that was given up in the meantime
             key = sent.dispatch.key
-            self._record(sent, completion, now)
             if completion.error is None:
+                self._record(sent, completion, now)
                 done.setdefault(key, []).append(sent.step.id)
-            else:
+            else:  # recorded when the scheduler gives the step up
                 failed.append(Failed(key, sent.step.id, completion.error, now))
         for key, steps in done.items():
             self._tell(Completed(key, tuple(steps), now))
@@ -165,8 +165,6 @@ class Driver:
 
     def _record(self, sent: _Sent, completion: Completion, now: float) -> None:
         active = self._active[sent.dispatch.key]
-        if completion.error is not None:
-            return  # the scheduler gives the step up, which records it
         outcomes = _outcomes(sent.step, completion.text)
         active.answers.update((outcome.question_id, outcome.answer) for outcome in outcomes)
         self._sink.ended(

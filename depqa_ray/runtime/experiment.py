@@ -20,7 +20,7 @@ from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.manifest import settings_manifest
 from depqa_ray.results.records import PassageRecord, PassageResult
 from depqa_ray.results.store import RunStore
-from depqa_ray.runtime.cluster import connected_ray, pool_shape
+from depqa_ray.runtime.cluster import accelerators, connected_ray, pool_shape
 from depqa_ray.runtime.driver import Driver, Job
 from depqa_ray.runtime.pool import Joined, Pool
 from depqa_ray.runtime.ray_pool import RayPool
@@ -59,11 +59,13 @@ def run_experiment(
     passages = _begun(_sampled(settings, aside))
     started = datetime.now(timezone.utc)
     folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
-    manifest = settings_manifest(settings, strategies, started=started.isoformat(timespec="seconds"))
-    with RunStore.create(folder, manifest) as store:
-        observer.begun(folder)
-        jobs = _jobs(passages, strategies, settings, store, aside)
-        with connected_ray():
+    with connected_ray():
+        manifest = settings_manifest(
+            settings, strategies, started=started.isoformat(timespec="seconds"), devices=accelerators()
+        )
+        with RunStore.create(folder, manifest) as store:
+            observer.begun(folder)
+            jobs = _jobs(passages, strategies, settings, store, aside)
             asyncio.run(_drive(settings, jobs, StoreSink(store, observer), in_flight, faults))
     return folder
 

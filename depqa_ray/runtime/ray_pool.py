@@ -146,7 +146,7 @@ class RayPool:
 async def _within(seconds: float, work: Any, late: str) -> Any:
     try:
         return await asyncio.wait_for(_awaited(work), seconds)
-    except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10 has two classes of that name
+    except asyncio.TimeoutError:
         raise TimeoutError(late.format(f"{seconds:g}")) from None
 
 
