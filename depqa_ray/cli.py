@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     _experiment(commands, "run", _run, "answer with one strategy", {})
     _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
-    _experiment(commands, "demo", _compare, "compare all strategies on the embedded data with the embedded reader", _DEMO)
+    summary = "compare all strategies on the embedded data with the embedded reader"
+    _experiment(commands, "demo", _compare, summary, _DEMO)
     _report_command(commands)
     _worlds_command(commands)
     _score_command(commands)

@@ -1,7 +1,8 @@
 """The settings: the one place where a default is written. Flags, environment and configuration files are read from it.
 
 A value comes from the first of these that has it: a flag (``--context-count 5``), an environment variable
-(``DEPQA_CONTEXT_COUNT=5``), the file given with ``--config`` (TOML or YAML, keys like ``context_count``), the default here.
+(``DEPQA_CONTEXT_COUNT=5``), the file given with ``--config`` (TOML or YAML, keys like ``context_count``), the default
+here.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _setting(default: Any, group: str, description: str, *, shapes_results: bool = True) -> Any:
-    """A field with its help text. ``shapes_results`` says whether the answers may depend on it (see Settings.shaping)."""
-    extra = {"group": group, "shapes_results": shapes_results}
+    """A field with its help. ``shapes_results`` says whether the answers may depend on it (see Settings.shaping)."""
+    extra: dict[str, Any] = {"group": group, "shapes_results": shapes_results}
     return Field(default=default, description=description, json_schema_extra=extra)
 
 
@@ -67,8 +68,12 @@ class Settings(BaseSettings):
     )
     engine: EngineName = _setting("transformers", "model", "what generates; simulated is for trying out schedules")
     dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
-    max_new_tokens: Count = _setting(96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that")
-    max_batch_size: Count = _setting(32, "model", "most prompts that a replica generates together", shapes_results=False)
+    max_new_tokens: Count = _setting(
+        96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that"
+    )
+    max_batch_size: Count = _setting(
+        32, "model", "most prompts that a replica generates together", shapes_results=False
+    )
 
     deps: DependencySource = _setting(
         "auto", "dependencies", "where edges come from; auto = gold where the data has them, heuristic otherwise"
@@ -103,8 +108,12 @@ class Settings(BaseSettings):
         "then those of an otherwise idle cluster",
         shapes_results=False,
     )
-    start_timeout: Seconds = _setting(900.0, "cluster", "seconds a replica may take to load its model", shapes_results=False)
-    step_timeout: Seconds = _setting(600.0, "cluster", "seconds a replica may go without an answer", shapes_results=False)
+    start_timeout: Seconds = _setting(
+        900.0, "cluster", "seconds a replica may take to load its model", shapes_results=False
+    )
+    step_timeout: Seconds = _setting(
+        600.0, "cluster", "seconds a replica may go without an answer", shapes_results=False
+    )
 
     run_dir: Path | None = _setting(
         None, "output", "folder for the run's records; default: a new one in runs/", shapes_results=False
@@ -130,9 +139,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _question_range(self) -> Settings:
         if self.max_questions < self.min_questions:
-            raise ValueError(
-                f"--max-questions ({self.max_questions}) is below --min-questions ({self.min_questions})"
-            )
+            raise ValueError(f"--max-questions ({self.max_questions}) is below --min-questions ({self.min_questions})")
         if self.no_llm_deps and self.deps not in ("auto", "heuristic"):
             raise ValueError(f"--no-llm-deps means --deps heuristic and cannot go with --deps {self.deps}")
         return self
@@ -178,12 +185,12 @@ def flag_of(name: str) -> str:
 
 
 def load_settings(
-    flags: Mapping[str, object], config: Path | None = None, defaults: Mapping[str, Any] | None = None
+    flags: Mapping[str, Any], config: Path | None = None, defaults: Mapping[str, Any] | None = None
 ) -> Settings:
     """Settings from flags (by setting name), the environment and a configuration file.
 
-    ``defaults`` are a command's own and stand in for the ones here. Raises SettingsError, one line naming each bad value
-    and where it came from, where anything is wrong.
+    ``defaults`` are a command's own and stand in for the ones here. Raises SettingsError where anything is
+    wrong: one line that names each bad value and where it came from.
     """
     if config is not None and config.suffix not in (".toml", ".yaml", ".yml"):
         raise SettingsError("not a TOML or YAML file", str(config), "name it .toml, .yaml or .yml")

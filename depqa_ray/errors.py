@@ -6,7 +6,7 @@
     ├── InputError          a file, row or value that the user gave cannot be used: what, where, what to do
     ├── SettingsError       a flag, variable or configuration file cannot be used
     ├── EngineError         an engine could not be started, or died
-    ├── RuntimeFailure      the cluster could not be had, or every replica was lost
+    ├── ClusterError        the cluster could not be had, or every replica was lost
     └── StoreError          a run directory cannot be written or read
 
 A programming error (a broken invariant) is none of these and keeps its traceback.
@@ -46,7 +46,7 @@ class EngineError(DepqaError):
     """An engine could not be started, or died."""
 
 
-class RuntimeFailure(DepqaError):
+class ClusterError(DepqaError):
     """The cluster could not be had, or every replica was lost."""
 
 

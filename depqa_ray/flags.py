@@ -50,7 +50,9 @@ def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _shown(default: object) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _metavar(annotation: Any) -> str:

@@ -135,9 +135,9 @@ class Outcome:
 class StepResult:
     """How one step of one passage's plan ended, with an outcome for each question that it asked.
 
-    Times are seconds since the passage was admitted: ``ready`` (its last parent's answer was there), ``dispatched`` (sent
-    to a replica), ``completed``. ``batch`` numbers the batches of the passage in the order of their dispatch, from 0;
-    -1 for a step that was never sent. ``attempts`` counts dispatches.
+    Times are seconds since the passage was admitted: ``ready`` (its last parent's answer was there), ``dispatched``
+    (sent to a replica), ``completed``. ``batch`` numbers the batches of the passage in the order of their dispatch,
+    from 0; -1 for a step that was never sent. ``attempts`` counts dispatches.
     """
 
     strategy: str

@@ -24,7 +24,7 @@ class _Caller:
 
 
 class BatchMerger:
-    """Runs ``generate`` in one thread of its own, on batches of up to ``max_batch_size`` prompts, first come first served.
+    """Runs ``generate`` in one thread of its own, on batches of up to ``max_batch_size`` prompts, in order of arrival.
 
     Prompts that arrive while a batch runs leave together in the next one. Invariant: a prompt is in ``_queue``, in the
     running batch, or answered; ``_broken``, once set, stays.

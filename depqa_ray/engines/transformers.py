@@ -1,4 +1,4 @@
-"""Any causal language model of transformers, by plain batched ``generate``: greedy, left-padded, trimmed at the first EOS."""
+"""Any causal language model of transformers, by batched ``generate``: greedy, padded left, cut at the first EOS."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class TransformersEngine:
     def _load(self, device: torch.device, dtype: torch.dtype) -> None:
         name = self._spec.model_name
         source = str(weights_folder()) if name == EMBEDDED else name
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
@@ -102,7 +102,8 @@ class TransformersEngine:
         ids = [self._token_ids(prompt) for prompt in prompts]
         window = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
         fits = [index for index, row in enumerate(ids) if len(row) + prompts[index].max_new_tokens <= window]
-        generated = dict(zip(fits, self._generate_rows([ids[i] for i in fits], [prompts[i] for i in fits]), strict=True))
+        rows = self._generate_rows([ids[index] for index in fits], [prompts[index] for index in fits])
+        generated = dict(zip(fits, rows, strict=True))
         seconds = time.perf_counter() - began
         return [
             self._completion(prompt, len(ids[index]), generated[index], seconds)

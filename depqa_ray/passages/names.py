@@ -1,7 +1,7 @@
 """The finite lists of invented names that generated worlds draw from.
 
-The lists are finite on purpose: the embedded reader's tokenizer holds each name as one token, which is what lets a model
-of a few million parameters learn to look names up. No name stands in two lists.
+The lists are finite on purpose: the embedded reader's tokenizer holds each name as one token, which is what lets a
+model of a few million parameters learn to look names up. No name stands in two lists.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final, Literal
 Kind = Literal["person", "town", "river", "company", "lake", "product", "year"]
 
 _FIRST_NAMES = (
-    "Ada Alva Anselm Arno Bela Bram Carla Cosmo Dora Edda Egon Elin Emil Enzo Esra Falk Finn Flora Gerda Greta Hanno Hedda "
-    "Henk Ilse Imre Ines Ivo Jana Joris Judith Kaja Karel Kira Lars Leif Lena Levi Lotte Luca Maja Mara Marek Mila Milo Nele "
-    "Nils Nora Oda Olaf Oskar Paula Petra Quint Rasmus Rika Ruben Selma Signe Sven Tara Teo Tilda Ulla Urs Vera Viggo Wanda "
-    "Wim Yara Zeno"
+    "Ada Alva Anselm Arno Bela Bram Carla Cosmo Dora Edda Egon Elin Emil Enzo Esra Falk Finn Flora Gerda Greta Hanno "
+    "Hedda Henk Ilse Imre Ines Ivo Jana Joris Judith Kaja Karel Kira Lars Leif Lena Levi Lotte Luca Maja Mara Marek "
+    "Mila Milo Nele Nils Nora Oda Olaf Oskar Paula Petra Quint Rasmus Rika Ruben Selma Signe Sven Tara Teo Tilda Ulla "
+    "Urs Vera Viggo Wanda Wim Yara Zeno"
 ).split()
 _SURNAME_STEMS = "Bren Dahl Eck Falken Grau Hart Kess Lind Marl Norr Ost Rosen Stein Thal".split()
 _SURNAME_ENDINGS = "berg er feld man ström".split()
@@ -27,8 +27,8 @@ _COMPANY_STEMS = "Amb Brix Cand Delt Fer Gant Hex Lumen Nov Opt Quor Ster Tec Va
 _COMPANY_ENDINGS = "ara ex ico on um".split()
 _LAKE_STEMS = "Ash Birch Crane Elder Fox Heron Larch Otter Pike Raven Swan Willow".split()
 _PRODUCTS = (
-    "bells boots bread bricks brooms candles carpets chairs cheese clocks combs fans gloves hats honey ink knives lamps locks "
-    "mirrors needles nets ovens paint paper pipes rope saddles soap spoons tiles toys"
+    "bells boots bread bricks brooms candles carpets chairs cheese clocks combs fans gloves hats honey ink knives "
+    "lamps locks mirrors needles nets ovens paint paper pipes rope saddles soap spoons tiles toys"
 ).split()
 
 _FIRST_YEAR, _LAST_YEAR = 1850, 1949

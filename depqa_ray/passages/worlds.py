@@ -6,8 +6,8 @@ question that points at an earlier answer ("On which river does that town lie?")
 the passage says as much of each of the other towns. "That town" always means the answer of the latest earlier question
 that asks for a town, as it would in a conversation; so the gold DAG follows from the text alone.
 
-Everything is drawn from ``random.Random`` seeded with the seed and the number of the world, so that world 7 of seed 3 is
-the same on every machine, whatever was generated before it.
+Everything is drawn from ``random.Random`` seeded with the seed and the number of the world, so that world 7 of seed 3
+is the same on every machine, whatever was generated before it.
 """
 
 from __future__ import annotations
@@ -215,7 +215,8 @@ def generate_world(rng: random.Random, shape: WorldShape = WorldShape()) -> Worl
         if len(questions) == shape.questions:
             break
     else:
-        raise ValueError(f"no world of {shape.entities} entities a kind holds {shape.questions} questions; ask for fewer")
+        asked = f"{shape.questions} questions; ask for fewer"
+        raise ValueError(f"no world of {shape.entities} entities a kind holds {asked}")
     stated = {question.fact.relation.name for question in questions}
     others = [relation.name for relation in RELATIONS if relation.name not in stated]
     rng.shuffle(others)
@@ -278,7 +279,7 @@ def _draw_names(rng: random.Random, entities: int) -> dict[Kind, list[str]]:
 def _draw_facts(rng: random.Random, relation: Relation, names: dict[Kind, list[str]]) -> list[Fact]:
     """Facts for all subjects of the relation, so that no subject stands out; no object serves two of them."""
     if len(relation.subjects) == 1:
-        subjects = [(name,) for name in names[relation.subjects[0]]]
+        subjects: list[tuple[str, ...]] = [(name,) for name in names[relation.subjects[0]]]
     else:
         # Each first subject meets two second ones and the other way round, so that neither alone gives the object.
         first, second = names[relation.subjects[0]], names[relation.subjects[1]]
@@ -327,7 +328,7 @@ def _candidates(
     depths: list[int],
     shape: WorldShape,
 ) -> list[_Candidate]:
-    """What can be asked next, with its parents: nothing whose answer the questions so far give away, or that gives one."""
+    """What can be asked next, with its parents: nothing that the questions so far give away, and the reverse."""
     answered = {question.fact.object for question in questions}
     named = {name for question in questions if not question.parents for name in question.fact.subjects}
     found: list[_Candidate] = []

@@ -1,0 +1,1 @@
+"""The driver's loop, the replicas on Ray that it drives, and the experiment that begins them."""

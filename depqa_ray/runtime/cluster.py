@@ -11,7 +11,7 @@ from typing import Final
 import ray
 
 from depqa_ray.config import Settings
-from depqa_ray.errors import InputError, RuntimeFailure
+from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.runtime.ray_pool import PoolShape
 
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
@@ -22,7 +22,7 @@ _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
 def connected_ray() -> Iterator[None]:
     """Ray, connected: to the cluster of ``RAY_ADDRESS`` (which ``ray job submit`` sets), else to a new local one.
 
-    A connection that the caller had already is used and left alone. Raises RuntimeFailure where there is none to be had.
+    A connection that the caller had already is used and left alone. Raises ClusterError where none is to be had.
     """
     if ray.is_initialized():
         yield
@@ -35,7 +35,7 @@ def connected_ray() -> Iterator[None]:
             _start_local()
     except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
         place = f"connect to Ray at {address}" if address else "start Ray on this machine"
-        raise RuntimeFailure(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
+        raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
     try:
         yield
     finally:
@@ -93,6 +93,7 @@ def _resources() -> dict[str, float]:
 
 def _cpus_each(replicas: int, all_cpus: float) -> float:
     """An equal share of the CPUs, whole where there are enough, and no more than the largest machine has."""
-    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=all_cpus)
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
+    largest = max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=all_cpus)
     share = min(all_cpus / replicas, largest)
     return float(int(share)) if share >= 1 else share

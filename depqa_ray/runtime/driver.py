@@ -9,7 +9,7 @@ from typing import Protocol
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.prompts import label, step_prompt
 from depqa_ray.config import StrategyName
-from depqa_ray.errors import RuntimeFailure
+from depqa_ray.errors import ClusterError
 from depqa_ray.models import Completion, Edge, Outcome, Passage, Step, StepResult
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
 from depqa_ray.scheduling.events import (
@@ -26,7 +26,7 @@ from depqa_ray.scheduling.events import (
     ReplicaLost,
 )
 from depqa_ray.scheduling.plan import Plan
-from depqa_ray.scheduling.scheduler import Scheduler
+from depqa_ray.scheduling.scheduler import DependencyScheduler
 from depqa_ray.strategies import compile_plan
 
 _CHARACTERS_PER_TOKEN = 4.0
@@ -91,18 +91,18 @@ class Driver:
         max_new_tokens: int,
         steps_per_replica: int,
         in_flight: int | None = None,
-        scheduler: Scheduler | None = None,
+        scheduler: DependencyScheduler | None = None,
     ) -> None:
         self._pool, self._sink = pool, sink
         self._max_new_tokens = max_new_tokens
         self._steps_per_replica, self._in_flight = steps_per_replica, in_flight
-        self._scheduler = scheduler or Scheduler()
+        self._scheduler = scheduler or DependencyScheduler()
         self._began = pool.now()
         self._active: dict[JobKey, _Active] = {}
         self._sent: dict[str, _Sent] = {}
 
     async def run(self, jobs: Iterator[Job]) -> None:
-        """Answer all jobs. Raises RuntimeFailure where no replica is left; what has ended by then is with the sink."""
+        """Answer all jobs. Raises ClusterError where no replica is left; what has ended by then is with the sink."""
         more = True
         while True:
             while more and self._room():
@@ -140,7 +140,7 @@ class Driver:
                 self._sent = {id_: sent for id_, sent in self._sent.items() if sent.dispatch.replica != replica}
                 self._tell(ReplicaLost(replica, reason, self._now()))
             case Exhausted(reason):
-                raise RuntimeFailure(f"no replica is left and none can be started: {reason}")
+                raise ClusterError(f"no replica is left and none can be started: {reason}")
 
     def _take(self, completions: tuple[Completion, ...]) -> None:
         """Record what completions bring, then tell the scheduler: job by job, since siblings that end together count

@@ -53,7 +53,7 @@ def run_experiment(
 
     ``in_flight`` bounds the passages worked on at once; None lets in as many as the replicas have room for. ``faults``
     are given to the simulated engine. Raises InputError before anything is started where the data cannot be used,
-    EngineError, RuntimeFailure and StoreError; whatever had ended by then is in the run directory.
+    EngineError, ClusterError and StoreError; whatever had ended by then is in the run directory.
     """
     aside: list[BadRow] = []
     passages = _begun(_sampled(settings, aside))

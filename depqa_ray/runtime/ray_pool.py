@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,8 +17,11 @@ from depqa_ray.models import Prompt
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, PoolEvent
 from depqa_ray.runtime.replica import Replica
 
+_REPLICA: Final[Any] = Replica
+"""The actor class as Ray makes it: its ``options`` and ``remote`` have no types."""
+
 REPLACEMENTS_PER_REPLICA: Final = 3
-"""How many lost replicas a pool makes up for, for each one that it began with: bounded, since a fault may be the spec's."""
+"""How many lost replicas a pool makes up for, for each one that it began with; bounded: the fault may be the spec's."""
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that a replica may take to let go of its engine before it is killed."""
@@ -90,7 +94,7 @@ class RayPool:
     def _start_one(self) -> None:
         name = f"replica-{self._started}"
         self._started += 1
-        actor = Replica.options(num_gpus=self._shape.gpus, num_cpus=self._shape.cpus).remote(self._spec, name)
+        actor = _REPLICA.options(num_gpus=self._shape.gpus, num_cpus=self._shape.cpus).remote(self._spec, name)
         member = self._members[name] = _Member(name, actor)
         self._listen(member, self._start(member))
 
@@ -156,10 +160,8 @@ async def _awaited(work: Any) -> Any:
 
 async def _close_actor(actor: Any) -> None:
     """Ask the replica to let go, then end its process, whatever the answer."""
-    try:
+    with suppress(RayError, TimeoutError):  # it is ended below all the same
         await _within(CLOSE_TIMEOUT, actor.close.remote(), "it did not close within {} s")
-    except (RayError, TimeoutError):
-        pass  # it is ended below all the same
     ray.kill(actor, no_restart=True)
 
 

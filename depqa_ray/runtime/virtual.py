@@ -1,4 +1,4 @@
-"""Replicas that exist only in a virtual clock: the driver runs over them without Ray, and hours pass in milliseconds."""
+"""Replicas that exist only in a virtual clock: the driver runs over them without Ray; hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class VirtualPool:
             self._later(at, Answered(replica, tuple(completions)))
 
     async def events(self) -> list[PoolEvent]:
-        """The next thing that happens. Raises RuntimeError where nothing ever will: the driver waits for a lost cause."""
+        """What happens next. Raises RuntimeError where nothing ever will: the driver waits for a lost cause."""
         while self._due:
             due = heapq.heappop(self._due)
             self._now = max(self._now, due.at)

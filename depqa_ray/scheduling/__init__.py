@@ -1,0 +1,1 @@
+"""Plans and the decisions on them, pure: events in, actions out."""

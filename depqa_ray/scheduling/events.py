@@ -1,4 +1,4 @@
-"""What the scheduler is told and what it answers: events in, actions out. All times are seconds of the driver's clock."""
+"""What the scheduler is told and what it answers: events in, actions out. Times are seconds of the driver's clock."""
 
 from __future__ import annotations
 

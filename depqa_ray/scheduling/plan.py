@@ -26,9 +26,9 @@ class Plan:
         if len(set(ids)) < len(ids):
             raise ValueError(f"plan of {self.passage_id}: step ids repeat")
         for step in self.steps:
-            missing = set(needs(step)) - set(ids)
+            missing = sorted(set(needs(step)) - set(ids))
             if missing:
-                raise ValueError(f"plan of {self.passage_id}: step {step.id} needs {sorted(missing)}, which are no steps")
+                raise ValueError(f"plan of {self.passage_id}: step {step.id} needs {missing}, which are no steps")
         try:
             TopologicalSorter({step.id: needs(step) for step in self.steps}).prepare()
         except CycleError as error:

@@ -1,4 +1,4 @@
-"""Which replica a batch goes to: the one that has read the passage, unless waiting for it costs more than reading again."""
+"""Which replica a batch goes to: the one that has read the passage, unless reading it again costs less than waiting."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class _Job:
         return all(state in _ENDED for state in self.state.values())
 
 
-class Scheduler:
+class DependencyScheduler:
     """Holds the jobs under way and decides. ``max_attempts`` bounds how often a step is sent when replicas are lost."""
 
     def __init__(self, max_attempts: int = 3) -> None:
@@ -76,7 +76,7 @@ class Scheduler:
         self._jobs: dict[JobKey, _Job] = {}
 
     def __repr__(self) -> str:
-        return f"<Scheduler jobs={len(self._jobs)} running={self.running} load={self._router.load}>"
+        return f"<DependencyScheduler jobs={len(self._jobs)} running={self.running} load={self._router.load}>"
 
     @property
     def jobs(self) -> int:
@@ -94,7 +94,7 @@ class Scheduler:
         return len(self._router.load)
 
     def handle(self, event: Event) -> list[Action]:
-        """What to do about an event, in this order. Raises ValueError for an event that cannot follow what was before."""
+        """What to do about an event, in this order. Raises ValueError for an event that cannot be."""
         match event:
             case Admitted():
                 return self._admit(event)

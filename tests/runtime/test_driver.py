@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depqa_ray.errors import RuntimeFailure
+from depqa_ray.errors import ClusterError
 from depqa_ray.models import Completion, Prompt
 from depqa_ray.runtime.driver import Driver, Job
 from depqa_ray.runtime.virtual import VirtualPool
@@ -74,7 +74,8 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
     for number, question in enumerate(passage_.questions):
         outcome = sink.outcomes["dependency_parallel", question.id]
         bad_parents = [
-            edge_ for edge_ in edges
+            edge_
+            for edge_ in edges
             if edge_.child == question.id and sink.outcomes["dependency_parallel", edge_.parent].status != "answered"
         ]
         expected = "skipped" if bad_parents else "failed" if number in refused else "answered"
@@ -141,7 +142,7 @@ def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
 
 def test_given_every_replica_lost_and_none_to_come_then_the_run_fails_and_says_why() -> None:
     pool = VirtualPool(1, one_second, answer_with_number, losses={"replica-0": 0.5})
-    with pytest.raises(RuntimeFailure, match="no replica is left .* lost by script"):
+    with pytest.raises(ClusterError, match=r"no replica is left .* lost by script"):
         drive([Job("independent", passage("p", 2))], pool)
 
 

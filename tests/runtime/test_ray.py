@@ -11,7 +11,7 @@ import pytest
 
 from depqa_ray.config import Settings
 from depqa_ray.engines.base import EngineSpec, Fault
-from depqa_ray.errors import InputError, RuntimeFailure
+from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.models import Prompt
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
@@ -49,7 +49,11 @@ def a_ray() -> Iterator[None]:
 def experiment(folder: Path, faults: tuple[Fault, ...] = (), **settings: object) -> tuple[RunRecords, Notes]:
     notes = Notes()
     made = Settings(
-        dataset="embedded", context_count=0, engine="simulated", run_dir=folder / "run", **settings  # type: ignore[arg-type]
+        dataset="embedded",
+        context_count=0,
+        engine="simulated",
+        run_dir=folder / "run",
+        **settings,  # type: ignore[arg-type]
     )
     run_experiment(made, ("dependency_parallel", "sequential"), notes, in_flight=None, faults=faults)
     return RunStore.open(folder / "run").read(), notes
@@ -105,7 +109,7 @@ def test_given_refused_prompts_then_those_questions_fail_their_children_are_skip
 
 def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_and_no_traceback(tmp_path: Path) -> None:
     made = Settings(dataset="embedded", model_name=str(tmp_path / "none"), run_dir=tmp_path / "run")
-    with pytest.raises(RuntimeFailure, match="cannot load the model") as caught:
+    with pytest.raises(ClusterError, match="cannot load the model") as caught:
         run_experiment(made, ("independent",), Notes(), in_flight=None)
     assert "\n" not in str(caught.value)
 

@@ -23,7 +23,7 @@ from depqa_ray.scheduling.events import (
     ReplicaLost,
 )
 from depqa_ray.scheduling.plan import Plan, needs
-from depqa_ray.scheduling.scheduler import Scheduler
+from depqa_ray.scheduling.scheduler import DependencyScheduler
 
 
 def step(id_: str, *parents: str, waits: tuple[str, ...] = ()) -> Step:
@@ -54,7 +54,7 @@ class Player:
 
     def __init__(self, seed: int, replicas: int = 2, max_attempts: int = 3) -> None:
         self.rng = random.Random(seed)
-        self.scheduler = Scheduler(max_attempts)
+        self.scheduler = DependencyScheduler(max_attempts)
         self.now = 0.0
         self.actions: list[Action] = []
         self.running: dict[tuple[str, str], tuple[Dispatch, Step]] = {}
@@ -229,7 +229,7 @@ def test_given_a_step_that_is_lost_too_often_then_it_fails_with_the_reason_and_i
 def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() -> None:
     player = Player(0)
     player.tell(Admitted(plan(step("a"), step("b", "a")), 0.0))
-    with pytest.raises(ValueError, match="step b .* waiting, not running"):
+    with pytest.raises(ValueError, match=r"step b .* waiting, not running"):
         player.scheduler.handle(Completed(KEY, ("b",), 1.0))
     with pytest.raises(ValueError, match="under way already"):
         player.scheduler.handle(Admitted(plan(step("a")), 1.0))
