@@ -1,0 +1,37 @@
+"""The package's public names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import depqa_ray
+
+
+@pytest.mark.parametrize("name", depqa_ray.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(depqa_ray, name)
+
+    assert name in dir(depqa_ray)
+    assert name in (depqa_ray.__doc__ or "")
+    if callable(value):
+        assert value.__doc__ and not value.__doc__.startswith(f"{name}(")  # a dataclass's own would be its signature
+
+
+def test_the_table_of_homes_and_the_list_of_names_agree() -> None:
+    assert sorted(depqa_ray._HOME_OF) == sorted(depqa_ray.__all__)
+
+
+def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = depqa_ray.Nothing
+
+
+def test_importing_the_package_loads_nothing_else_of_it() -> None:
+    code = "import sys, depqa_ray; print(*(name for name in sys.modules if name.startswith('depqa_ray.')))"
+    folder = Path(depqa_ray.__file__).parents[1]
+    shown = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == []
