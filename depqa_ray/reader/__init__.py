@@ -1,11 +1,15 @@
-"""The embedded reader: a small Qwen3-architecture model that answers generated worlds, and how it was trained."""
+"""The embedded reader: a Qwen3-architecture model of a few million parameters that ships with the package.
 
-from __future__ import annotations
+It answers generated worlds (``passages.worlds``) in the project's own prompts and knows nothing else.
+"""
 
 from importlib.resources import files
 from pathlib import Path
 
 
 def weights_folder() -> Path:
-    """The folder of the shipped checkpoint: configuration, weights, tokenizer and model card."""
-    return Path(str(files(__name__))) / "weights"
+    """The folder of the reader's checkpoint, for ``from_pretrained``. Raises FileNotFoundError where there is none."""
+    folder = Path(str(files(__name__))) / "weights"
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"the embedded reader's weights are missing: {folder}")
+    return folder

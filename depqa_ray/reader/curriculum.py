@@ -32,11 +32,10 @@ class Exercise:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One passage with its exercises; ``short`` ones ask one question, ``long`` ones several."""
+    """One passage with its exercises."""
 
     passage: str
-    short: tuple[Exercise, ...]
-    long: tuple[Exercise, ...]
+    exercises: tuple[Exercise, ...]
 
 
 def answer_json(answer: str) -> str:
@@ -44,12 +43,15 @@ def answer_json(answer: str) -> str:
     return json.dumps({"answer": answer}, ensure_ascii=False)
 
 
-def lesson(rng: random.Random, world: World, short: int) -> Lesson:
-    """Exercises on a world: ``short`` single questions, and one of all questions and one of their edges."""
+def lesson(rng: random.Random, world: World, single: int, named: float = 0.35, long: bool = True) -> Lesson:
+    """Exercises on a world: ``single`` of one question, and if ``long`` one of all questions and one of their edges.
+
+    ``named``: the share of single questions that name their subject.
+    """
+    exercises: list[Exercise] = []
     history = [(question.text, question.fact.object) for question in world.questions]
     pointing = [number for number, question in enumerate(world.questions) if question.parents]
-    exercises: list[Exercise] = []
-    if pointing:
+    if long and pointing:
         number = rng.choice(pointing)
         question = world.questions[number]
         exercises.append(_exercise(question.text, history[:number], question.fact))
@@ -58,23 +60,25 @@ def lesson(rng: random.Random, world: World, short: int) -> Lesson:
         exercises.append(_exercise(question.text, [], question.fact))
     facts = [fact for fact in world.facts if fact.object not in fact.subjects]
     rng.shuffle(facts)
-    for index in range(short - len(exercises)):
+    for index in range(single - len(exercises)):
         fact = facts[index % len(facts)]
-        exercises.append(_named(rng, fact) if rng.random() < 0.35 else _pointed(rng, fact, world))
-    texts = [text for text, _ in history]
-    answers = {prompts.label(number): answer for number, (_, answer) in enumerate(history)}
+        exercises.append(_named(rng, fact) if rng.random() < named else _pointed(rng, fact, world))
+    if long:
+        exercises += _long(world)
+    return Lesson(" ".join(world.sentences), tuple(exercises))
+
+
+def _long(world: World) -> tuple[Exercise, Exercise]:
+    texts = [question.text for question in world.questions]
+    answers = {prompts.label(number): question.fact.object for number, question in enumerate(world.questions)}
     edges = [
         [prompts.label(parent), prompts.label(number), 0.9]
         for number, question in enumerate(world.questions)
         for parent in sorted(question.parents)
     ]
-    return Lesson(
-        " ".join(world.sentences),
-        tuple(exercises),
-        (
-            Exercise(prompts.batch_part(texts), json.dumps(answers, ensure_ascii=False)),
-            Exercise(prompts.edges_part(texts), json.dumps({"edges": edges})),
-        ),
+    return (
+        Exercise(prompts.batch_part(texts), json.dumps(answers, ensure_ascii=False)),
+        Exercise(prompts.edges_part(texts), json.dumps({"edges": edges})),
     )
 
 

@@ -38,12 +38,13 @@ CHAT_TEMPLATE: Final = (
 )
 MODEL_MAX_LENGTH: Final = 4096
 
+_BEFORE_NAME: Final = r"(?: (?=\p{Lu}|\p{N}|\p{Ll}+[.\"\n]))?"  # products, in small letters, end a sentence or an answer
 _WORDS: Final = (
-    r" (?=\p{Ll}+[.\"\n])"  # a space before the last word of a sentence: products stand there and inside quotes
-    r"| ?\p{Ll}+"
-    r"|\p{Lu}\p{L}*"
+    rf" ?\p{{Ll}}+{_BEFORE_NAME}"
+    r"|\p{Lu}\p{L}*(?: (?=\p{Lu}))?"
     r"|\p{N}{1,4}"
-    r"| ?[^\s\p{L}\p{N}]+"
+    rf"| ?[^\s\p{{L}}\p{{N}}]+{_BEFORE_NAME}"
+    r"|\n+"
     r"|\s"
     r"|\p{L}+"
 )
@@ -81,10 +82,12 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 def _corpus(seed: int) -> Iterator[str]:
     """Every name often enough to become one token, then worlds in the project's own prompts."""
-    words = [*FIRST_NAMES, *SURNAMES, *(name for names in NAMES.values() for name in names)]
-    random.Random(seed).shuffle(words)
+    rng = random.Random(seed)
+    words = [*SURNAMES, *(name for names in NAMES.values() for name in names)]
+    words += [f"{first} {rng.choice(SURNAMES)}" for first in FIRST_NAMES]
+    rng.shuffle(words)
     for _ in range(20):
-        yield ". ".join(words)
+        yield f"{'. '.join(words)}."
     for passage in generate_worlds(_CORPUS_WORLDS, seed):
         questions = [question.text for question in passage.questions]
         answers = [question.answers[0] for question in passage.questions]
