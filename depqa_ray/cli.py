@@ -25,12 +25,6 @@ _DEMO: Final[Mapping[str, Any]] = {
 }
 """What `demo` takes where the user says nothing: everything that ships with the package."""
 
-_EMBEDDED_NOTE: Final = (
-    "The embedded reader was trained on generated worlds only and knows nothing of other texts: its answers to this "
-    "data set show that the program works, not how well a model reads."
-)
-_SIMULATED_NOTE: Final = "The engine is simulated: answers, tokens and times are made up by a cost model."
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. What a user can cause ends in one line on stderr, not in a traceback."""
@@ -84,6 +78,7 @@ def _report_command(commands: Any) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
+    parser.add_argument("--all-passages", action="store_true", help="print the figures of each passage, however many")
     parser.set_defaults(command=_report)
 
 
@@ -105,7 +100,8 @@ def _score_command(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
     parser = commands.add_parser("score", help=summary, description=summary.capitalize() + ".")
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
-    parser.add_argument("dataset", metavar="DATASET.json", help="the data set, or embedded")
+    parser.add_argument("dataset", metavar="DATASET.json", help="the data set, as for --dataset of run")
+    parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
     parser.set_defaults(command=_score)
 
 
@@ -140,16 +136,16 @@ def _carry_out(
     with LiveProgress(console) as progress:
         folder = run_experiment(settings, strategies, progress, in_flight=in_flight)
     html = settings.html_dir or (folder / pages if pages else None)
-    results = _show(folder, html, settings.json_out)
+    results = _show(folder, html, settings.json_out, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _show(arguments.run_dir, arguments.html_dir, arguments.json_out)
+    _show(arguments.run_dir, arguments.html_dir, arguments.json_out, all_passages=arguments.all_passages)
     return 0
 
 
-def _show(folder: Path, html_dir: Path | None, json_out: Path | None) -> RunResults:
+def _show(folder: Path, html_dir: Path | None, json_out: Path | None, *, all_passages: bool) -> RunResults:
     """Everything that is made from a run directory: figures, predictions, trace, table, pages."""
     from rich.console import Console
 
@@ -163,18 +159,11 @@ def _show(folder: Path, html_dir: Path | None, json_out: Path | None) -> RunResu
     store = RunStore.open(folder)
     records = store.read()
     results = compute_results(records)
-    text = results.model_dump_json(indent=1) + "\n"
+    text = results.to_json()
     store.write_results(text)
     write_predictions(results, folder)
     write_trace(records, folder / "trace.json")
-    print_results(results, Console())
-    labels = records.manifest.labels
-    if labels.engine == "simulated":
-        print(_SIMULATED_NOTE)
-    if labels.embedded_reader and any(passage.gold_edges is None for passage in (r.passage for r in records.passages)):
-        print(_EMBEDDED_NOTE)
-    for remark in records.remarks:
-        print(remark)
+    print_results(results, Console(), all_passages=all_passages, remarks=records.remarks)
     print(f"Run directory: {folder}")
     if json_out is not None:
         write_atomically(json_out, text)
@@ -206,7 +195,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from depqa_ray.passages.sources import load_passages
 
     predictions = read_predictions(arguments.predictions)
-    scores = score_predictions(predictions, load_passages(arguments.dataset))
+    scores = score_predictions(predictions, load_passages(arguments.dataset, split=arguments.split))
     for question_id in scores.missing:
         print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
     print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))

@@ -20,6 +20,13 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(_EXIT_USAGE)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is not known here, so that a command's mistake is told by the command's own parser."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
 
 def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
     """A flag for every setting, under its group's heading. ``defaults`` are the command's own, where it has some.

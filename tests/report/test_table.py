@@ -1,4 +1,4 @@
-"""The tables on the terminal."""
+"""The figures on the terminal."""
 
 from __future__ import annotations
 
@@ -8,49 +8,82 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from depqa_ray.report.table import print_results
+from depqa_ray.report.table import MOST_PASSAGES, print_results
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
+from depqa_ray.strategies import STRATEGIES as ALL_STRATEGIES
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn
 
 
-def printed(records: RunRecords, width: int = 80, *, terminal: bool = False, passages: bool = True) -> str:
+def printed(records: RunRecords, width: int = 80, *, terminal: bool = False, all_passages: bool = False) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
-    print_results(compute_results(records), console, passages=passages)
+    print_results(compute_results(records), console, all_passages=all_passages)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_each_passage_and_the_whole_have_a_table() -> None:
+def renamed(name: str, **step: int) -> RunRecords:
+    """The sample's first strategy under another name, alone."""
+    records = sample_records()
+    steps = tuple(replace(item, strategy=name, **step) for item in records.steps[:8])
+    finished = tuple(replace(item, strategy=name) for item in records.finished[:2])
+    return replace(records, steps=steps, finished=finished)
+
+
+def test_each_passage_and_the_whole_have_their_rows() -> None:
     text = printed(sample_records())
 
-    for title in ("1. Velcarn", "2. The lantern", "All passages: averages", "All passages: totals", "gold edges"):
+    titles = (
+        "1. Velcarn (5 questions)",
+        "2. The lantern (3 questions)",
+        "Averages over 2 passages",
+        "Totals",
+        "gold edges",
+    )
+    for title in titles:
         assert title in text
+    assert text.count("dependency_parallel") == len(titles)
 
 
-def test_tables_fit_into_80_columns_with_nothing_cut() -> None:
-    text = printed(sample_records())
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_fit_into_80_columns_with_nothing_cut_or_folded(width: int, terminal: bool) -> None:
+    text = printed(sample_records(), width, terminal=terminal)
 
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.splitlines())) <= max(80, width)
+    assert max(map(len, text.split("Note:")[0].splitlines())) <= 80
     assert "…" not in text
     for name in (*STRATEGIES, "0.733", "2.500"):
         assert name in text
 
 
-@pytest.mark.parametrize("name", ["dependency_layered", "a strategy with quite a long name"])
-def test_long_strategy_names_still_fit(name: str) -> None:
-    records = sample_records()
-    steps = tuple(replace(step, strategy=name, prompt_tokens=1_234_567) for step in records.steps[:8])
-    finished = tuple(replace(item, strategy=name) for item in records.finished[:2])
-
-    text = printed(replace(records, steps=steps, finished=finished))
+@pytest.mark.parametrize("name", ALL_STRATEGIES)
+def test_no_strategy_is_cut_where_figures_are_large(name: str) -> None:
+    text = printed(renamed(name, prompt_tokens=1_234_567))
 
     assert max(map(len, text.splitlines())) <= 80
+    assert name in text
     assert "0.800" in text
 
 
-def test_passages_can_be_left_out() -> None:
-    assert "Velcarn" not in printed(sample_records(), passages=False)
+def test_a_name_that_is_too_long_gives_way_to_the_figures() -> None:
+    text = printed(renamed("a strategy with a name that is longer than anyone would want to read"))
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "a strategy with" in text
+    assert "0.800" in text
+
+
+def test_many_passages_are_left_to_the_results_unless_asked_for() -> None:
+    many = [
+        replace(velcarn(), passage=replace(velcarn().passage, id=f"v{number}", title=f"Velcarn {number}"))
+        for number in range(MOST_PASSAGES + 1)
+    ]
+    records = sample_records(*many)
+
+    assert "Velcarn 30" not in printed(records)
+    assert f"{len(many)} passages; the figures of each are in" in printed(records)
+    assert "31. Velcarn 30" in printed(records, all_passages=True)
 
 
 def test_titles_are_neither_markup_nor_control() -> None:
@@ -63,19 +96,31 @@ def test_titles_are_neither_markup_nor_control() -> None:
     assert "\x1b[2J" not in text
 
 
-def test_without_gold_edges_there_is_no_table_of_splits() -> None:
+def test_without_gold_edges_there_are_no_splits() -> None:
     assert "gold edges" not in printed(sample_records(lantern()))
 
 
-def test_an_empty_run_prints_empty_tables() -> None:
-    assert "All passages: averages" in printed(RunRecords(sample_manifest()))
+def test_an_empty_run_prints_empty_sheets() -> None:
+    assert "Averages over 0 passages" in printed(RunRecords(sample_manifest()))
 
 
-def test_edge_tokens_have_a_column_where_there_are_some() -> None:
+def test_passages_that_a_strategy_did_not_reach_show_in_the_title() -> None:
+    records = sample_records()
+    assert "Averages over 1 to 2 passages" in printed(replace(records, finished=records.finished[:-1]))
+
+
+def test_failures_and_edge_tokens_have_a_column_where_there_are_some() -> None:
     records = sample_records()
     edges = replace(records.steps[-1], step_id="edges", outcomes=(), generated_tokens=321)
+    answered = tuple(
+        replace(step, outcomes=tuple(replace(outcome, status="answered", reason="") for outcome in step.outcomes))
+        for step in records.steps
+    )
 
-    assert "edge" not in printed(records, passages=False).replace("gold edges", "")
+    assert "failed" in printed(records)
+    assert "failed" not in printed(replace(records, steps=answered))
+    assert "skipped" not in printed(records)
+    assert "edge" not in printed(records).replace("gold edges", "")
     assert "441" in printed(replace(records, steps=(*records.steps, edges)))
 
 
