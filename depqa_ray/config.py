@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -201,14 +202,24 @@ def load_settings(
     try:
         return cls(**flags)
     except ValidationError as error:
-        raise SettingsError(_one_line(error, flags)) from None
+        raise SettingsError(_one_line(error, flags, config)) from None
     except InputError:
         raise
     except Exception as error:  # the parsers of TOML and YAML raise types of their own, which are not imported here
         raise SettingsError(" ".join(str(error).split()), str(config or "settings"), "mend the file") from None
 
 
-def _one_line(error: ValidationError, flags: Mapping[str, object]) -> str:
+def _place(name: str, flags: Mapping[str, object], config: Path | None) -> str:
+    """Where the value of a setting came from."""
+    if name in flags:
+        return flag_of(name)
+    variable = f"DEPQA_{name.upper()}"
+    if variable in map(str.upper, os.environ):
+        return variable
+    return f"{config}: {name}" if config is not None else f"setting {name}"
+
+
+def _one_line(error: ValidationError, flags: Mapping[str, object], config: Path | None) -> str:
     problems: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         message = item["msg"].removeprefix("Value error, ")
@@ -216,6 +227,7 @@ def _one_line(error: ValidationError, flags: Mapping[str, object]) -> str:
         if not name:
             problems.setdefault("", []).append(message)
             continue
-        given = "" if item["type"] == "extra_forbidden" else f", not {item['input']!r}"
-        problems.setdefault(flag_of(name) if name in flags else f"setting {name}", []).append(f"{message}{given}")
+        unknown = item["type"] == "extra_forbidden"
+        said = "there is no such setting" if unknown else f"{message}, not {item['input']!r}"
+        problems.setdefault(_place(name, flags, config), []).append(said)
     return "; ".join(f"{place}: {' or '.join(m)}" if place else " and ".join(m) for place, m in problems.items())

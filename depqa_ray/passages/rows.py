@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,6 +114,8 @@ def parquet_rows(path: Path) -> RowSource:
     def rows() -> Iterator[Row]:
         import datasets
 
+        # What goes wrong is told below, once; the library would log it as well.
+        logging.getLogger("datasets.packaged_modules.parquet").setLevel(logging.CRITICAL)
         try:
             # data_files takes patterns; a path with brackets in it is no pattern.
             files = glob.escape(str(path))

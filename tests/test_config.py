@@ -1,0 +1,157 @@
+"""Settings: their defaults, where they come from, and what is said of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.config import Settings, flag_of, load_settings
+from depqa_ray.errors import SettingsError
+
+LINEAGE = {
+    "model_name": "Qwen/Qwen3-4B",
+    "split": "train",
+    "context_count": 1,
+    "min_questions": 3,
+    "max_questions": 5,
+    "seed": 13,
+    "cost_weight": 0.01,
+    "min_confidence": 0.45,
+    "max_dependencies": 3,
+    "total_cost_budget": None,
+    "html_dir": None,
+    "json_out": None,
+    "no_llm_deps": False,
+    "max_new_tokens": 96,
+    "log_level": "info",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DEPQA_{name.upper()}", raising=False)
+
+
+@pytest.mark.parametrize(("name", "default"), LINEAGE.items())
+def test_defaults_are_those_of_the_scripts_before(name: str, default: object) -> None:
+    assert getattr(load_settings({}), name) == default
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("seed.toml", "seed = 3\nmin_questions = 2\n"), ("seed.yaml", "seed: 3\nmin_questions: 2\n")]
+)
+def test_a_value_comes_from_the_first_place_that_has_it(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / name
+    config.write_text(text, "utf-8")
+    command = {"seed": 2, "dataset": "embedded"}
+
+    assert load_settings({}).seed == 13
+    assert load_settings({}, None, command).seed == 2
+    assert load_settings({}, config, command).seed == 3
+    monkeypatch.setenv("DEPQA_SEED", "4")
+    assert load_settings({}, config, command).seed == 4
+    settings = load_settings({"seed": "5"}, config, command)
+    assert (settings.seed, settings.min_questions, settings.dataset) == (5, 2, "embedded")
+
+
+def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text("seed = 3\n", "utf-8")
+    load_settings({}, config, {"context_count": 9})
+    assert (load_settings({}).seed, load_settings({}).context_count) == (13, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("context_count", "many"),
+        ("context_count", "-1"),
+        ("min_questions", "0"),
+        ("min_confidence", "1.5"),
+        ("min_confidence", "nan"),
+        ("cost_weight", "-1"),
+        ("cost_weight", "inf"),
+        ("max_dependencies", "-1"),
+        ("total_cost_budget", "x"),
+        ("max_new_tokens", "0"),
+        ("engine", "steam"),
+        ("strategy", "guessing"),
+        ("strategies", ""),
+        ("strategies", "sequential,guessing"),
+        ("strategies", "sequential,sequential"),
+        ("replicas", "0"),
+        ("gpus_per_replica", "-1"),
+        ("step_timeout", "0"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_bad_flag_is_named_in_one_line(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: value})
+    assert flag_of(name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_variable_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPQA_CONTEXT_COUNT", "many")
+    with pytest.raises(SettingsError, match=r"DEPQA_CONTEXT_COUNT.*'many'"):
+        load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.toml", "context_count = 'many'", "context_count"),
+        ("a.toml", "no_such_setting = 1", "no_such_setting"),
+        ("a.toml", "context_count = ", "a.toml"),
+        ("a.yaml", "a: [", "a.yaml"),
+        ("a.yaml", "- 1\n- 2", "a.yaml"),
+        ("a.ini", "", "name it .toml, .yaml or .yml"),
+    ],
+)
+def test_a_bad_file_is_named_in_one_line(name: str, text: str, said: str, tmp_path: Path) -> None:
+    config = tmp_path / name
+    config.write_text(text, "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, config)
+    assert said in str(caught.value)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    for name in ("a.toml", "a.yaml"):
+        (tmp_path / name).write_text("", "utf-8")
+        assert load_settings({}, tmp_path / name).seed == 13
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings({}, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"min_questions": "5", "max_questions": "3"}, "--max-questions (3) is below --min-questions (5)"),
+        ({"no_llm_deps": True, "deps": "gold"}, "--no-llm-deps means --deps heuristic"),
+    ],
+)
+def test_values_that_do_not_go_together_are_told(flags: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags)
+    assert said in str(caught.value)
+
+
+def test_no_llm_deps_means_heuristic_edges() -> None:
+    assert load_settings({"no_llm_deps": True}).dependency_source == "heuristic"
+    assert load_settings({}).dependency_source == "auto"
+
+
+def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
+    assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.shaping()
+    assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.shaping()
