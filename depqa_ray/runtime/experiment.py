@@ -41,12 +41,25 @@ class Observer(Protocol):
         """Something worth a line."""
 
 
+class _Nobody:
+    """The observer where there is none."""
+
+    def begun(self, folder: Path) -> None:
+        """See Observer."""
+
+    def answered(self, strategy: str, questions: int) -> None:
+        """See Observer."""
+
+    def remark(self, text: str) -> None:
+        """See Observer."""
+
+
 def run_experiment(
     settings: Settings,
     strategies: Sequence[StrategyName],
-    observer: Observer,
+    observer: Observer | None = None,
     *,
-    in_flight: int | None,
+    in_flight: int | None = None,
     faults: tuple[Fault, ...] = (),
 ) -> Path:
     """Answer the sampled passages under each strategy, on Ray. Returns the run directory.
@@ -55,6 +68,7 @@ def run_experiment(
     are given to the simulated engine. Raises InputError before anything is started where the data cannot be used,
     EngineError, ClusterError and StoreError; whatever had ended by then is in the run directory.
     """
+    observer = observer or _Nobody()
     aside: list[BadRow] = []
     passages = _begun(_sampled(settings, aside))
     started = datetime.now(timezone.utc)
