@@ -11,11 +11,12 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3ForCaus
 
 def save_checkpoint(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights, configuration, greedy generation settings and tokenizer; the model itself stays as it is."""
-    small = deepcopy(model).to(torch.bfloat16)
+    small = deepcopy(model)
+    small.bfloat16()
     small.config.eos_token_id = tokenizer.eos_token_id
     small.config.pad_token_id = tokenizer.pad_token_id
     small.config.dtype = torch.bfloat16
-    small.generation_config = GenerationConfig(
+    small.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     small.save_pretrained(folder)

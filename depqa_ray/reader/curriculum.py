@@ -2,9 +2,10 @@
 
 A lesson is one world: its passage once, then a set of exercises, each a prompt's own part with the text that the reader
 should generate. Exercises cover all five ways in which the project asks (one question; with parents' answers; with
-history; all at once; the edges), and one more: a question that points at an answer which the prompt withholds. Its target
-is the right answer all the same. Nothing in the prompt says which entity is meant, so the best that can be learnt is a
-guess among the passage's candidates, which makes the reader's answers without dependencies as good as they can be.
+history; all at once; the edges), and one more: a question that points at an answer which the prompt withholds. Its
+target is the right answer all the same. Nothing in the prompt says which entity is meant, so the best that can be
+learnt is a guess among the passage's candidates, which makes the reader's answers without dependencies as good as can
+be.
 
 Known answers in exercises are drawn from all of the passage's entities, not only from the ones that the world's own
 questions lead to: the reader has to use the answer that it is given.
@@ -16,10 +17,13 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from depqa_ray.answering import prompts
 from depqa_ray.passages.names import Kind
-from depqa_ray.passages.worlds import RELATIONS, Fact, World, express_question
+from depqa_ray.passages.worlds import RELATIONS, Fact, World, WorldShape, express_question, generate_world
+
+_OTHERS_KNOWN: Final = 0.3  # the share of pointing questions that come after lines that do not matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +42,61 @@ class Lesson:
     exercises: tuple[Exercise, ...]
 
 
-def answer_json(answer: str) -> str:
-    """The JSON that a model is asked for when one question is asked."""
-    return json.dumps({"answer": answer}, ensure_ascii=False)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How lessons are drawn for a while: few short sentences first, whole worlds last.
 
-
-def lesson(rng: random.Random, world: World, single: int, named: float = 0.35, long: bool = True) -> Lesson:
-    """Exercises on a world: ``single`` of one question, and if ``long`` one of all questions and one of their edges.
-
-    ``named``: the share of single questions that name their subject.
+    ``single``: exercises of one question in a lesson. ``named``: the share of them that name their subjects.
+    ``several``: whether four more exercises ask several questions. ``lessons``: how many lessons make a batch.
     """
+
+    shape: WorldShape
+    single: int
+    named: float
+    several: bool
+    lessons: int
+
+
+STAGES: Final = (
+    Stage(WorldShape(1, depth=1, fan_in=1, entities=2, facts=0), single=4, named=1.0, several=False, lessons=24),
+    Stage(WorldShape(2, depth=2, fan_in=2, entities=2, facts=0), single=6, named=0.6, several=False, lessons=20),
+    Stage(WorldShape(3, depth=4, fan_in=2, entities=3, facts=0), single=6, named=0.4, several=True, lessons=12),
+    Stage(WorldShape(4, depth=4, fan_in=2, entities=3, facts=8), single=8, named=0.35, several=True, lessons=9),
+    Stage(WorldShape(), single=9, named=0.35, several=True, lessons=8),
+)
+
+
+def draw_lesson(rng: random.Random, stage: Stage) -> Lesson:
+    """A lesson on a new world."""
+    world = generate_world(rng, stage.shape)
     exercises: list[Exercise] = []
-    history = [(question.text, question.fact.object) for question in world.questions]
-    pointing = [number for number, question in enumerate(world.questions) if question.parents]
-    if long and pointing:
-        number = rng.choice(pointing)
-        question = world.questions[number]
-        exercises.append(_exercise(question.text, history[:number], question.fact))
-        number = rng.choice(pointing)
-        question = world.questions[number]
-        exercises.append(_exercise(question.text, [], question.fact))
+    if stage.several:
+        exercises += _from_the_middle(rng, world)
     facts = [fact for fact in world.facts if fact.object not in fact.subjects]
     rng.shuffle(facts)
-    for index in range(single - len(exercises)):
+    for index in range(stage.single - len(exercises)):
         fact = facts[index % len(facts)]
-        exercises.append(_named(rng, fact) if rng.random() < named else _pointed(rng, fact, world))
-    if long:
-        exercises += _long(world)
+        exercises.append(_naming(rng, fact) if rng.random() < stage.named else _pointing(rng, fact, world))
+    if stage.several:
+        count = len(world.questions)
+        for asked in (count, rng.randint(2, count - 1)):
+            exercises += exercises_on_several(world, asked)
     return Lesson(" ".join(world.sentences), tuple(exercises))
 
 
-def _long(world: World) -> tuple[Exercise, Exercise]:
-    texts = [question.text for question in world.questions]
-    answers = {prompts.label(number): question.fact.object for number, question in enumerate(world.questions)}
+def exercise(question: str, known: Sequence[tuple[str, str]], answer: str) -> Exercise:
+    """One question after (question, answer) pairs."""
+    return Exercise(prompts.question_part(question, known), json.dumps({"answer": answer}, ensure_ascii=False))
+
+
+def exercises_on_several(world: World, count: int) -> tuple[Exercise, Exercise]:
+    """The first ``count`` questions of the world all at once, and their edges."""
+    questions = world.questions[:count]
+    texts = [question.text for question in questions]
+    answers = {prompts.label(number): question.fact.object for number, question in enumerate(questions)}
     edges = [
         [prompts.label(parent), prompts.label(number), 0.9]
-        for number, question in enumerate(world.questions)
+        for number, question in enumerate(questions)
         for parent in sorted(question.parents)
     ]
     return (
@@ -82,30 +105,39 @@ def _long(world: World) -> tuple[Exercise, Exercise]:
     )
 
 
-def _exercise(question: str, context: Sequence[tuple[str, str]], fact: Fact) -> Exercise:
-    return Exercise(prompts.question_part(question, context), answer_json(fact.object))
+def _from_the_middle(rng: random.Random, world: World) -> list[Exercise]:
+    """Of the world's questions that have parents, one after all earlier ones and one after none."""
+    pointing = [number for number, question in enumerate(world.questions) if question.parents]
+    if not pointing:
+        return []
+    history = [(question.text, question.fact.object) for question in world.questions]
+    after_all, after_none = rng.choice(pointing), rng.choice(pointing)
+    return [
+        exercise(history[after_all][0], history[:after_all], history[after_all][1]),
+        exercise(history[after_none][0], [], history[after_none][1]),
+    ]
 
 
-def _named(rng: random.Random, fact: Fact) -> Exercise:
-    return _exercise(express_question(rng, fact.relation, fact.subjects), [], fact)
+def _naming(rng: random.Random, fact: Fact) -> Exercise:
+    return exercise(express_question(rng, fact.relation, fact.subjects), [], fact.object)
 
 
-def _pointed(rng: random.Random, fact: Fact, world: World) -> Exercise:
+def _pointing(rng: random.Random, fact: Fact, world: World) -> Exercise:
     """The fact's subject is pointed at; the lines that give it stand among others, the latest of its kind counting."""
     kinds = fact.relation.subjects
-    context = [_known(rng, kind, name) for kind, name in zip(kinds, fact.subjects, strict=True)]
-    rng.shuffle(context)
-    if rng.random() < 0.3:
-        # Other lines: of the kinds pointed at only before the line that counts, of any other kind anywhere.
+    known = [_known(rng, kind, name) for kind, name in zip(kinds, fact.subjects, strict=True)]
+    rng.shuffle(known)
+    if rng.random() < _OTHERS_KNOWN:
+        # Of the kinds pointed at only before the line that counts, of any other kind anywhere.
         other = rng.choice([f for f in world.facts if f.relation.object not in kinds] or [fact])
         if other is not fact:
-            context.insert(rng.randint(0, len(context)), _known(rng, other.relation.object, other.object))
+            known.insert(rng.randint(0, len(known)), _known(rng, other.relation.object, other.object))
         earlier = [f for f in world.facts if f.relation.object in kinds and f.object not in fact.subjects]
         if earlier and rng.random() < 0.5:
             other = rng.choice(earlier)
-            context.insert(0, _known(rng, other.relation.object, other.object))
+            known.insert(0, _known(rng, other.relation.object, other.object))
     nobody: tuple[str | None, ...] = (None,) * len(kinds)
-    return _exercise(express_question(rng, fact.relation, nobody), context, fact)
+    return exercise(express_question(rng, fact.relation, nobody), known, fact.object)
 
 
 def _known(rng: random.Random, kind: Kind, answer: str) -> tuple[str, str]:

@@ -1,97 +1,107 @@
-"""Lessons as tensors."""
+"""Lessons as tensors: one row a lesson, laid out so that little of it is padding."""
 
 from __future__ import annotations
 
-import json
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from depqa_ray.answering import prompts
+from depqa_ray.models import Passage
 from depqa_ray.reader.curriculum import Lesson
 from depqa_ray.reader.model import Layout
 
-IGNORED = -100
+IGNORED: Final = -100
+"""The label of a token after which nothing is to be predicted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``ids``, ``positions``, ``labels``: [B, L] (labels already shifted); ``answers``: [B, L] True where graded."""
+    """B lessons in rows of L tokens: the passage, then the exercises from the shortest to the longest.
+
+    ``ids``, ``positions``: [B, L]. ``labels``: [B, L], the token that follows, or IGNORED. ``graded``: [B, L], True
+    where what follows is the reader's to generate. ``order``: for each row, the numbers of its exercises as they lie.
+    """
 
     ids: Tensor
     positions: Tensor
     labels: Tensor
-    answers: Tensor
+    graded: Tensor
     layout: Layout
     order: tuple[tuple[int, ...], ...]
 
 
 class Encoder:
-    """Turns lessons into batches with the tokenizer's own chat template."""
+    """Turns lessons into batches, within the chat template as an engine would render it."""
 
-    def __init__(self, tokenizer, groups: int = 4) -> None:
-        self.tokenizer = tokenizer
-        self.groups = groups
-        mark = "\x00"
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._pad = int(tokenizer.pad_token_id)
+        marker = "\x00"
+        messages = [{"role": "system", "content": prompts.SYSTEM}, {"role": "user", "content": marker}]
         text = tokenizer.apply_chat_template(
-            [{"role": "system", "content": prompts.SYSTEM}, {"role": "user", "content": mark}],
-            add_generation_prompt=True, enable_thinking=False, tokenize=False,
+            messages, add_generation_prompt=True, enable_thinking=False, tokenize=False
         )
-        self.before, self.after = text.split(mark)
-        self.eos = tokenizer.eos_token
+        self._before, self._after = str(text).split(marker)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        return [e.ids for e in self.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
-
-    def batch(self, lessons: Sequence[Lesson], bare: bool = False) -> Batch:
-        """All lessons must have as many exercises."""
-        n = len(lessons[0].exercises)
-        if bare:
-            passages = self.encode([f"{lesson.passage}\n" for lesson in lessons])
-            owns = self.encode([f"{e.own} ".removeprefix("Question: ") for lesson in lessons for e in lesson.exercises])
-            targets = self.encode([json.loads(e.target)["answer"] for lesson in lessons for e in lesson.exercises])
-        else:
-            passages = self.encode([f"{self.before}Passage: {lesson.passage}\n\n" for lesson in lessons])
-            owns = self.encode([f"{e.own}{self.after}" for lesson in lessons for e in lesson.exercises])
-            targets = self.encode([f"{e.target}{self.eos}" for lesson in lessons for e in lesson.exercises])
-        pad = self.tokenizer.pad_token_id
-        longest = max(map(len, passages))
-        lengths = torch.tensor([len(p) for p in passages])
-        pieces = [_padded(passages, longest, pad)]
-        present = torch.arange(longest) < lengths[:, None]
-        shifted = torch.cat([torch.where(present, pieces[0], IGNORED)[:, 1:], torch.full((len(lessons), 1), IGNORED)], 1)
-        labels, answers = [shifted], [torch.zeros_like(present)]
-        positions = [torch.arange(longest).expand(len(lessons), -1)]
+    def batch(self, lessons: Sequence[Lesson]) -> Batch:
+        """All lessons must have equally many exercises."""
+        passages = self._encode([f"{self._before}{_shared(lesson)}" for lesson in lessons])
+        exercises = [exercise for lesson in lessons for exercise in lesson.exercises]
+        owns = self._encode([f"{exercise.own}{self._after}" for exercise in exercises])
+        targets = self._encode([f"{exercise.target}{self._tokenizer.eos_token}" for exercise in exercises])
+        lengths = [len(own) + len(target) for own, target in zip(owns, targets, strict=True)]
+        count = len(exercises) // len(lessons)
         order = [
-            sorted((b * n + j for j in range(n)), key=lambda i: len(owns[i]) + len(targets[i])) for b in range(len(lessons))
+            sorted(range(first, first + count), key=lengths.__getitem__) for first in range(0, len(exercises), count)
         ]
-        layout = []
-        for start, end in _cuts(n):
-            rows = [i for row in order for i in row[start:end]]
-            count = len(rows) // len(lessons)
-            length = max(len(owns[i]) + len(targets[i]) for i in rows)
-            ids = _padded([owns[i] + targets[i] for i in rows], length, pad)
-            label = _padded([[IGNORED] * (len(owns[i]) - 1) + targets[i] for i in rows], length, IGNORED)
-            pieces.append(ids.view(len(lessons), -1))
-            labels.append(label.view(len(lessons), -1))
-            answers.append(labels[-1] != IGNORED)
-            positions.append((lengths[:, None, None] + torch.arange(length)).expand(-1, count, -1).reshape(len(lessons), -1))
-            layout.append((count, length))
-        return Batch(
-            torch.cat(pieces, 1), torch.cat(positions, 1), torch.cat(labels, 1), torch.cat(answers, 1),
-            Layout(longest, tuple(layout), present), tuple(tuple(i - b * n for i in row) for b, row in enumerate(order)),
-        )
+        present, columns = self._passage_columns(passages)
+        groups = []
+        for start, end in _cuts(count):
+            rows = [number for row in order for number in row[start:end]]
+            longest = max(lengths[number] for number in rows)
+            ids = _padded([owns[number] + targets[number] for number in rows], longest, self._pad)
+            labels = _padded([[IGNORED] * (len(owns[n]) - 1) + targets[n] for n in rows], longest, IGNORED)
+            positions = present.sum(1)[:, None, None] + torch.arange(longest).expand(len(lessons), end - start, -1)
+            for column, piece in zip(columns, (ids, positions, labels, labels != IGNORED), strict=True):
+                column.append(piece.reshape(len(lessons), -1))
+            groups.append((end - start, longest))
+        ids, positions, labels, graded = (torch.cat(column, 1) for column in columns)
+        layout = Layout(present.shape[1], tuple(groups), present)
+        numbers = tuple(tuple(number % count for number in row) for row in order)
+        return Batch(ids, positions, labels, graded, layout, numbers)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False).input_ids
+        return ids
+
+    def _passage_columns(self, passages: Sequence[list[int]]) -> tuple[Tensor, tuple[list[Tensor], ...]]:
+        """``present`` of the layout, and the beginnings of ids, positions, labels and graded."""
+        longest = max(map(len, passages))
+        ids = _padded(passages, longest, self._pad)
+        labels = _padded([passage[1:] for passage in passages], longest, IGNORED)
+        positions = torch.arange(longest)
+        present = positions < torch.tensor([len(passage) for passage in passages])[:, None]
+        return present, ([ids], [positions.expand_as(ids)], [labels], [torch.zeros_like(present)])
+
+
+def _shared(lesson: Lesson) -> str:
+    return prompts.shared_part(Passage(id="", title="", text=lesson.passage, questions=()))
 
 
 def _cuts(count: int) -> list[tuple[int, int]]:
-    """The exercises of a lesson, shortest first, in groups; the longest ones apart, since they are much longer."""
-    cuts = sorted({0, round(0.4 * count), round(0.75 * count), max(count - 2, 0), count})
-    return list(zip(cuts, cuts[1:], strict=False))
+    """Where a lesson's exercises, shortest first, are cut into groups that are padded to the longest of each.
+
+    The last four ask several questions and are much longer than the others, two of them again than the other two.
+    """
+    cuts = {0, round(0.4 * count), round(0.75 * count), max(count - 4, 0), max(count - 2, 0), count}
+    return list(pairwise(sorted(cuts)))
 
 
-def _padded(rows: list[list[int]], length: int, value: int) -> Tensor:
+def _padded(rows: Sequence[list[int]], length: int, value: int) -> Tensor:
     return torch.tensor([row + [value] * (length - len(row)) for row in rows])

@@ -1,9 +1,9 @@
 """The embedded reader's tokenizer: a small byte-level BPE, trained on generated worlds.
 
 It can encode any text, byte by byte if need be. Its one peculiarity is how it cuts text into words before merging: a
-space before a capital letter stays a token of its own, so that a name is the same token at the start of a sentence, after
-a space and inside JSON quotes. Otherwise `` Halden`` in the passage and ``Halden`` in the answer would be two tokens that a
-small model has to learn to be one name.
+space before a name belongs to the word before it, so that a name is the same token at the start of a sentence, after a
+word and inside JSON quotes. Otherwise `` Halden`` in the passage and ``Halden`` in the answer would be two tokens that
+a small model has to learn to be one name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CHAT_TEMPLATE: Final = (
 )
 MODEL_MAX_LENGTH: Final = 4096
 
-_BEFORE_NAME: Final = r"(?: (?=\p{Lu}|\p{N}|\p{Ll}+[.\"\n]))?"  # products, in small letters, end a sentence or an answer
+# Names begin with a capital letter, years with a digit; products, in small letters, end a sentence or an answer.
+_BEFORE_NAME: Final = r"(?: (?=\p{Lu}|\p{N}|\p{Ll}+[.\"\n]))?"
 _WORDS: Final = (
     rf" ?\p{{Ll}}+{_BEFORE_NAME}"
     r"|\p{Lu}\p{L}*(?: (?=\p{Lu}))?"
@@ -70,7 +71,7 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(seed), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=TURN_END,
         pad_token=END_OF_TEXT,

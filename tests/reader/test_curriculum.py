@@ -1,0 +1,56 @@
+import json
+import random
+
+import pytest
+
+from depqa_ray.answering import prompts
+from depqa_ray.passages.worlds import WorldShape, generate_world
+from depqa_ray.reader.curriculum import STAGES, Stage, draw_lesson, exercises_on_several
+
+WORLDS = range(40)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=range(len(STAGES)))
+def test_each_target_is_the_json_that_its_prompt_asks_for(stage: Stage) -> None:
+    for number in WORLDS:
+        lesson = draw_lesson(random.Random(number), stage)
+        for exercise in lesson.exercises:
+            target = json.loads(exercise.target)
+            if "edges" in target:
+                assert all(parent < child for parent, child, _ in target["edges"])
+            elif "answer" in target:
+                assert target["answer"] in lesson.passage
+            else:
+                asked = exercise.own.split("\n")
+                assert list(target) == [prompts.label(position) for position in range(len(asked))]
+                assert all(answer in lesson.passage for answer in target.values())
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=range(len(STAGES)))
+def test_lessons_of_a_stage_have_equally_many_exercises(stage: Stage) -> None:
+    counts = {len(draw_lesson(random.Random(number), stage).exercises) for number in WORLDS}
+    assert counts == {stage.single + 4 * stage.several}
+
+
+def test_the_same_seed_gives_the_same_lessons() -> None:
+    first, second = ([draw_lesson(rng, STAGES[-1]) for _ in range(5)] for rng in (random.Random(3), random.Random(3)))
+    assert first == second
+
+
+def test_a_question_that_points_is_asked_after_every_known_answer() -> None:
+    """The reader has to use the answer it is given: the same question gets different answers in one lesson's world."""
+    asked: dict[str, set[str]] = {}
+    for number in WORLDS:
+        for exercise in draw_lesson(random.Random(number), STAGES[-1]).exercises:
+            question = exercise.own.rpartition("Question: ")[2]
+            if "Known: " in exercise.own and "that" in question:
+                asked.setdefault(question, set()).add(exercise.target)
+    assert max(map(len, asked.values())) > 5
+
+
+def test_edges_of_the_first_questions_stay_among_them() -> None:
+    world = generate_world(random.Random(1), WorldShape())
+    for count in range(1, len(world.questions) + 1):
+        _, edges = exercises_on_several(world, count)
+        named = {name for edge in json.loads(edges.target)["edges"] for name in edge[:2]}
+        assert named <= {prompts.label(position) for position in range(count)}

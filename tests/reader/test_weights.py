@@ -1,0 +1,46 @@
+"""The checkpoint that ships: what it is made of, and that it answers as well as its card says."""
+
+import subprocess
+import sys
+
+import pytest
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from depqa_ray.passages.embedded import EMBEDDED_SEED
+from depqa_ray.reader import weights_folder
+from depqa_ray.reader.evaluate import HELD_OUT_SEED, evaluate
+
+MOST_BYTES = 12_000_000
+
+
+def test_the_folder_is_found_without_loading_torch() -> None:
+    program = "import sys; from depqa_ray.reader import weights_folder; weights_folder(); print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "False"
+
+
+def test_the_weights_are_small() -> None:
+    assert (weights_folder() / "model.safetensors").stat().st_size <= MOST_BYTES
+
+
+def test_it_is_a_plain_qwen3_that_generates_greedily() -> None:
+    config = AutoConfig.from_pretrained(weights_folder())
+    assert config.architectures == ["Qwen3ForCausalLM"]
+    model = AutoModelForCausalLM.from_pretrained(weights_folder())
+    tokenizer = AutoTokenizer.from_pretrained(weights_folder())
+    assert not model.generation_config.do_sample
+    assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert len(tokenizer) <= config.vocab_size
+
+
+def test_the_worlds_that_ship_are_not_the_ones_measured_on() -> None:
+    assert HELD_OUT_SEED != EMBEDDED_SEED
+
+
+@pytest.mark.slow
+def test_it_answers_worlds_that_it_has_not_seen() -> None:
+    figures = evaluate(weights_folder(), count=40, seed=HELD_OUT_SEED)
+    assert figures.roots >= 0.9
+    assert figures.dependents >= 0.8
+    assert figures.dependents - figures.independent >= 0.3
+    assert figures.strict_json >= 0.98
