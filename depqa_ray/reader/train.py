@@ -46,7 +46,7 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 1000
+    steps: int = 1600
     threads: int = 1
     layers: int = 5
     warm_up: int = 20
