@@ -46,10 +46,15 @@ def cluster() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         start = ["ray", "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}", f"--temp-dir={folder}"]
         start += [f"--dashboard-port={dashboard}", "--object-store-memory=100000000"]
+        # The agent's port is fixed by default, and another Ray on this machine may hold it.
+        start += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={free_port()}"]
         head = subprocess.Popen(start, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 90
-            while subprocess.run(["ray", "job", "list"], env=environment, capture_output=True).returncode:
+            deadline = time.monotonic() + 120
+            # The head answers before its node's agent, which starts jobs, is there: only a job that ran proves both.
+            while subprocess.run(
+                ["ray", "job", "submit", "--", "true"], env=environment, capture_output=True
+            ).returncode:
                 assert head.poll() is None and time.monotonic() < deadline, "the cluster did not come up"
                 time.sleep(0.5)
             yield environment
