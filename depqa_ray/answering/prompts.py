@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
+from depqa_ray.models import UNKNOWN, Passage, Prompt, Step
 
 PROMPT_VERSION: Final = "1"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""
@@ -80,8 +80,3 @@ def step_prompt(
     else:
         own = question_part(asked[0], [(texts[id_], answers[id_]) for id_ in step.context])
     return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked))
-
-
-def questions_of(passage: Passage, step: Step) -> list[Question]:
-    """The questions that the step asks, in its order."""
-    return [passage.question(question_id) for question_id in step.questions]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
 from depqa_ray.errors import InputError
+from depqa_ray.files import replace_file
 from depqa_ray.passages.worlds import WorldShape, generate_worlds, worlds_to_squad
 
 _DEFAULT_SHAPE: Final = WorldShape()
@@ -25,7 +25,7 @@ def write_worlds(path: Path, count: int, seed: int, shape: WorldShape = _DEFAULT
     except ValueError as error:  # more questions than so few entities hold
         raise InputError(str(error)) from None
     try:
-        _write_atomically(path, text)
+        replace_file(path, text, durable=False)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(path), "choose another path") from None
 
@@ -34,13 +34,3 @@ def worlds_text(count: int, seed: int, shape: WorldShape = _DEFAULT_SHAPE) -> st
     """What such a file holds."""
     document = worlds_to_squad(generate_worlds(count, seed, shape))
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

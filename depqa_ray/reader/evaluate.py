@@ -21,6 +21,7 @@ from depqa_ray.answering import prompts
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.scoring import exact_match
 from depqa_ray.dependencies.model import parse_edges
+from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
 from depqa_ray.models import Passage
 from depqa_ray.passages.worlds import generate_worlds
 from depqa_ray.reader import weights_folder
@@ -106,7 +107,7 @@ def evaluate(folder: Path, count: int, seed: int) -> Figures:
         return _mean([exact_match(answers[id_], golds[id_]) for id_ in sorted(among)])
 
     every = set(golds)
-    precision, recall = _edges(generator, passages)
+    edges = _edges(generator, passages)
     return Figures(
         worlds=count,
         roots=share(parents, every - dependent),
@@ -114,9 +115,9 @@ def evaluate(folder: Path, count: int, seed: int) -> Figures:
         independent=share(alone, dependent),
         history=share(history, every),
         batch=share(_at_once(generator, passages), every),
-        edge_precision=precision,
-        edge_recall=recall,
-        edge_f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        edge_precision=edges.precision,
+        edge_recall=edges.recall,
+        edge_f1=edges.f1,
         strict_json=_mean([float(right) for right in strict]),
     )
 
@@ -169,16 +170,14 @@ def _at_once(generator: Generator, passages: Sequence[Passage]) -> dict[str, str
     return answers
 
 
-def _edges(generator: Generator, passages: Sequence[Passage]) -> tuple[float, float]:
-    """Precision and recall over all edges of all passages."""
+def _edges(generator: Generator, passages: Sequence[Passage]) -> EdgeQuality:
+    """How well the edges of all passages fit the gold ones."""
     owns = [prompts.edges_part([question.text for question in passage.questions]) for passage in passages]
-    right = stated = gold = 0
+    quality = EdgeQuality()
     for passage, reply in zip(passages, generator.replies(passages, owns, _room(passages)), strict=True):
-        proposed = parse_edges(reply, [question.id for question in passage.questions])
-        found = {(edge.parent, edge.child) for edge in proposed.edges}
-        wanted = {(edge.parent, edge.child) for edge in passage.gold_edges or ()}
-        right, stated, gold = right + len(found & wanted), stated + len(found), gold + len(wanted)
-    return right / stated if stated else 0.0, right / gold if gold else 0.0
+        ids = [question.id for question in passage.questions]
+        quality += edge_quality(ids, parse_edges(reply, ids).edges, passage.gold_edges or ())
+    return quality
 
 
 def _room(passages: Sequence[Passage]) -> int:

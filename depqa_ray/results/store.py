@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import BinaryIO, Final
 
 from depqa_ray.errors import StoreError
+from depqa_ray.files import replace_file
 from depqa_ray.models import StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.codec import Record, object_line, to_line
@@ -148,22 +149,9 @@ class RunStore:
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write a UTF-8 file so that a reader sees the old one or the new one, never a part. Raises StoreError.
-
-    ``durable`` waits for the disk; what can be made again need not.
-    """
+    """Write a file as :func:`~depqa_ray.files.replace_file` does. Raises StoreError."""
     with _reported(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with draft.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        replace_file(path, text, durable=durable)
 
 
 def _open_for_append(path: Path) -> BinaryIO:

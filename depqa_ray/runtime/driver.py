@@ -60,7 +60,7 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class _Active:
-    """A job under way: when it began, the answers so far, and what is known of its running steps."""
+    """A job under way: when it began, and the answers so far by question id."""
 
     job: Job
     admitted: float
