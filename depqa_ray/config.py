@@ -26,7 +26,7 @@ from pydantic_settings import (
 from depqa_ray.errors import InputError, SettingsError
 
 StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
-EngineName = Literal["transformers", "simulated"]
+EngineName = Literal["transformers", "shared_prefix", "simulated"]
 DependencySource = Literal["auto", "gold", "heuristic", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -67,13 +67,21 @@ class Settings(BaseSettings):
     model_name: str = _setting(
         "Qwen/Qwen3-4B", "model", "a causal LM: a hub id, a folder, or embedded (the small reader that ships here)"
     )
-    engine: EngineName = _setting("transformers", "model", "what generates; simulated is for trying out schedules")
+    engine: EngineName = _setting(
+        "transformers",
+        "model",
+        "what generates; shared_prefix reads each passage once; simulated is for trying out schedules",
+    )
     dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
     max_new_tokens: Count = _setting(
         96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that"
     )
     max_batch_size: Count = _setting(
         32, "model", "most prompts that a replica generates together", shapes_results=False
+    )
+
+    kv_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _setting(
+        1.0, "model", "memory for keys and values, in GiB, of the shared_prefix engine", shapes_results=False
     )
 
     deps: DependencySource = _setting(

@@ -51,6 +51,7 @@ class EngineSpec:
     dtype: DtypeName
     max_batch_size: int
     faults: tuple[Fault, ...] = ()
+    kv_gib: float = 1.0
 
 
 class Engine(Protocol):

@@ -16,11 +16,20 @@ GenerateBatch: TypeAlias = Callable[[list[Prompt]], list[Completion]]
 
 
 @dataclass(slots=True, eq=False)
-class _Caller:
+class Caller:
     """One call of ``submit``: the groups it has not taken yet, and how many prompts it still waits for."""
 
     groups: asyncio.Queue[list[Completion] | EngineError] = field(default_factory=asyncio.Queue)
     waiting: int = 0
+
+    async def drain(self) -> AsyncIterator[list[Completion]]:
+        """The groups as they come, until each prompt has its completion. Raises EngineError where one came instead."""
+        while self.waiting:
+            group = await self.groups.get()
+            if isinstance(group, EngineError):
+                raise group
+            self.waiting -= len(group)
+            yield group
 
 
 class BatchMerger:
@@ -33,8 +42,8 @@ class BatchMerger:
     def __init__(self, generate: GenerateBatch, max_batch_size: int) -> None:
         self._generate = generate
         self._max_batch_size = max_batch_size
-        self._queue: list[tuple[Prompt, _Caller]] = []
-        self._running: list[tuple[Prompt, _Caller]] = []
+        self._queue: list[tuple[Prompt, Caller]] = []
+        self._running: list[tuple[Prompt, Caller]] = []
         self._worker: asyncio.Task[None] | None = None
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generate")
@@ -43,16 +52,12 @@ class BatchMerger:
         """Completions in groups, as batches end. Who stops iterating gives up the prompts that have not started."""
         if self._broken:
             raise self._broken
-        caller = _Caller(waiting=len(prompts))
+        caller = Caller(waiting=len(prompts))
         self._queue += [(prompt, caller) for prompt in prompts]
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         try:
-            while caller.waiting:
-                group = await caller.groups.get()
-                if isinstance(group, EngineError):
-                    raise group
-                caller.waiting -= len(group)
+            async for group in caller.drain():
                 yield group
         finally:
             self._queue = [(prompt, other) for prompt, other in self._queue if other is not caller]
@@ -78,7 +83,7 @@ class BatchMerger:
                 self._break(error if isinstance(error, EngineError) else EngineError(f"generation failed: {error!r}"))
                 return
             running, self._running = self._running, []
-            groups: dict[_Caller, list[Completion]] = {}
+            groups: dict[Caller, list[Completion]] = {}
             for (_, caller), completion in zip(running, completions, strict=True):
                 groups.setdefault(caller, []).append(completion)
             for caller, group in groups.items():

@@ -11,6 +11,10 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
         from depqa_ray.engines.simulated import SimulatedEngine
 
         return SimulatedEngine(spec, replica)
+    if spec.engine == "shared_prefix":
+        from depqa_ray.engines.shared_prefix import SharedPrefixEngine
+
+        return SharedPrefixEngine(spec)
     from depqa_ray.engines.transformers import TransformersEngine
 
     return TransformersEngine(spec)

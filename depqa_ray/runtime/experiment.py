@@ -87,7 +87,9 @@ def run_experiment(
 async def _drive(
     settings: Settings, jobs: Iterator[Job], sink: StoreSink, in_flight: int | None, faults: tuple[Fault, ...]
 ) -> None:
-    spec = EngineSpec(settings.engine, settings.model_name, settings.dtype, settings.max_batch_size, faults)
+    spec = EngineSpec(
+        settings.engine, settings.model_name, settings.dtype, settings.max_batch_size, faults, settings.kv_gib
+    )
     pool: Pool = RayPool(spec, pool_shape(settings))
     try:
         driver = Driver(pool, sink, settings.max_new_tokens, _BATCHES_AHEAD * settings.max_batch_size, in_flight)

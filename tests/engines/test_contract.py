@@ -22,7 +22,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(params=["simulated", pytest.param("transformers", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["simulated", *(pytest.param(n, marks=pytest.mark.slow) for n in ("transformers", "shared_prefix"))]
+)
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     """Builds the engine under test; faults only mean something to the simulated one."""
     name: str = request.param

@@ -34,7 +34,7 @@ def complete(folder: Path | str, *prompts: Prompt) -> list[Completion]:
     return asyncio.run(run())
 
 
-def one_by_one(folder: Path, texts: list[str], limit: int) -> list[list[int]]:
+def one_by_one(folder: Path, texts: list[str], limits: list[int]) -> list[list[int]]:
     """The reference: greedy ``generate``, one prompt at a time, through the first EOS."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -42,7 +42,7 @@ def one_by_one(folder: Path, texts: list[str], limit: int) -> list[list[int]]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     found = []
-    for text in texts:
+    for text, limit in zip(texts, limits, strict=True):
         ids = tokenizer(text, return_tensors="pt").input_ids
         new = model.generate(ids, max_new_tokens=limit, do_sample=False)[0, ids.shape[1] :].tolist()
         found.append(new[: new.index(0) + 1] if 0 in new else new)
@@ -53,7 +53,7 @@ def test_given_prompts_of_mixed_lengths_then_padding_changes_no_token(tmp_path: 
     folder = save_tiny_model(tmp_path)
     prompts = [Prompt(str(n), "S", "P " * n, "Q" * (3 * n % 7 + 1), 20) for n in range(8)]
     texts = [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts]
-    expected = one_by_one(folder, texts, 20)
+    expected = one_by_one(folder, texts, [20] * len(texts))
     found = complete(folder, *prompts)
     assert [c.generated_tokens for c in found] == [len(row) for row in expected]
     assert [c.prompt_tokens for c in found] == [len(text) for text in texts]

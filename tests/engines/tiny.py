@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 
-def save_tiny_model(folder: Path, chat_template: str | None = None, **config: Any) -> Path:
-    """Save a random Qwen3 of two layers, window 512; without a chat template where none is given."""
+def save_tiny_model(folder: Path, chat_template: str | None = None, architecture: str = "Qwen3", **config: Any) -> Path:
+    """Save a random model of two layers (a Qwen3 where no other is asked for), window 512.
+
+    Without a chat template where none is given.
+    """
     import torch
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+    from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate(["<eos>", "<pad>", *alphabet])}
@@ -35,5 +39,8 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, **config: An
         "eos_token_id": 0,
         "pad_token_id": 1,
     }
-    Qwen3ForCausalLM(Qwen3Config(**(sizes | config))).save_pretrained(folder)
+    if architecture == "Mistral":
+        sizes["sliding_window"] = None
+    of_model = getattr(transformers, f"{architecture}Config")(**(sizes | config))
+    getattr(transformers, f"{architecture}ForCausalLM")(of_model).save_pretrained(folder)
     return folder
