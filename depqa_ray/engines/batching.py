@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -83,17 +83,22 @@ class BatchMerger:
                 self._break(error if isinstance(error, EngineError) else EngineError(f"generation failed: {error!r}"))
                 return
             running, self._running = self._running, []
-            groups: dict[Caller, list[Completion]] = {}
-            for (_, caller), completion in zip(running, completions, strict=True):
-                groups.setdefault(caller, []).append(completion)
-            for caller, group in groups.items():
-                caller.groups.put_nowait(group)
+            deliver((caller, completion) for (_, caller), completion in zip(running, completions, strict=True))
 
     def _break(self, error: EngineError) -> None:
         self._broken = self._broken or error
         for caller in {caller for _, caller in (*self._running, *self._queue)}:
             caller.groups.put_nowait(self._broken)
         self._running, self._queue = [], []
+
+
+def deliver(ended: Iterable[tuple[Caller, Completion]]) -> None:
+    """Hand each caller what ended for it, as one group."""
+    groups: dict[Caller, list[Completion]] = {}
+    for caller, completion in ended:
+        groups.setdefault(caller, []).append(completion)
+    for caller, group in groups.items():
+        caller.groups.put_nowait(group)
 
 
 def _require_one_each(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 import torch
 
 from depqa_ray.engines.base import EngineInfo, EngineSpec
-from depqa_ray.engines.batching import Caller
+from depqa_ray.engines.batching import Caller, deliver
 from depqa_ray.engines.kv_cache import PrefixCache, Span
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
-from depqa_ray.engines.shared_prefix_attention import NAME, Own, PackedStep, Shared, register
+from depqa_ray.engines.shared_prefix_attention import NAME, PackedStep, Reach, causal_mask, register
 from depqa_ray.engines.transformers import TransformersEngine
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
@@ -73,6 +73,7 @@ class SharedPrefixEngine:
         self._cache: PrefixCache
         self._keys: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
+        self._group = 1  # query heads for each key-value head
 
     async def start(self) -> EngineInfo:
         """Load the model, set the store up, and answer one prompt."""
@@ -131,11 +132,7 @@ class SharedPrefixEngine:
             except Exception as error:  # whatever broke the model: everyone who waits has to hear of it
                 self._break(EngineError(f"generation failed: {error!r}"))
                 return
-            groups: dict[Caller, list[Completion]] = {}
-            for caller, completion in ended:
-                groups.setdefault(caller, []).append(completion)
-            for caller, group in groups.items():
-                caller.groups.put_nowait(group)
+            deliver(ended)
 
     def _break(self, error: EngineError) -> None:
         self._broken = self._broken or error
@@ -145,6 +142,7 @@ class SharedPrefixEngine:
     def _set_up_store(self) -> None:
         config = self._lm.model.config
         kv_heads = config.num_key_value_heads
+        self._group = config.num_attention_heads // kv_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         slot_bytes = 2 * config.num_hidden_layers * kv_heads * dim * self._lm.dtype.itemsize
         budget = self._spec.kv_gib * _GIB
@@ -261,17 +259,18 @@ class SharedPrefixEngine:
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
-        own: list[Own] = []
+        own: list[Reach] = []
         below: dict[Span, list[int]] = {}
         for span, count in pieces:
             first, done = len(tokens), span.computed
             tokens += span.tokens[done : done + count]
             positions += range(span.offset + done, span.offset + done + count)
             slots += range(span.start + done, span.start + done + count)
-            own.append(Own(first, len(tokens), span.start, done + count))
+            mask = causal_mask(count, done + count, self._group, like=self._keys[0])
+            own.append(Reach(first, len(tokens), span.start, done + count, mask))
             for node in span.lineage:
                 below.setdefault(node, [first, 0])[1] = len(tokens)
-        shared = [Shared(first, last, node.start, len(node.tokens)) for node, (first, last) in below.items()]
+        shared = [Reach(first, last, node.start, len(node.tokens)) for node, (first, last) in below.items()]
         where = torch.tensor(slots, device=self._lm.device)
         return PackedStep(self._keys, self._values, where, shared, own), tokens, positions
 

@@ -20,23 +20,17 @@ NAME = "depqa_shared_prefix"
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """The packed tokens ``first`` to ``last`` (exclusive) follow the ``length`` slots from ``start`` on."""
+class Reach:
+    """The packed tokens ``first`` to ``last`` (exclusive) attend to the ``length`` slots from ``start`` on.
+
+    ``mask`` is None where each sees all of them; otherwise it is what :func:`causal_mask` makes.
+    """
 
     first: int
     last: int
     start: int
     length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """The packed tokens ``first`` to ``last`` are the newest of the ``length`` slots from ``start`` on."""
-
-    first: int
-    last: int
-    start: int
-    length: int
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +43,8 @@ class PackedStep:
     keys: list[Tensor]
     values: list[Tensor]
     slots: Tensor
-    shared: list[Shared]
-    own: list[Own]
+    shared: list[Reach]
+    own: list[Reach]
 
 
 def attention(
@@ -72,27 +66,16 @@ def attention(
     queries = query[0].view(kv_heads, heads // kv_heads, tokens, dim)
     out = torch.empty_like(queries, dtype=torch.float32)
     lse = torch.empty(queries.shape[:3], dtype=torch.float32, device=queries.device)
-    for part in packed_step.own:
-        end = part.start + part.length
-        part_out, part_lse = _attend(
-            queries[:, :, part.first : part.last],
-            keys[:, part.start : end],
-            values[:, part.start : end],
-            scaling,
-            causal=part.last - part.first > 1,
-        )
-        out[:, :, part.first : part.last] = part_out
-        lse[:, :, part.first : part.last] = part_lse
-    for share in packed_step.shared:
-        end = share.start + share.length
-        part_out, part_lse = _attend(
-            queries[:, :, share.first : share.last],
-            keys[:, share.start : end],
-            values[:, share.start : end],
-            scaling,
-            causal=False,
-        )
-        _merge(out[:, :, share.first : share.last], lse[:, :, share.first : share.last], part_out, part_lse)
+
+    def attend(reach: Reach) -> tuple[Tensor, Tensor]:
+        end = reach.start + reach.length
+        span = queries[:, :, reach.first : reach.last]
+        return _attend(span, keys[:, reach.start : end], values[:, reach.start : end], scaling, reach.mask)
+
+    for own in packed_step.own:
+        out[:, :, own.first : own.last], lse[:, :, own.first : own.last] = attend(own)
+    for shared in packed_step.shared:
+        _merge(out[:, :, shared.first : shared.last], lse[:, :, shared.first : shared.last], *attend(shared))
     return out.view(heads, tokens, dim).transpose(0, 1)[None].to(query.dtype), None
 
 
@@ -103,19 +86,21 @@ def _merge(out: Tensor, lse: Tensor, part_out: Tensor, part_lse: Tensor) -> None
     lse.copy_(total)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, *, causal: bool) -> tuple[Tensor, Tensor]:
-    """Softmax attention and its log-sum-exp: [kv_heads, group, tokens, dim] and [kv_heads, group, tokens].
+def causal_mask(tokens: int, length: int, group: int, like: Tensor) -> Tensor | None:
+    """The additive mask of ``tokens`` queries, the newest of ``length`` keys: each sees the keys up to its own.
 
-    ``causal``: the queries are the newest of the keys, and each sees the keys up to its own.
+    [1, 1, group * tokens, length], of the dtype and on the device of ``like``; None for one token, which sees all.
     """
+    if tokens == 1:
+        return None
+    hidden = torch.ones(tokens, length, dtype=torch.bool, device=like.device).triu(length - tokens + 1)
+    return like.new_zeros(tokens, length).masked_fill(hidden, float("-inf")).repeat(group, 1)[None, None]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Softmax attention and its log-sum-exp: [kv_heads, group, tokens, dim] and [kv_heads, group, tokens]."""
     kv_heads, group, tokens, dim = query.shape
-    length = key.shape[1]
     flat = query.reshape(1, kv_heads, group * tokens, dim)
-    mask = None
-    if causal:
-        seen = torch.ones(tokens, length, dtype=torch.bool, device=query.device).tril(length - tokens)
-        mask = torch.zeros(tokens, length, dtype=query.dtype, device=query.device).masked_fill(~seen, float("-inf"))
-        mask = mask.repeat(group, 1)[None, None]
     if query.device.type == "cpu":
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             flat, key[None], value[None], attn_mask=mask, scale=scaling
