@@ -79,9 +79,11 @@ class Settings(BaseSettings):
     max_batch_size: Count = _setting(
         32, "model", "most prompts that a replica generates together", shapes_results=False
     )
-
     kv_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _setting(
-        1.0, "model", "memory for keys and values, in GiB, of the shared_prefix engine", shapes_results=False
+        1.0, "model", "memory for keys and values on a CPU, in GiB", shapes_results=False
+    )
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = _setting(
+        0.9, "model", "share of a GPU's memory for the model and its keys and values", shapes_results=False
     )
 
     deps: DependencySource = _setting(

@@ -104,7 +104,8 @@ class Completion:
     """An engine's answer to one prompt.
 
     ``error`` is None for a completion; otherwise it says why this prompt alone could not be answered, and the other
-    fields are empty. ``seconds`` is the wall-clock time that the engine held the prompt.
+    fields are empty. ``seconds`` is the wall-clock time that the engine held the prompt; ``first_token_seconds`` the part
+    of it until the first token of the answer was there, None where the engine cannot tell.
     """
 
     prompt_id: str
@@ -114,6 +115,7 @@ class Completion:
     finish_reason: FinishReason = "stop"
     seconds: float = 0.0
     error: str | None = None
+    first_token_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

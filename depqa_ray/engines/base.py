@@ -43,15 +43,56 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are chosen, and what ends an answer besides an end-of-sequence token and the prompt's limit.
+
+    ``temperature`` 0 is greedy; otherwise tokens are drawn from the smallest set whose probability reaches ``top_p``
+    (nucleus sampling, arXiv 1904.09751), each row by a generator of its own, seeded by ``seed`` and the prompt's id, so
+    that no answer depends on its company. An answer ends before any of the ``stop`` strings and, with
+    ``stop_at_json``, where its first JSON object closes. With ``fixed_length`` nothing but the limit ends it: for
+    benchmarks.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    stop_at_json: bool = False
+    fixed_length: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine."""
+    """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine.
+
+    ``kv_gib`` is the memory for keys and values on a CPU; on a GPU it is ``gpu_memory_utilization`` (a share of the
+    device's memory) less what the model takes.
+    """
 
     engine: EngineName
     model_name: str
     dtype: DtypeName
     max_batch_size: int
+    kv_gib: float
+    gpu_memory_utilization: float
+    decoding: Decoding = Decoding()
     faults: tuple[Fault, ...] = ()
-    kv_gib: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounts:
+    """What an engine has counted since it was started; None where it does not know.
+
+    ``computed_tokens`` are prompt tokens that went through the model, ``cached_tokens`` those whose keys and values
+    were found; they add up to all prompt tokens. ``decode_steps`` are those in which no prompt was read, and
+    ``decode_seconds`` is their time. ``out_of_memory`` counts the times that memory ran out and the work went on.
+    """
+
+    computed_tokens: int | None = None
+    cached_tokens: int | None = None
+    decode_steps: int | None = None
+    decode_seconds: float | None = None
+    out_of_memory: int = 0
 
 
 class Engine(Protocol):
@@ -63,6 +104,10 @@ class Engine(Protocol):
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """Answer prompts: completions in groups, as they come, one for each prompt. Raises EngineError once dead."""
+        ...
+
+    def counts(self) -> EngineCounts:
+        """What has been counted since the start."""
         ...
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import Caller, deliver
 from depqa_ray.engines.kv_cache import PrefixCache, Span
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
@@ -110,6 +110,10 @@ class SharedPrefixEngine:
             self._callers.remove(caller)
             if caller.waiting:
                 self._departed.add(caller)
+
+    def counts(self) -> EngineCounts:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return EngineCounts()
 
     async def close(self) -> None:
         """End whoever still waits, and the thread. A step that is running runs to its end unheard."""

@@ -14,7 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from depqa_ray.engines.base import EngineInfo, EngineSpec, Fault
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
 from depqa_ray.errors import EngineError
 from depqa_ray.models import UNKNOWN, Completion, Prompt
 
@@ -82,6 +82,10 @@ class SimulatedEngine:
         finally:
             for task in (*tasks, broken):
                 task.cancel()
+
+    def counts(self) -> EngineCounts:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return EngineCounts()
 
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import torch
 
-from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import BatchMerger
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
 from depqa_ray.models import Completion, Prompt
@@ -37,6 +37,10 @@ class TransformersEngine:
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return self._merger.submit(prompts)
+
+    def counts(self) -> EngineCounts:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return EngineCounts()
 
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""

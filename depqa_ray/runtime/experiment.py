@@ -88,7 +88,13 @@ async def _drive(
     settings: Settings, jobs: Iterator[Job], sink: StoreSink, in_flight: int | None, faults: tuple[Fault, ...]
 ) -> None:
     spec = EngineSpec(
-        settings.engine, settings.model_name, settings.dtype, settings.max_batch_size, faults, settings.kv_gib
+        settings.engine,
+        settings.model_name,
+        settings.dtype,
+        settings.max_batch_size,
+        settings.kv_gib,
+        settings.gpu_memory_utilization,
+        faults=faults,
     )
     pool: Pool = RayPool(spec, pool_shape(settings))
     try:

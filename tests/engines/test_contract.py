@@ -31,7 +31,7 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
     model = "none" if name == "simulated" else str(request.getfixturevalue("tiny_model"))
 
     def make(max_batch_size: int = 4, faults: tuple[Fault, ...] = ()) -> Engine:
-        return build_engine(EngineSpec(name, model, "float32", max_batch_size, faults))  # type: ignore[arg-type]
+        return build_engine(EngineSpec(name, model, "float32", max_batch_size, 1.0, 0.9, faults=faults))  # type: ignore[arg-type]
 
     return make
 
@@ -134,7 +134,7 @@ def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why
 
 def test_given_an_engine_that_dies_then_it_is_an_error_for_all_and_never_silence() -> None:
     async def run() -> None:
-        engine = build_engine(EngineSpec("simulated", "none", "auto", 4, (Fault("die", 3),)))
+        engine = build_engine(EngineSpec("simulated", "none", "auto", 4, 1.0, 0.9, faults=(Fault("die", 3),)))
         with pytest.raises(EngineError, match="died"):
             await answers(engine, *(prompt(str(number)) for number in range(5)))
         with pytest.raises(EngineError, match="died"):
@@ -146,6 +146,8 @@ def test_given_an_engine_that_dies_then_it_is_an_error_for_all_and_never_silence
 def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
     async def run() -> list[Completion]:
         faults = (Fault("die", 1, "replica-0"),)
-        return await answers(build_engine(EngineSpec("simulated", "none", "auto", 4, faults), "replica-1"), prompt("a"))
+        return await answers(
+            build_engine(EngineSpec("simulated", "none", "auto", 4, 1.0, 0.9, faults=faults), "replica-1"), prompt("a")
+        )
 
     assert len(asyncio.run(run())) == 1

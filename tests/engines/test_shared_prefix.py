@@ -24,7 +24,7 @@ def complete(
     from depqa_ray.engines.shared_prefix import SharedPrefixEngine
 
     async def run() -> tuple[EngineInfo, dict[str, Completion], Any]:
-        engine = SharedPrefixEngine(EngineSpec("shared_prefix", str(folder), "float32", max_batch_size, kv_gib=kv_gib))
+        engine = SharedPrefixEngine(EngineSpec("shared_prefix", str(folder), "float32", max_batch_size, kv_gib, 0.9))
         info = await engine.start()
         found: dict[str, Completion] = {}
 

@@ -24,7 +24,7 @@ def complete(folder: Path | str, *prompts: Prompt) -> list[Completion]:
     from depqa_ray.engines.transformers import TransformersEngine
 
     async def run() -> list[Completion]:
-        engine = TransformersEngine(EngineSpec("transformers", str(folder), "float32", 8))
+        engine = TransformersEngine(EngineSpec("transformers", str(folder), "float32", 8, 1.0, 0.9))
         await engine.start()
         try:
             return [completion async for group in engine.submit(prompts) for completion in group]

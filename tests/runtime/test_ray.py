@@ -130,7 +130,7 @@ def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
 
 def test_given_replicas_that_always_break_then_the_pool_gives_up_after_its_replacements() -> None:
     async def run() -> list[PoolEvent]:
-        spec = EngineSpec("simulated", "m", "auto", 4, (Fault("kill", 1),))
+        spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", 1),))
         pool = RayPool(spec, PoolShape(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
         seen: list[PoolEvent] = []
         try:
@@ -155,7 +155,7 @@ def test_given_a_closed_pool_then_its_actors_are_gone() -> None:
     before = ray.available_resources().get("CPU", 0.0)
 
     async def run() -> None:
-        pool = RayPool(EngineSpec("simulated", "m", "auto", 4), PoolShape(1, 0.0, 1.0, 60, 60))
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), PoolShape(1, 0.0, 1.0, 60, 60))
         await asyncio.wait_for(pool.events(), 120)
         await pool.close()
         await pool.close()
