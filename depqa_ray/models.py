@@ -104,8 +104,8 @@ class Completion:
     """An engine's answer to one prompt.
 
     ``error`` is None for a completion; otherwise it says why this prompt alone could not be answered, and the other
-    fields are empty. ``seconds`` is the wall-clock time that the engine held the prompt; ``first_token_seconds`` the part
-    of it until the first token of the answer was there, None where the engine cannot tell.
+    fields are empty. ``seconds`` is the wall-clock time that the engine held the prompt, ``first_token_seconds`` the
+    part of it until the answer's first token was there: None where the engine cannot tell.
     """
 
     prompt_id: str
