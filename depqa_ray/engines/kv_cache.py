@@ -1,13 +1,16 @@
 """Who owns which slots of the key-value store, without a tensor in sight: so that its invariants can be tested alone.
 
 A slot holds the keys and values of one token in every layer. A sequence (a shared prefix, or one prompt's own part)
-owns one contiguous range of slots, so that attention can read it as a view and nothing is ever copied.
+owns one contiguous range of slots, so that attention can read it as a view and nothing is ever copied. Rows live in
+slabs, ranges of equal places side by side, so that attention can read many of them as one strided view.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+_PLACES = 32  # of a slab: enough rows for one call to attention to be worth it
 
 
 class Slots:
@@ -48,16 +51,41 @@ class Slots:
 
 
 @dataclass(slots=True, eq=False)
+class Slab:
+    """``places`` ranges of ``room`` slots each, from ``start`` on, for rows. ``free`` are the places without one."""
+
+    start: int
+    room: int
+    places: int
+    free: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.free = list(range(self.places))
+
+    def take(self) -> int:
+        """The first slot of the lowest free place: what is in use stays close together."""
+        place = min(self.free)
+        self.free.remove(place)
+        return self.start + place * self.room
+
+    def place(self, start: int) -> int:
+        """The place whose first slot that is."""
+        return (start - self.start) // self.room
+
+
+@dataclass(slots=True, eq=False)
 class Span:
     """Tokens that follow those of ``parent``; ``computed`` of them have their keys and values in the store.
 
-    ``offset`` is the position of its first token. ``room`` slots from ``start`` on are its own.
+    ``offset`` is the position of its first token. ``room`` slots from ``start`` on are its own; ``slab`` is where those
+    of a row lie, None for a prefix.
     """
 
     tokens: list[int]
     parent: Span | None
     start: int
     room: int
+    slab: Slab | None = None
     computed: int = 0
     users: int = 0
     used_at: int = 0
@@ -82,74 +110,116 @@ class PrefixCache:
 
     A prefix is known by its parent and its tokens. It is kept after its last user has gone, until its slots are
     needed: then the one unused for longest goes first. Invariant: ``users`` of a prefix counts its children, prefixes
-    and rows alike; what has users is never dropped.
+    and rows alike; what has users is never dropped. A slab without rows is given back.
     """
 
     def __init__(self, capacity: int) -> None:
         self.slots = Slots(capacity)
         self.prefixes: dict[tuple[int, tuple[int, ...]], Span] = {}
         self.rows: set[Span] = set()
-        self.hit_tokens = 0
+        self.slabs: list[Slab] = []
         self._clock = 0
 
-    def admit(self, parts: list[list[int]], new_tokens: int) -> Span | None:
-        """The row of a prompt: ``parts`` are its prefixes from the outside in, then its own tokens.
+    def admit(self, parts: list[list[int]], new_tokens: int) -> tuple[Span, int] | None:
+        """The row of a prompt, and how many of its tokens were found. ``parts``: prefixes, the outermost first; own.
 
-        None where the store is too full now; the prefixes that did find room stay, without users.
+        None where the store is too full now, which cannot be while there are no rows and capacity enough.
         """
+        admitted = self._admit(parts, new_tokens)
+        if admitted is None and not self.rows:
+            # A prefix in the middle of the store can leave no gap wide enough: without rows, all of them may go.
+            self.drop_unused()
+            admitted = self._admit(parts, new_tokens)
+        return admitted
+
+    def _admit(self, parts: list[list[int]], new_tokens: int) -> tuple[Span, int] | None:
         parent: Span | None = None
         held: list[Span] = []
-        hit = 0
+        found = 0
         try:
             for tokens in parts[:-1]:
                 key = (id(parent), tuple(tokens))
                 node = self.prefixes.get(key)
                 if node is not None:
-                    hit += len(tokens)
-                elif (node := self._place(tokens, parent, len(tokens))) is None:
+                    found += len(tokens)
+                elif (start := self._take(len(tokens))) is None:
                     return None
-                self.prefixes[key] = node
+                else:
+                    node = self.prefixes[key] = Span(list(tokens), self._use(parent), start, len(tokens))
                 # Held meanwhile, so that making room for the next part does not drop it.
                 node.users += 1
                 held.append(node)
                 parent = node
-            row = self._place(parts[-1], parent, len(parts[-1]) + new_tokens)
+            slab = self._slab(len(parts[-1]) + new_tokens)
         finally:
             for node in held:
                 node.users -= 1
-        if row is not None:
-            self._touch(row)
-            self.rows.add(row)
-            self.hit_tokens += hit
-        return row
+        if slab is None:
+            return None
+        row = Span(list(parts[-1]), self._use(parent), slab.take(), slab.room, slab)
+        self._touch(row)
+        self.rows.add(row)
+        return row, found
 
     def release(self, row: Span) -> None:
         """The row is done, or nobody waits for it any more. Its prefixes stay until their slots are needed."""
+        assert row.slab is not None, "only rows are released"
         self.rows.remove(row)
         self._touch(row)
-        self.slots.give_back(row.start, row.room)
+        row.slab.free.append(row.slab.place(row.start))
+        if len(row.slab.free) == row.slab.places:
+            self.slabs.remove(row.slab)
+            self.slots.give_back(row.slab.start, row.slab.room * row.slab.places)
         if row.parent is not None:
             row.parent.users -= 1
+
+    def drop_unused(self) -> None:
+        """Forget every prefix that nothing builds on."""
+        while unused := self._unused():
+            for key in unused:
+                self._drop(key)
 
     def validate(self) -> None:
         """Raises AssertionError where an invariant is broken: for tests."""
         nodes = [*self.prefixes.values(), *self.rows]
-        ranges = sorted((node.start, node.start + node.room) for node in nodes)
+        ranges = [(node.start, node.start + node.room) for node in nodes]
+        ranges += [(s.start + i * s.room, s.start + (i + 1) * s.room) for s in self.slabs for i in s.free]
+        ranges.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(ranges)), "ranges overlap"
-        assert self.slots.free + sum(node.room for node in nodes) == self.slots.capacity, "slots have leaked"
+        assert self.slots.free + sum(end - start for start, end in ranges) == self.slots.capacity, "slots have leaked"
         for node in self.prefixes.values():
             assert node.users == sum(other.parent is node for other in nodes), "users are miscounted"
         assert all(node.parent is None or node.parent in self.prefixes.values() for node in nodes), "orphan"
+        assert all(row.slab in self.slabs for row in self.rows), "a row outside the slabs"
+        assert all(len(slab.free) < slab.places for slab in self.slabs), "an empty slab was kept"
 
-    def _place(self, tokens: list[int], parent: Span | None, room: int) -> Span | None:
+    def _slab(self, needed: int) -> Slab | None:
+        """One with a free place for that many slots."""
+        # A small store has no slots to spare for round sizes, nor for places that may stay empty.
+        room = place_size(needed) if 8 * place_size(needed) <= self.slots.capacity else needed
+        for slab in self.slabs:
+            if slab.room == room and slab.free:
+                return slab
+        places = max(1, min(_PLACES, self.slots.capacity // 8 // room))
+        while (start := self._take(room * places)) is None:
+            if places == 1:
+                return None
+            places //= 2
+        slab = Slab(start, room, places)
+        self.slabs.append(slab)
+        return slab
+
+    def _take(self, room: int) -> int | None:
+        """The first slot of a free range, made free by dropping unused prefixes where it must be."""
         while (start := self.slots.take(room)) is None:
-            unused = [key for key, node in self.prefixes.items() if not node.users]
+            unused = self._unused()
             if not unused:
                 return None
             self._drop(min(unused, key=lambda key: self.prefixes[key].used_at))
-        if parent is not None:
-            parent.users += 1
-        return Span(list(tokens), parent, start, room)
+        return start
+
+    def _unused(self) -> list[tuple[int, tuple[int, ...]]]:
+        return [key for key, node in self.prefixes.items() if not node.users]
 
     def _drop(self, key: tuple[int, tuple[int, ...]]) -> None:
         node = self.prefixes.pop(key)
@@ -157,7 +227,20 @@ class PrefixCache:
         if node.parent is not None:
             node.parent.users -= 1
 
+    def _use(self, parent: Span | None) -> Span | None:
+        if parent is not None:
+            parent.users += 1
+        return parent
+
     def _touch(self, row: Span) -> None:
         self._clock += 1
         for node in row.lineage:
             node.used_at = self._clock
+
+
+def place_size(needed: int) -> int:
+    """The slots of a place for a row that needs so many: 16, 24, 32, 48, 64, 96... Few sizes make full slabs."""
+    size = 16
+    while size < needed:
+        size *= 2
+    return size * 3 // 4 if size > 16 and size * 3 // 4 >= needed else size

@@ -1,8 +1,9 @@
 """Attention that reads each shared prefix once for all rows that follow it.
 
 One call sees a packed batch: the tokens of many spans, one after the other, without padding. Their keys and values are
-written into the store's slots first. Then the queries of all spans below a prefix attend to it together, each span's
-queries attend to its own slots, and the partial results are merged by their log-sum-exp (Hydragen, arXiv 2402.05099).
+written into the store first. Then the queries of all spans below a prefix attend to it together, each span's queries
+attend to the span itself (rows that decode in one slab: as one batch), and the partial results are merged by their
+log-sum-exp (Hydragen, arXiv 2402.05099).
 """
 
 from __future__ import annotations
@@ -15,36 +16,59 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from depqa_ray.engines.kv_store import KVStore
+
 NAME = "depqa_shared_prefix"
 """The attention implementation's name in transformers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The packed tokens ``first`` to ``last`` (exclusive) attend to the ``length`` slots from ``start`` on.
+    """The packed tokens ``first`` to ``last`` (exclusive) attend to the first ``length`` slots of a span.
 
-    ``mask`` is None where each sees all of them; otherwise it is what :func:`causal_mask` makes.
+    ``level`` says among whose results theirs belong: 0 is the span's own, then its ancestors from the outside in.
+    ``mask`` is None where each token sees all slots; otherwise it is what :func:`causal_mask` makes.
     """
 
     first: int
     last: int
     start: int
+    room: int
     length: int
+    level: int
     mask: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlabReach:
+    """The packed ``tokens`` [rows] attend, each alone, to the span at its ``place`` [rows] of a range of places.
+
+    ``length`` slots of each of ``places`` places from ``start`` on are read; ``mask`` [places, 1, 1, length] hides
+    what is not there yet. ``queries`` [places] are the tokens by place, any token where a place has no row here.
+    """
+
+    tokens: Tensor
+    place: Tensor
+    queries: Tensor
+    start: int
+    room: int
+    places: int
+    length: int
+    mask: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class PackedStep:
     """What the attention of one step needs: the store, where the new tokens go, and who attends to what.
 
-    ``keys`` and ``values`` hold [kv_heads, slots, head_dim] for each layer; ``slots`` is [tokens].
+    ``where`` is what :meth:`KVStore.vectors` gave; ``levels`` is how many spans lie above one another at most.
     """
 
-    keys: list[Tensor]
-    values: list[Tensor]
-    slots: Tensor
-    shared: list[Reach]
-    own: list[Reach]
+    store: KVStore
+    where: Tensor
+    levels: int
+    reaches: list[Reach]
+    slabs: list[SlabReach]
 
 
 def attention(
@@ -58,61 +82,73 @@ def attention(
     **_: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: ``query`` [1, heads, tokens, dim] in, [1, tokens, heads, dim] out."""
-    keys, values = packed_step.keys[module.layer_idx], packed_step.values[module.layer_idx]
-    keys.index_copy_(1, packed_step.slots, key[0])
-    values.index_copy_(1, packed_step.slots, value[0])
+    step, store, layer = packed_step, packed_step.store, module.layer_idx
+    store.write(layer, step.where, key[0], value[0])
     heads, tokens, dim = query.shape[1:]
-    kv_heads = keys.shape[0]
-    queries = query[0].view(kv_heads, heads // kv_heads, tokens, dim)
-    out = torch.empty_like(queries, dtype=torch.float32)
-    lse = torch.empty(queries.shape[:3], dtype=torch.float32, device=queries.device)
+    group = heads // store.kv_heads
+    # Heads that share keys stand side by side after each token: any run of tokens is then a view.
+    queries = query[0].view(store.kv_heads, group, tokens, dim).transpose(1, 2).contiguous()
+    parts = queries.new_zeros(step.levels, *queries.shape)
+    lse = torch.full(parts.shape[:-1], -torch.inf, dtype=torch.float32, device=query.device)
+    for reach in step.reaches:
+        run = slice(reach.first, reach.last)
+        out, weight = _attend(
+            queries[:, run].flatten(1, 2)[None],
+            *store.view(layer, reach.start, reach.room, reach.length, 1),
+            scaling,
+            reach.mask,
+        )
+        parts[reach.level, :, run] = out.view(store.kv_heads, -1, group, dim)
+        lse[reach.level, :, run] = weight.view(store.kv_heads, -1, group)
+    for slab in step.slabs:
+        out, weight = _attend(
+            queries.index_select(1, slab.queries).transpose(0, 1),
+            *store.view(layer, slab.start, slab.room, slab.length, slab.places),
+            scaling,
+            slab.mask,
+        )
+        parts[0].index_copy_(1, slab.tokens, out.index_select(0, slab.place).transpose(0, 1))
+        lse[0].index_copy_(1, slab.tokens, weight.index_select(0, slab.place).transpose(0, 1))
+    merged = _merge(parts, lse).to(query.dtype)
+    return merged.transpose(0, 1).reshape(1, tokens, heads, dim), None
 
-    def attend(reach: Reach) -> tuple[Tensor, Tensor]:
-        end = reach.start + reach.length
-        span = queries[:, :, reach.first : reach.last]
-        return _attend(span, keys[:, reach.start : end], values[:, reach.start : end], scaling, reach.mask)
 
-    for own in packed_step.own:
-        out[:, :, own.first : own.last], lse[:, :, own.first : own.last] = attend(own)
-    for shared in packed_step.shared:
-        _merge(out[:, :, shared.first : shared.last], lse[:, :, shared.first : shared.last], *attend(shared))
-    return out.view(heads, tokens, dim).transpose(0, 1)[None].to(query.dtype), None
-
-
-def _merge(out: Tensor, lse: Tensor, part_out: Tensor, part_lse: Tensor) -> None:
-    """Merge partial softmax results into ``out`` and ``lse``: each weighs as much as its share of the denominator."""
-    total = torch.logaddexp(lse, part_lse)
-    out.mul_((lse - total).exp_().unsqueeze(-1)).add_(part_out * (part_lse - total).exp_().unsqueeze(-1))
-    lse.copy_(total)
+def _merge(parts: Tensor, lse: Tensor) -> Tensor:
+    """Merge partial softmax results: each weighs as much as its share of the denominator."""
+    if len(parts) == 1:
+        return parts[0]
+    weights = torch.softmax(lse, 0).unsqueeze(-1)
+    # Level by level: one sum over all of them reads and writes several times as much memory.
+    merged = parts[0] * weights[0]
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        merged += part * weight
+    return merged
 
 
-def causal_mask(tokens: int, length: int, group: int, like: Tensor) -> Tensor | None:
+def causal_mask(tokens: int, length: int, group: int, device: torch.device) -> Tensor | None:
     """The additive mask of ``tokens`` queries, the newest of ``length`` keys: each sees the keys up to its own.
 
-    [1, 1, group * tokens, length], of the dtype and on the device of ``like``; None for one token, which sees all.
+    [1, 1, tokens * group, length]; None for one token, which sees all.
     """
     if tokens == 1:
         return None
-    hidden = torch.ones(tokens, length, dtype=torch.bool, device=like.device).triu(length - tokens + 1)
-    return like.new_zeros(tokens, length).masked_fill(hidden, float("-inf")).repeat(group, 1)[None, None]
+    hidden = torch.ones(tokens, length, dtype=torch.bool, device=device).triu(length - tokens + 1)
+    mask = torch.zeros(tokens, length, device=device).masked_fill(hidden, -torch.inf)
+    return mask.repeat_interleave(group, 0)[None, None]
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Softmax attention and its log-sum-exp: [kv_heads, group, tokens, dim] and [kv_heads, group, tokens]."""
-    kv_heads, group, tokens, dim = query.shape
-    flat = query.reshape(1, kv_heads, group * tokens, dim)
-    if query.device.type == "cpu":
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            flat, key[None], value[None], attn_mask=mask, scale=scaling
-        )
-        # The kernel hands the log-sum-exp out as [batch, heads, tokens], whatever its strides are.
-        return out.view(kv_heads, group, tokens, dim).float(), lse.reshape(kv_heads, group, tokens)
-    scores = torch.matmul(flat, key[None].transpose(-1, -2)).float() * scaling
-    if mask is not None:
-        scores += mask
-    lse = scores.logsumexp(-1, keepdim=True)
-    out = torch.matmul((scores - lse).exp().to(value.dtype), value[None])
-    return out.view(kv_heads, group, tokens, dim).float(), lse.view(kv_heads, group, tokens)
+    """Softmax attention and its log-sum-exp: ``query`` [batch, heads, n, dim] in, that and [batch, heads, n] out.
+
+    Plain products, since the kernels that give the log-sum-exp are slower on a CPU for so few keys.
+    """
+    scores = torch.matmul(query, key.transpose(-1, -2))
+    # Scale, mask and widen in one pass over the scores.
+    scores = torch.add(torch.zeros(1, device=query.device) if mask is None else mask, scores, alpha=scaling)
+    highest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(highest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    return torch.matmul(weights.to(value.dtype), value).div_(total), (highest + total.log()).squeeze(-1)
 
 
 def register() -> None:

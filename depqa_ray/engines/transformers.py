@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import torch
 
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import BatchMerger
+from depqa_ray.engines.batching import BatchMerger, StepLoop
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
 from depqa_ray.models import Completion, Prompt
 
@@ -24,7 +24,7 @@ class TransformersEngine:
     def __init__(self, spec: EngineSpec, model: LanguageModel | None = None) -> None:
         """``model`` is one that is loaded already; otherwise :meth:`start` loads it."""
         self._spec = spec
-        self._merger = BatchMerger(self._generate, spec.max_batch_size)
+        self._loop = StepLoop(BatchMerger(self._generate, spec.max_batch_size), "generate")
         self._loaded = model
 
     async def start(self) -> EngineInfo:
@@ -36,7 +36,7 @@ class TransformersEngine:
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """See :class:`~depqa_ray.engines.base.Engine`."""
-        return self._merger.submit(prompts)
+        return self._loop.submit(prompts)
 
     def counts(self) -> EngineCounts:
         """See :class:`~depqa_ray.engines.base.Engine`."""
@@ -44,7 +44,7 @@ class TransformersEngine:
 
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
-        await self._merger.close()
+        await self._loop.close()
 
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
         began = time.perf_counter()

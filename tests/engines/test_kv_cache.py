@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from depqa_ray.engines.kv_cache import PrefixCache, Slots, Span
+from depqa_ray.engines.kv_cache import PrefixCache, Slots, Span, place_size
 
 
 class Schedule(RuleBasedStateMachine):
@@ -24,10 +24,12 @@ class Schedule(RuleBasedStateMachine):
         new=st.integers(1, 8),
     )
     def join(self, prefixes: list[list[int]], own: list[int], new: int) -> None:
-        row = self.cache.admit([*prefixes, own], new)
-        if row is None:
-            assert self.rows, "an empty store of 40 slots has room for any of these"
+        admitted = self.cache.admit([*prefixes, own], new)
+        if admitted is None:
+            assert self.rows, "a store of 40 slots without rows has room for any of these"
             return
+        row, found = admitted
+        assert found <= row.offset
         assert [node.tokens for node in row.lineage] == prefixes
         assert row.offset == sum(map(len, prefixes))
         self.rows.append(row)
@@ -54,17 +56,40 @@ TestSchedule.settings = settings(max_examples=100, stateful_step_count=30, deadl
 
 def test_given_siblings_then_their_prefix_is_held_once_and_counted_as_a_hit() -> None:
     cache = PrefixCache(20)
-    first, second = cache.admit([[1, 2, 3], [4]], 1), cache.admit([[1, 2, 3], [5]], 1)
-    assert first is not None and second is not None
+    admitted = cache.admit([[1, 2, 3], [4]], 1), cache.admit([[1, 2, 3], [5]], 1)
+    (first, found_first), (second, found_second) = filter(None, admitted)
     assert first.parent is second.parent
-    assert cache.hit_tokens == 3
+    assert (found_first, found_second) == (0, 3)
+
+
+def test_given_rows_of_one_size_then_they_lie_side_by_side_and_a_place_is_used_again() -> None:
+    cache = PrefixCache(1000)
+    rows = [row for n in range(5) for row, _ in filter(None, [cache.admit([[1], [n]], 10 + n % 3)])]
+    slab = cache.slabs[0]
+    assert [row.start for row in rows] == [slab.start + 16 * place for place in range(5)]
+    cache.release(rows[2])
+    again = cache.admit([[2], [9]], 12)
+    assert again is not None and again[0].start == rows[2].start
+    assert len(cache.slabs) == 1
+
+
+@pytest.mark.parametrize(("needed", "size"), [(1, 16), (17, 24), (25, 32), (48, 48), (49, 64), (65, 96), (97, 128)])
+def test_given_a_need_then_the_place_holds_it_and_wastes_at_most_a_third(needed: int, size: int) -> None:
+    assert place_size(needed) == size
+
+
+def test_given_a_prefix_in_the_middle_then_a_row_that_needs_most_of_the_store_still_finds_room() -> None:
+    cache = PrefixCache(100)
+    for parts in ([[1] * 40, [5]], [[2] * 20, [5]], [[3] * 20, [5]]):
+        row, _ = cache.admit(parts, 1) or pytest.fail("no room")
+        cache.release(row)
+    assert cache.admit([[2] * 20, [5]], 70) is not None
 
 
 def test_given_too_little_room_then_the_prefix_unused_for_longest_goes_first() -> None:
     cache = PrefixCache(10)
     for tokens in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1]):
-        row = cache.admit([tokens, [9]], 1)
-        assert row is not None
+        row, _ = cache.admit([tokens, [9]], 1) or pytest.fail("no room")
         cache.release(row)
     assert cache.admit([[3, 3, 3, 3], [9]], 1) is not None
     assert sorted(node.tokens[0] for node in cache.prefixes.values()) == [1, 3]

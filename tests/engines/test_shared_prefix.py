@@ -88,10 +88,10 @@ def test_given_siblings_then_each_prefix_is_computed_once_and_no_slot_leaks(tmp_
     shared = "Passage: Ada lives in Halden.\n\n"
     prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
     _, _, engine = complete(folder, [prompts], max_batch_size=4)
-    engine._cache.validate()
-    assert not engine._cache.rows
+    engine._decoder.cache.validate()
+    assert not engine._decoder.cache.rows
     # All siblings but the first find "S\n\n" and the passage there. The tokens are bytes.
-    assert engine._cache.hit_tokens == 8 * (len("S\n\n") + len(shared))
+    assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared))
 
 
 def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered
     prompts = random_prompts(30, seed=3)
     slot_bytes = 2 * 2 * 16 * 4
     _, found, engine = complete(folder, [prompts], kv_gib=420 * slot_bytes / (1 << 30))
-    assert engine._cache.slots.capacity == 420
+    assert engine._decoder.cache.slots.capacity == 420
     assert sorted(found) == sorted(p.id for p in prompts)
     assert not any(completion.error for completion in found.values())
 

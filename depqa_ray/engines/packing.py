@@ -1,0 +1,109 @@
+"""Packs what a step computes: the pieces of many spans, side by side, and who of them attends to what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depqa_ray.engines.kv_cache import Slab, Span
+from depqa_ray.engines.kv_store import KVStore
+from depqa_ray.engines.shared_prefix_attention import PackedStep, Reach, SlabReach, causal_mask
+
+
+@dataclass(slots=True)
+class Piece:
+    """``count`` tokens of a span that a step computes, and where in the packed batch they begin."""
+
+    span: Span
+    count: int
+    first: int = 0
+
+    @property
+    def last(self) -> int:
+        """The packed index of its last token."""
+        return self.first + self.count - 1
+
+    @property
+    def place(self) -> int:
+        """Where in its span the piece begins."""
+        return self.span.computed
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """A step's pieces in packed order, its tokens and positions (each [1, tokens]), and its attention."""
+
+    pieces: list[Piece]
+    tokens: Tensor
+    positions: Tensor
+    step: PackedStep
+
+
+def pack(pieces: Sequence[Piece], store: KVStore, group: int) -> PackedBatch:
+    """Lay the pieces out: those below one prefix side by side. ``group``: query heads of a key-value head."""
+    ordered = sorted(pieces, key=lambda piece: [node.start for node in (*piece.span.lineage, piece.span)])
+    table: list[tuple[int, int, int, int, int]] = []  # token, position, start, room, place
+    for piece in ordered:
+        piece.first = len(table)
+        span, place = piece.span, piece.place
+        table += [
+            (span.tokens[i], span.offset + i, span.start, span.room, i) for i in range(place, place + piece.count)
+        ]
+    device = store.keys[0].device
+    tokens, positions, starts, rooms, places = torch.tensor(table, device=device).T
+    reaches, by_slab = _reaches(ordered, group, device)
+    slabs = [_slab_reach(slab, members, device) for slab, members in by_slab.items()]
+    levels = 1 + max(len(piece.span.lineage) for piece in ordered)
+    step = PackedStep(store, store.vectors(starts, rooms, places), levels, reaches, slabs)
+    return PackedBatch(ordered, tokens[None], positions[None], step)
+
+
+def _reaches(ordered: Sequence[Piece], group: int, device: torch.device) -> tuple[list[Reach], dict[Slab, list[Piece]]]:
+    """The runs of tokens that attend together, and the pieces of one token that their slabs can answer for."""
+    reaches: list[Reach] = []
+    by_slab: dict[Slab, list[Piece]] = {}
+    below: dict[Span, list[int]] = {}
+    for piece in ordered:
+        span, last = piece.span, piece.last + 1
+        for node in span.lineage:
+            below.setdefault(node, [piece.first, 0])[1] = last
+        if piece.count == 1 and span.slab is not None:
+            by_slab.setdefault(span.slab, []).append(piece)
+        else:
+            length = piece.place + piece.count
+            mask = causal_mask(piece.count, length, group, device)
+            reaches.append(Reach(piece.first, last, span.start, span.room, length, 0, mask))
+    reaches += [
+        Reach(first, last, node.start, node.room, len(node.tokens), 1 + len(node.lineage))
+        for node, (first, last) in below.items()
+    ]
+    return reaches, by_slab
+
+
+def _slab_reach(slab: Slab, pieces: Sequence[Piece], device: torch.device) -> SlabReach:
+    places = [slab.place(piece.span.start) for piece in pieces]
+    lowest, highest = min(places), max(places)
+    count = highest - lowest + 1
+    lengths = torch.zeros(count, dtype=torch.long)
+    queries = torch.full((count,), pieces[0].first)
+    place = torch.tensor(places) - lowest
+    tokens = torch.tensor([piece.first for piece in pieces])
+    queries[place] = tokens
+    lengths[place] = torch.tensor([piece.place + 1 for piece in pieces])
+    length = int(lengths.max())
+    # A place without a row still sees its first slot: a softmax over nothing would be NaN.
+    hidden = torch.arange(length) >= lengths.clamp(min=1)[:, None]
+    mask = torch.zeros(count, length).masked_fill(hidden, -torch.inf)[:, None, None]
+    return SlabReach(
+        tokens.to(device),
+        place.to(device),
+        queries.to(device),
+        slab.start + lowest * slab.room,
+        slab.room,
+        count,
+        length,
+        mask.to(device),
+    )
