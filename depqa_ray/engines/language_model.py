@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.config import EMBEDDED
-from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.base import Decoding, EngineInfo, EngineSpec
+from depqa_ray.engines.decoding import Answer
+from depqa_ray.engines.pieces import Pieces
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 from depqa_ray.reader import weights_folder
@@ -45,8 +49,12 @@ class LanguageModel:
         eos = self.model.generation_config.eos_token_id
         ids = [self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])]
         self.eos: frozenset[int] = frozenset(id_ for id_ in ids if id_ is not None)
+        # Decoding alone says how tokens are chosen, not what a model's folder suggests, such as a repetition penalty.
+        self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
+        self.decoding = spec.decoding
+        self._pieces = Pieces(self.tokenizer)
         self.window: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
 
     def info(self, engine: str) -> EngineInfo:
@@ -87,17 +95,32 @@ class LanguageModel:
             f"{self.window}",
         )
 
-    def completion(self, prompt: Prompt, prompt_tokens: int, new: list[int], seconds: float) -> Completion:
-        """The completion that ``new`` (through EOS, where it ended so) stands for."""
-        stopped = bool(new) and new[-1] in self.eos
+    @cached_property
+    def _thinking(self) -> bool:
+        """Some templates open a thought for the model to go on with, whatever is asked of them."""
+        return self.text(WARM_UP).rstrip().endswith(THINK_OPEN)
+
+    def answer(self, prompt: Prompt) -> Answer:
+        """The answer to the prompt, before its first token."""
+        return Answer(prompt, self.decoding, self._pieces, self.eos, self._thinking)
+
+    def completion(self, prompt: Prompt, prompt_tokens: int, new: Answer | list[int], seconds: float) -> Completion:
+        """The completion of an answer that has ended; of bare tokens, through EOS where they ended so."""
+        answer = new if isinstance(new, Answer) else self._plain(prompt, new)
         return Completion(
             prompt_id=prompt.id,
-            text=self.tokenizer.decode(new, skip_special_tokens=True),
+            text=answer.text,
             prompt_tokens=prompt_tokens,
-            generated_tokens=len(new),
-            finish_reason="stop" if stopped else "length",
+            generated_tokens=len(answer.tokens),
+            finish_reason=answer.reason or "length",
             seconds=seconds,
         )
+
+    def _plain(self, prompt: Prompt, tokens: list[int]) -> Answer:
+        answer = Answer(prompt, Decoding(), self._pieces, self.eos)
+        for token in tokens:
+            answer.add(token)
+        return answer
 
 
 def _dtype(spec: EngineSpec, device: torch.device) -> torch.dtype:
