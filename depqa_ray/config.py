@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -34,6 +35,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 EMBEDDED = "embedded"
 """The name of the data set, and of the model, that ship with the package."""
 
+# Stop texts written in one: spaces count, a backslash keeps a comma from separating.
+_STOP = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t"}
+
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,7 +65,7 @@ class Settings(BaseSettings):
     context_count: Annotated[int, Field(ge=0)] = _setting(1, "data", "passages to sample; 0 = all")
     min_questions: Count = _setting(3, "data", "leave out passages with fewer questions")
     max_questions: Count = _setting(5, "data", "ask at most this many questions of a passage")
-    seed: int = _setting(13, "data", "seed of the sampling")
+    seed: int = _setting(13, "data", "seed of the sampling: of passages, and of tokens with --temperature")
     on_bad_input: Literal["fail", "skip"] = _setting(
         "fail", "data", "a bad row ends the run, or is set aside in the run directory and counted"
     )
@@ -76,6 +82,16 @@ class Settings(BaseSettings):
     max_new_tokens: Count = _setting(
         96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that"
     )
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
+        0.0, "model", "0 = the likeliest token; above, tokens are drawn, the likelier the more often"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = _setting(
+        1.0, "model", "draw from the likeliest tokens whose probability reaches this"
+    )
+    stop: Annotated[tuple[str, ...], NoDecode] = _setting(
+        (), "model", "end an answer before any of these texts, separated by commas; \\n is a line's end, \\, a comma"
+    )
+    stop_at_json: bool = _setting(True, "model", "end an answer where its first JSON object closes")
     max_batch_size: Count = _setting(
         32, "model", "most prompts that a replica generates together", shapes_results=False
     )
@@ -137,6 +153,21 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _split_stop(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts: list[str] = _STOP.findall(value)
+        return tuple(_ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), part) for part in parts)
+
+    @field_validator("stop")
+    @classmethod
+    def _stop_says_something(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value):
+            raise ValueError("an empty text would end every answer at once")
+        return value
 
     @field_validator("strategies")
     @classmethod

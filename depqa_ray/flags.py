@@ -42,9 +42,12 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
         default = defaults.get(name, field.default)
         text = (field.description or "").replace("%", "%%")
         if field.annotation is bool:
-            groups[group].add_argument(flag_of(name), action="store_true", default=argparse.SUPPRESS, help=text)
+            # What is on needs a way to be turned off; of what is off, "--no-..." would say nothing.
+            action: Any = argparse.BooleanOptionalAction if default else "store_true"
+            text += " [on]" if default else ""
+            groups[group].add_argument(flag_of(name), action=action, default=argparse.SUPPRESS, help=text)
             continue
-        if default is not None:
+        if default not in (None, ()):
             text += f" [{_shown(default)}]"
         groups[group].add_argument(
             flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text

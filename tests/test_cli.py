@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from depqa_ray.answering.predictions import read_predictions
-from depqa_ray.cli import main
+from depqa_ray.cli import _parser, main
 from depqa_ray.config import Settings, flag_of
+from depqa_ray.flags import given_settings
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.cluster import connected_ray
@@ -60,8 +61,25 @@ def test_every_setting_has_a_flag_and_shows_its_default(command: str, capsys: py
 
 
 @pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["run"], {}),
+        (["run", "--stop-at-json"], {"stop_at_json": True}),
+        (["compare", "--no-stop-at-json", "--no-llm-deps"], {"stop_at_json": False, "no_llm_deps": True}),
+        (["demo", "--stop", "a,b", "--top-p", "0.9"], {"stop": "a,b", "top_p": "0.9"}),
+    ],
+)
+def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
+    arguments: list[str], given: dict[str, object]
+) -> None:
+    assert given_settings(_parser().parse_args(arguments)) == given
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["run", "--no-no-llm-deps"], "--no-no-llm-deps"),
+        (["run", "--temperature", "-1"], "--temperature"),
         (["run", "--nonsense"], "depqa-ray run --help"),
         (["nonsense"], "depqa-ray --help"),
         ([], "depqa-ray --help"),

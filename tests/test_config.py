@@ -78,6 +78,11 @@ def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
         ("max_dependencies", "-1"),
         ("total_cost_budget", "x"),
         ("max_new_tokens", "0"),
+        ("temperature", "-0.1"),
+        ("temperature", "nan"),
+        ("temperature", "warm"),
+        ("top_p", "0"),
+        ("top_p", "1.1"),
         ("engine", "steam"),
         ("strategy", "guessing"),
         ("strategies", ""),
@@ -147,6 +152,30 @@ def test_values_that_do_not_go_together_are_told(flags: dict[str, object], said:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "stops"),
+    [
+        ("", ()),
+        ("Question:", ("Question:",)),
+        (r"\n\n,Q: ,", ("\n\n", "Q: ")),
+        (r"a\,b,c\\,d", ("a,b", "c\\", "d")),
+        ("é,日", ("é", "日")),
+    ],
+)
+def test_stop_texts_are_separated_by_commas_and_kept_to_the_letter(text: str, stops: tuple[str, ...]) -> None:
+    assert load_settings({"stop": text}).stop == stops
+
+
+def test_stop_texts_of_a_file_are_taken_as_they_are_and_none_may_be_empty(tmp_path: Path) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text('stop = ["a,b", "\\n"]\nstop_at_json = false\n', "utf-8")
+    settings = load_settings({}, config)
+    assert (settings.stop, settings.stop_at_json) == (("a,b", "\n"), False)
+    config.write_text('stop = ["a", ""]\n', "utf-8")
+    with pytest.raises(SettingsError, match=r"a.toml: stop: an empty text"):
+        load_settings({}, config)
+
+
 def test_no_llm_deps_means_heuristic_edges() -> None:
     assert load_settings({"no_llm_deps": True}).dependency_source == "heuristic"
     assert load_settings({}).dependency_source == "auto"
@@ -154,4 +183,5 @@ def test_no_llm_deps_means_heuristic_edges() -> None:
 
 def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
     assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.shaping()
+    assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.shaping()
     assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.shaping()

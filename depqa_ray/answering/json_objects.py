@@ -12,8 +12,8 @@ _MOST_SCANNED: Final = 20_000
 _MOST_REPAIRED: Final = 3_000
 _MOST_BRACES: Final = 64
 
-_OPEN: Final = "<think>"
-_CLOSE: Final = "</think>"
+THINK_OPEN: Final = "<think>"
+THINK_CLOSE: Final = "</think>"
 
 
 class Number(str):
@@ -27,8 +27,8 @@ def without_thinking(text: str) -> str:
 
     A closing tag without an opening one ends a block that began in the prompt.
     """
-    before, *blocks = text.split(_OPEN)
-    return "".join([before.rpartition(_CLOSE)[2], *(block.partition(_CLOSE)[2] for block in blocks)])
+    before, *blocks = text.split(THINK_OPEN)
+    return "".join([before.rpartition(THINK_CLOSE)[2], *(block.partition(THINK_CLOSE)[2] for block in blocks)])
 
 
 def parse_json_object(text: str) -> dict[str, Any] | None:
@@ -61,6 +61,15 @@ def decode(text: str) -> Any:
         return _STRICT.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def is_json_object(text: str) -> bool:
+    """Whether the text is an object that :func:`json_objects` takes without repair, and nothing else."""
+    try:
+        value, end = _TOLERANT.raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and end == len(text)
 
 
 def _sound_objects(text: str, start: int) -> Iterator[dict[str, Any]]:

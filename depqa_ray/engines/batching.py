@@ -48,21 +48,29 @@ class Stepper(Protocol[Taken]):
         ...
 
 
+def compute_thread() -> ThreadPoolExecutor:
+    """The one thread in which an engine computes, loading included.
+
+    OpenMP keeps helpers for each thread that ever computed; with two such threads there are more than processors, so
+    helpers sleep instead of waiting awake, and small operations take twice as long.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="compute")
+
+
 class StepLoop(Generic[Work]):
-    """Runs a stepper in one thread of its own for as long as it is busy, and tells callers what ended.
+    """Runs a stepper in ``thread`` for as long as it is busy, and tells callers what ended.
 
     Invariant: what a caller sent is in ``_arrivals``, with the stepper, or answered; ``_broken``, once set, stays, and
     all of ``_callers`` hear of it. The stepper belongs to the thread while a step runs.
     """
 
-    def __init__(self, stepper: Stepper[Work], name: str) -> None:
-        self._stepper = stepper
+    def __init__(self, stepper: Stepper[Work], thread: ThreadPoolExecutor) -> None:
+        self._stepper, self._thread = stepper, thread
         self._arrivals: list[tuple[Work, Caller]] = []
         self._callers: set[Caller] = set()
         self._departed: set[Caller] = set()
         self._worker: asyncio.Task[None] | None = None
         self._broken: EngineError | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def submit(self, work: Sequence[Work]) -> AsyncIterator[list[Completion]]:
         """Completions in groups, as they end, one for each item. Who stops iterating gives up what has not ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 _ROWS = 256  # for how many rows at once the layout is chosen
@@ -36,7 +36,7 @@ class FusedRMSNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The same shape and dtype; the mean runs over the last dimension."""
-        return F.rms_norm(inputs, self.weight.shape, self.weight, self.eps)
+        return functional.rms_norm(inputs, self.weight.shape, self.weight, self.eps)
 
 
 def speed_up(model: nn.Module) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.config import EMBEDDED
 from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.decoding import Answer
+from depqa_ray.engines.pieces import Pieces
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 from depqa_ray.reader import weights_folder
@@ -28,25 +34,23 @@ class LanguageModel:
         self.name = spec.model_name
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = _dtype(spec, self.device)
-        source = str(weights_folder()) if self.name == EMBEDDED else self.name
+        source = _source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
-        try:
+        with _told(self.name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise EngineError(
-                f"cannot load the model {self.name!r}: {reason} (give a folder with a causal LM in safetensors, a hub "
-                f"id that this machine can reach, or --model-name {EMBEDDED})"
-            ) from error
         self.model = model.to(self.device).eval()
         eos = self.model.generation_config.eos_token_id
         ids = [self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])]
         self.eos: frozenset[int] = frozenset(id_ for id_ in ids if id_ is not None)
+        # Decoding alone says how tokens are chosen, not what a model's folder suggests, such as a repetition penalty.
+        self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
+        self.decoding = spec.decoding
+        self._pieces = Pieces(self.tokenizer)
         self.window: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
 
     def info(self, engine: str) -> EngineInfo:
@@ -87,17 +91,51 @@ class LanguageModel:
             f"{self.window}",
         )
 
-    def completion(self, prompt: Prompt, prompt_tokens: int, new: list[int], seconds: float) -> Completion:
-        """The completion that ``new`` (through EOS, where it ended so) stands for."""
-        stopped = bool(new) and new[-1] in self.eos
+    @cached_property
+    def _thinking(self) -> bool:
+        """Some templates open a thought for the model to go on with, whatever is asked of them."""
+        return self.text(WARM_UP).rstrip().endswith(THINK_OPEN)
+
+    def answer(self, prompt: Prompt) -> Answer:
+        """The answer to the prompt, before its first token."""
+        return Answer(prompt, self.decoding, self._pieces, self.eos, self._thinking)
+
+    def completion(
+        self, answer: Answer, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None
+    ) -> Completion:
+        """The completion of an answer that has ended."""
         return Completion(
-            prompt_id=prompt.id,
-            text=self.tokenizer.decode(new, skip_special_tokens=True),
+            prompt_id=answer.prompt.id,
+            text=answer.text,
             prompt_tokens=prompt_tokens,
-            generated_tokens=len(new),
-            finish_reason="stop" if stopped else "length",
+            generated_tokens=len(answer.tokens),
+            finish_reason=answer.reason or "length",
             seconds=seconds,
+            first_token_seconds=first_token_seconds,
         )
+
+
+def load_config(model_name: str) -> Any:
+    """The model's configuration, without its weights. Raises EngineError where it cannot be loaded."""
+    with _told(model_name):
+        return AutoConfig.from_pretrained(_source(model_name), trust_remote_code=False)
+
+
+def _source(model_name: str) -> str:
+    return str(weights_folder()) if model_name == EMBEDDED else model_name
+
+
+@contextmanager
+def _told(model_name: str) -> Iterator[None]:
+    """Says in one line that the model cannot be loaded, why, and what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EngineError(
+            f"cannot load the model {model_name!r}: {reason} (give a folder with a causal LM in safetensors, a hub "
+            f"id that this machine can reach, or --model-name {EMBEDDED})"
+        ) from error
 
 
 def _dtype(spec: EngineSpec, device: torch.device) -> torch.dtype:

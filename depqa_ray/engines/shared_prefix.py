@@ -12,10 +12,10 @@ from functools import lru_cache
 import torch
 
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import StepLoop
+from depqa_ray.engines.batching import StepLoop, compute_thread
 from depqa_ray.engines.cpu_layers import speed_up
 from depqa_ray.engines.kv_store import KVStore, slot_bytes
-from depqa_ray.engines.language_model import WARM_UP, LanguageModel
+from depqa_ray.engines.language_model import WARM_UP, LanguageModel, load_config
 from depqa_ray.engines.packed_decoding import PackedDecoder, Request
 from depqa_ray.engines.shared_prefix_attention import NAME, register
 from depqa_ray.engines.transformers import TransformersEngine
@@ -38,32 +38,40 @@ class SharedPrefixEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._fallback: TransformersEngine | None = None
+        self._thread = compute_thread()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read-prompts")
         self._head = lru_cache(maxsize=4096)(self._head_tokens)
         self._lm: LanguageModel
         self._decoder: PackedDecoder
-        self._loop: StepLoop[Request]
+        self._loop: StepLoop[Request] | None = None
 
     async def start(self) -> EngineInfo:
         """Load the model, set the store up, and answer one prompt."""
-        self._lm = LanguageModel(self._spec)
-        reason = why_unsupported(self._lm.model.config)
+        reason = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
         if reason:
             _log.warning("%s: %s; falling back to batched generate", self._spec.model_name, reason)
-            self._fallback = TransformersEngine(self._spec, self._lm)
+            self._fallback = TransformersEngine(self._spec)
             return await self._fallback.start()
-        register()
-        self._lm.model.set_attn_implementation(NAME)
-        if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
-            speed_up(self._lm.model)
-        config, dtype, device = self._lm.model.config, self._lm.dtype, self._lm.device
-        capacity = int(self._budget() // slot_bytes(config, dtype))
-        store = KVStore(config, capacity, dtype, device)
-        self._decoder = PackedDecoder(self._lm, store, capacity, self._spec.max_batch_size)
-        self._loop = StepLoop(self._decoder, "shared-prefix")
+        self._loop = StepLoop(self._decoder, self._thread)
         async for _ in self.submit([WARM_UP]):
             pass
         return self._lm.info("shared_prefix")
+
+    def _load(self) -> str:
+        """Returns why the model cannot be served; "" where it can."""
+        reason = why_unsupported(load_config(self._spec.model_name))
+        if reason:
+            return reason
+        self._lm = LanguageModel(self._spec)
+        register()
+        self._lm.model.set_attn_implementation(NAME)
+        config, dtype, device = self._lm.model.config, self._lm.dtype, self._lm.device
+        if device.type == "cpu" and dtype == torch.bfloat16:
+            speed_up(self._lm.model)
+        capacity = int(self._budget() // slot_bytes(config, dtype))
+        store = KVStore(config, capacity, dtype, device)
+        self._decoder = PackedDecoder(self._lm, store, capacity, self._spec.max_batch_size)
+        return ""
 
     async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """Completions in groups, as rows end. Who stops iterating gives up its rows at the next step."""
@@ -71,10 +79,11 @@ class SharedPrefixEngine:
             async for group in self._fallback.submit(prompts):
                 yield group
             return
+        assert self._loop is not None, "start() comes first"
         self._loop.require_whole()
         began = time.perf_counter()
         parts = await asyncio.get_running_loop().run_in_executor(self._reading, self._read, list(prompts))
-        requests = [Request(prompt, cut, began) for prompt, cut in zip(prompts, parts, strict=True)]
+        requests = [Request(p, self._lm.answer(p), cut, began) for p, cut in zip(prompts, parts, strict=True)]
         async for group in self._loop.submit(requests):
             yield group
 
@@ -85,7 +94,11 @@ class SharedPrefixEngine:
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         self._reading.shutdown(wait=False, cancel_futures=True)
-        await (self._fallback or self._loop).close()
+        if self._fallback:
+            await self._fallback.close()
+        if self._loop:
+            await self._loop.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _budget(self) -> float:
         """The bytes for keys and values."""

@@ -1,15 +1,20 @@
-"""Any causal language model of transformers, by batched ``generate``: greedy, padded left, cut at the first EOS."""
+"""Any causal language model of transformers, by batched ``generate``: padded left, rows cut where answers end."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import torch
+from transformers import LogitsProcessor, StoppingCriteria
 
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import BatchMerger, StepLoop
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.batching import BatchMerger, StepLoop, compute_thread
+from depqa_ray.engines.decoding import Answer
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
+from depqa_ray.engines.sampling import choose
 from depqa_ray.models import Completion, Prompt
 
 
@@ -21,15 +26,16 @@ class TransformersEngine:
     the answer: the model had to generate it.
     """
 
-    def __init__(self, spec: EngineSpec, model: LanguageModel | None = None) -> None:
-        """``model`` is one that is loaded already; otherwise :meth:`start` loads it."""
+    def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
-        self._loop = StepLoop(BatchMerger(self._generate, spec.max_batch_size), "generate")
-        self._loaded = model
+        self._thread = compute_thread()
+        self._loop = StepLoop(BatchMerger(self._generate, spec.max_batch_size), self._thread)
+        self._loaded: LanguageModel | None = None
 
     async def start(self) -> EngineInfo:
         """Load the model, and generate once so that the first measured prompt does not pay for what happens once."""
-        self._loaded = self._loaded or LanguageModel(self._spec)
+        loop = asyncio.get_running_loop()
+        self._loaded = await loop.run_in_executor(self._thread, LanguageModel, self._spec)
         async for _ in self.submit([WARM_UP]):
             pass
         return self._loaded.info("transformers")
@@ -52,38 +58,56 @@ class TransformersEngine:
         assert lm is not None, "start() comes first"
         ids = [lm.token_ids(lm.text(prompt)) for prompt in prompts]
         refusals = [lm.too_long(prompt, len(row)) for prompt, row in zip(prompts, ids, strict=True)]
+        answers = [lm.answer(prompt) for prompt in prompts]
         fits = [index for index, refusal in enumerate(refusals) if refusal is None]
-        rows = self._generate_rows(lm, [ids[index] for index in fits], [prompts[index] for index in fits])
-        generated = dict(zip(fits, rows, strict=True))
+        _generate_rows(lm, [ids[index] for index in fits], [answers[index] for index in fits])
         seconds = time.perf_counter() - began
         return [
-            refusal or lm.completion(prompt, len(ids[index]), generated[index], seconds)
-            for index, (prompt, refusal) in enumerate(zip(prompts, refusals, strict=True))
+            refusal or lm.completion(answer, len(row), seconds)
+            for answer, row, refusal in zip(answers, ids, refusals, strict=True)
         ]
 
-    @torch.inference_mode()
-    def _generate_rows(self, lm: LanguageModel, rows: list[list[int]], prompts: list[Prompt]) -> list[list[int]]:
-        """The new tokens of each row, through the first EOS or to the prompt's own limit."""
-        if not rows:
-            return []
-        width = max(map(len, rows))
-        input_ids = torch.tensor([[lm.pad] * (width - len(row)) + row for row in rows], device=lm.device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=lm.device)
-        output = lm.model.generate(
-            input_ids=input_ids,
-            attention_mask=mask,
-            max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=sorted(lm.eos) or None,
-            pad_token_id=lm.pad,
-        )
-        new = output[:, width:].tolist()
-        return [_trim(row, prompt.max_new_tokens, lm.eos) for row, prompt in zip(new, prompts, strict=True)]
+
+@torch.inference_mode()
+def _generate_rows(lm: LanguageModel, rows: list[list[int]], answers: list[Answer]) -> None:
+    """Generate until each of the answers, which belong to the rows, has ended."""
+    if not rows:
+        return
+    width = max(map(len, rows))
+    lm.model.generate(
+        input_ids=torch.tensor([[lm.pad] * (width - len(row)) + row for row in rows], device=lm.device),
+        attention_mask=torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=lm.device),
+        max_new_tokens=max(answer.prompt.max_new_tokens for answer in answers),
+        do_sample=False,
+        pad_token_id=lm.pad,
+        logits_processor=[_Drawn(answers, lm.decoding)] if lm.decoding.temperature else [],
+        stopping_criteria=[_Ended(answers)],
+    )
 
 
-def _trim(row: list[int], limit: int, eos: frozenset[int]) -> list[int]:
-    end = next((index + 1 for index, token in enumerate(row) if token in eos), len(row))
-    return row[: min(end, limit)]
+class _Ended(StoppingCriteria):
+    """Hands each row's newest token to its answer, and says which rows have ended.
+
+    ``generate`` goes on with a row that has ended until all have; what it makes up meanwhile is not kept.
+    """
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._answers = answers
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+        for answer, token in zip(self._answers, input_ids[:, -1].tolist(), strict=True):
+            if answer.reason is None:
+                answer.add(token)
+        ended = [answer.reason is not None for answer in self._answers]
+        return torch.tensor(ended, device=input_ids.device)  # type: ignore[return-value]  # its class is of stubs only
+
+
+class _Drawn(LogitsProcessor):
+    """Leaves each row nothing but the token that was drawn for it, so that the greedy choice takes that."""
+
+    def __init__(self, answers: Sequence[Answer], decoding: Decoding) -> None:
+        self._answers, self._decoding = answers, decoding
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        chosen = choose(scores, self._answers, self._decoding)
+        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen[:, None], 0.0)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from depqa_ray.config import Settings, StrategyName
 from depqa_ray.dependencies.source import choose_edges
-from depqa_ray.engines.base import EngineSpec, Fault
+from depqa_ray.engines.base import Decoding, EngineSpec, Fault
 from depqa_ray.models import Passage, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.passages.sampling import sample_passages
@@ -87,21 +87,26 @@ def run_experiment(
 async def _drive(
     settings: Settings, jobs: Iterator[Job], sink: StoreSink, in_flight: int | None, faults: tuple[Fault, ...]
 ) -> None:
-    spec = EngineSpec(
-        settings.engine,
-        settings.model_name,
-        settings.dtype,
-        settings.max_batch_size,
-        settings.kv_gib,
-        settings.gpu_memory_utilization,
-        faults=faults,
-    )
+    spec = _engine_spec(settings, faults)
     pool: Pool = RayPool(spec, pool_shape(settings))
     try:
         driver = Driver(pool, sink, settings.max_new_tokens, _BATCHES_AHEAD * settings.max_batch_size, in_flight)
         await driver.run(jobs)
     finally:
         await pool.close()
+
+
+def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
+    return EngineSpec(
+        settings.engine,
+        settings.model_name,
+        settings.dtype,
+        settings.max_batch_size,
+        settings.kv_gib,
+        settings.gpu_memory_utilization,
+        Decoding(settings.temperature, settings.top_p, settings.seed, settings.stop, settings.stop_at_json),
+        faults,
+    )
 
 
 @dataclass(slots=True)

@@ -8,18 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from depqa_ray.engines.base import Engine, EngineSpec, Fault
+from depqa_ray.engines.base import Decoding, Engine, EngineSpec, Fault
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
-from tests.engines.tiny import save_tiny_model
+from tests.engines.tiny import save_scripted_model, save_tiny_model
 
 BuildEngine = Callable[..., Engine]
+
+SCRIPTS = {
+    "j": [b'{"answer"', b': "a }', b' \\" b"', b"}\nQ:", b" more"],
+    "t": [b"<thi", b"nk>{}", b"</think>\n", b'{"t', b'":1}'],
+    "s": [b"caf\xc3", b"\xa9 Ha", b"lden ST", b"OP now"],
+    "p": [b"plain", b" text"],
+}
+"""What the scripted model says to a prompt that ends with the letter, token by token."""
+
+deciding = pytest.mark.parametrize("build", [pytest.param("transformers", marks=pytest.mark.slow)], indirect=True)
+"""For the engines that choose their own tokens."""
 
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def scripted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_scripted_model(tmp_path_factory.mktemp("scripted"), SCRIPTS)
 
 
 @pytest.fixture(
@@ -30,8 +46,14 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
     name: str = request.param
     model = "none" if name == "simulated" else str(request.getfixturevalue("tiny_model"))
 
-    def make(max_batch_size: int = 4, faults: tuple[Fault, ...] = ()) -> Engine:
-        return build_engine(EngineSpec(name, model, "float32", max_batch_size, 1.0, 0.9, faults=faults))  # type: ignore[arg-type]
+    def make(
+        max_batch_size: int = 4,
+        faults: tuple[Fault, ...] = (),
+        decoding: Decoding | None = None,
+        model_name: Path | None = None,
+    ) -> Engine:
+        used, how = str(model_name or model), decoding or Decoding()
+        return build_engine(EngineSpec(name, used, "float32", max_batch_size, 1.0, 0.9, how, faults))  # type: ignore[arg-type]
 
     return make
 
@@ -151,3 +173,74 @@ def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
         )
 
     assert len(asyncio.run(run())) == 1
+
+
+def said(build: BuildEngine, model: Path, decoding: Decoding, limit: int = 50) -> dict[str, tuple[str, int, str]]:
+    """What the scripted model says under each script, all of them in one batch: text, tokens, reason."""
+    prompts = [prompt(letter, f"Question: {letter}", limit) for letter in SCRIPTS]
+    engine = build(decoding=decoding, model_name=model)
+    found = with_engine(engine, lambda engine: answers(engine, *prompts))
+    return {c.prompt_id: (c.text, c.generated_tokens, c.finish_reason) for c in found}  # type: ignore[attr-defined]
+
+
+@deciding
+def test_given_no_more_than_eos_then_answers_run_to_it(build: BuildEngine, scripted_model: Path) -> None:
+    found = said(build, scripted_model, Decoding())
+    assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
+
+
+@deciding
+def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
+    assert said(build, scripted_model, Decoding(stop_at_json=True)) == {
+        "j": (r'{"answer": "a } \" b"}', 4, "stop"),
+        "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
+        "s": ("café Halden STOP now", 5, "stop"),
+        "p": ("plain text", 3, "stop"),
+    }
+
+
+@deciding
+def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scripted_model: Path) -> None:
+    found = said(build, scripted_model, Decoding(stop=(" STOP", "é Hald", "\nQ")))
+    assert found["s"] == ("caf", 3, "stop")
+    assert found["j"] == (r'{"answer": "a } \" b"}', 4, "stop")
+    assert found["p"] == ("plain text", 3, "stop")
+    assert said(build, scripted_model, Decoding(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
+
+
+@deciding
+def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: BuildEngine, scripted_model: Path) -> None:
+    found = said(build, scripted_model, Decoding(stop=("a",), stop_at_json=True, fixed_length=True), limit=11)
+    assert {(tokens, reason) for _, tokens, reason in found.values()} == {(11, "length")}
+
+
+@deciding
+def test_given_a_limit_then_an_answer_that_is_cut_short_says_so(build: BuildEngine, scripted_model: Path) -> None:
+    found = said(build, scripted_model, Decoding(stop_at_json=True), limit=3)
+    assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
+    assert found["p"] == ("plain text", 3, "stop")
+
+
+@deciding
+def test_given_a_seed_then_drawn_answers_are_the_same_in_any_company(build: BuildEngine) -> None:
+    prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 8 + number) for number in range(6)]
+
+    def drawn(seed: int, order: list[int], batch: int) -> dict[str, str]:
+        engine = build(batch, decoding=Decoding(1.0, 0.95, seed))
+        found = with_engine(engine, lambda engine: answers(engine, *(prompts[number] for number in order)))
+        return {completion.prompt_id: completion.text for completion in found}  # type: ignore[attr-defined]
+
+    together = drawn(1, [0, 1, 2, 3, 4, 5], 6)
+    assert drawn(1, [4, 2, 5, 0, 3, 1], 4) == together
+    assert drawn(1, [3], 1) == {"p3": together["p3"]}
+    assert drawn(2, [0, 1, 2, 3, 4, 5], 6) != together
+
+
+@deciding
+def test_given_a_nucleus_of_one_token_then_drawing_is_greedy(build: BuildEngine) -> None:
+    prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 12) for number in range(4)]
+    greedy, drawn = (
+        {c.prompt_id: c.text for c in with_engine(engine, lambda engine: answers(engine, *prompts))}  # type: ignore[attr-defined]
+        for engine in (build(), build(decoding=Decoding(1.0, 1e-9)))
+    )
+    assert greedy == drawn

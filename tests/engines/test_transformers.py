@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def test_given_limits_of_different_length_in_one_batch_then_each_row_keeps_its_o
     short, long = complete(folder, Prompt("a", "S", "P", "Q", 3), Prompt("b", "S", "P", "Q", 12))
     assert short.generated_tokens <= 3 < long.generated_tokens
     assert long.text.startswith(short.text)
+
+
+def test_given_a_folder_that_suggests_how_to_choose_tokens_then_it_is_not_asked(tmp_path: Path) -> None:
+    prompts = [Prompt(str(n), "S", "P", "Q" * n, 12) for n in range(4)]
+    plain = [c.text for c in complete(save_tiny_model(tmp_path), *prompts)]
+    suggestion = {"do_sample": True, "temperature": 0.6, "repetition_penalty": 5.0, "eos_token_id": 0}
+    (tmp_path / "generation_config.json").write_text(json.dumps(suggestion), "utf-8")
+    assert [c.text for c in complete(tmp_path, *prompts)] == plain
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "pickled"])

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.engines.byte_tokens import byte_tokenizer, ids_of
+
+BARE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+"""A chat template that adds nothing, so that a prompt ends with its own part."""
+
 
 def save_tiny_model(folder: Path, chat_template: str | None = None, architecture: str = "Qwen3", **config: Any) -> Path:
     """Save a random model of two layers (a Qwen3 where no other is asked for), window 512.
@@ -13,20 +18,12 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, architecture
     """
     import torch
     import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate(["<eos>", "<pad>", *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", chat_template=chat_template
-    ).save_pretrained(folder)
+    tokenizer = byte_tokenizer(chat_template=chat_template)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
-        "vocab_size": len(vocabulary),
+        "vocab_size": len(tokenizer),
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
@@ -43,4 +40,46 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, architecture
         sizes["sliding_window"] = None
     of_model = getattr(transformers, f"{architecture}Config")(**(sizes | config))
     getattr(transformers, f"{architecture}ForCausalLM")(of_model).save_pretrained(folder)
+    return folder
+
+
+def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
+    """Save a model that says known texts, whatever it runs on: a script for each letter that a prompt may end with.
+
+    A script is a list of tokens, the end-of-sequence token after it. Each token knows its successor and nothing else,
+    so none may stand in two places, alone or as the letter of a script. Window 512.
+    """
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    pieces = [piece for script in scripts.values() for piece in script]
+    tokenizer = byte_tokenizer(pieces, chat_template=BARE)
+    tokenizer.save_pretrained(folder)
+    size = len(tokenizer)
+    config = Qwen3Config(
+        vocab_size=size,
+        hidden_size=size + size % 2,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=16,
+        intermediate_size=16,
+        max_position_embeddings=512,
+        tie_word_embeddings=False,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    model = Qwen3ForCausalLM(config)
+    with torch.no_grad():
+        for parameter in (
+            model.lm_head.weight,
+            model.model.layers[0].self_attn.o_proj.weight,
+            model.model.layers[0].mlp.down_proj.weight,
+        ):
+            parameter.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(size, config.hidden_size))
+        for letter, script in scripts.items():
+            said = ids_of(tokenizer, [letter.encode(), *script])
+            model.lm_head.weight[[*said[1:], 0], said] = 1.0
+    model.save_pretrained(folder)
     return folder
