@@ -12,7 +12,7 @@ from depqa_ray.engines.base import Engine, EngineSpec, Fault
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
-from tests.engines.tiny import save_tiny_model
+from tests.engines.tiny import require_vllm, save_tiny_model, save_tiny_model_for_vllm
 
 BuildEngine = Callable[..., Engine]
 
@@ -22,13 +22,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(
-    params=["simulated", *(pytest.param(n, marks=pytest.mark.slow) for n in ("transformers", "shared_prefix"))]
-)
+@pytest.fixture(scope="module")
+def tiny_model_for_vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_vllm()
+    return save_tiny_model_for_vllm(tmp_path_factory.mktemp("tiny"))
+
+
+MODELS = {"transformers": "tiny_model", "shared_prefix": "tiny_model", "vllm": "tiny_model_for_vllm"}
+"""The engines that need a model, and the fixture that makes it."""
+
+
+@pytest.fixture(params=["simulated", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     """Builds the engine under test; faults only mean something to the simulated one."""
     name: str = request.param
-    model = "none" if name == "simulated" else str(request.getfixturevalue("tiny_model"))
+    model = str(request.getfixturevalue(MODELS[name])) if name in MODELS else "none"
 
     def make(max_batch_size: int = 4, faults: tuple[Fault, ...] = ()) -> Engine:
         return build_engine(EngineSpec(name, model, "float32", max_batch_size, 1.0, 0.9, faults=faults))  # type: ignore[arg-type]
@@ -120,7 +128,7 @@ def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(bui
         with pytest.raises(EngineError, match="closed"):
             await answers(engine, prompt("late"))
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 240))  # vLLM's start alone takes up to a minute
 
 
 def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(build: BuildEngine) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def save_tiny_model(folder: Path, chat_template: str | None = None, architecture: str = "Qwen3", **config: Any) -> Path:
     """Save a random model of two layers (a Qwen3 where no other is asked for), window 512.
@@ -44,3 +46,13 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, architecture
     of_model = getattr(transformers, f"{architecture}Config")(**(sizes | config))
     getattr(transformers, f"{architecture}ForCausalLM")(of_model).save_pretrained(folder)
     return folder
+
+
+def require_vllm() -> None:
+    """Skip the test where vLLM is not installed."""
+    pytest.importorskip("vllm", reason="vllm is not installed: pip install vllm, or cluster/install_vllm_cpu.sh")
+
+
+def save_tiny_model_for_vllm(folder: Path, **config: Any) -> Path:
+    """A tiny model whose heads are of a size that vLLM has kernels for on a CPU."""
+    return save_tiny_model(folder, head_dim=32, **config)
