@@ -27,7 +27,7 @@ from pydantic_settings import (
 from depqa_ray.errors import InputError, SettingsError
 
 StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
-EngineName = Literal["transformers", "shared_prefix", "simulated"]
+EngineName = Literal["transformers", "shared_prefix", "vllm", "simulated"]
 DependencySource = Literal["auto", "gold", "heuristic", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     engine: EngineName = _setting(
         "transformers",
         "model",
-        "what generates; shared_prefix reads each passage once; simulated is for trying out schedules",
+        "what generates; shared_prefix reads each passage once; vllm has to be installed; simulated is for trying out "
+        "schedules",
     )
     dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
     max_new_tokens: Count = _setting(

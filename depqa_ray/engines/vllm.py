@@ -1,0 +1,248 @@
+"""vLLM's asynchronous engine, for those who run vLLM already.
+
+Prompts go in as tokens, made as the other engines make them. Batching, memory and the cache of common beginnings are
+vLLM's, and so are the processes that work: the one that this lives in only passes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import textwrap
+import time
+from collections.abc import AsyncIterator, Sequence
+from itertools import count
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from depqa_ray.answering.prompts import reply_schema
+from depqa_ray.config import EMBEDDED
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.batching import Caller
+from depqa_ray.engines.chat import prompt_text, token_ids, too_long
+from depqa_ray.engines.language_model import WARM_UP
+from depqa_ray.errors import EngineError
+from depqa_ray.models import Completion, Prompt
+from depqa_ray.reader import weights_folder
+
+_GIB = 1 << 30
+_NEVER = 1 << 30  # tokens between two reports of a request: its first and its last one always come
+
+
+class VllmEngine:
+    """Each prompt is a request of vLLM's, by a task of its own.
+
+    Invariant: ``_callers`` holds everyone who waits, with the tasks that work for them; a broken engine stays broken,
+    and all of them hear of it.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._callers: dict[Caller, list[asyncio.Task[None]]] = {}
+        self._broken: EngineError | None = None
+        self._numbers = count()
+        self._computed = self._cached = 0
+        self._llm: Any = None
+        self._tokenizer: Any = None
+        self._window = 0
+
+    async def start(self) -> EngineInfo:
+        """Start vLLM's processes and answer one prompt. Takes a minute or more, during which the event loop stands."""
+        _require_vllm()
+        self._load()
+        # The limit of the model, or what the memory for keys and values holds, where that is less.
+        self._window = self._llm.model_config.max_model_len
+        try:
+            async for _ in self.submit([WARM_UP]):
+                pass
+        except EngineError:
+            await self.close()
+            raise
+        self._computed = self._cached = 0
+        dtype = str(self._llm.model_config.dtype).removeprefix("torch.")
+        return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
+
+    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        """Completions as they come, each by itself. Who stops iterating takes its requests back."""
+        if self._broken:
+            raise self._broken
+        assert self._llm is not None, "start() comes first"
+        caller = Caller(waiting=len(prompts))
+        self._callers[caller] = [asyncio.create_task(self._answer(prompt, caller)) for prompt in prompts]
+        try:
+            async for group in caller.drain():
+                yield group
+        finally:
+            await _end(self._callers.pop(caller))
+
+    def counts(self) -> EngineCounts:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
+
+    async def close(self) -> None:
+        """Take all requests back, then end vLLM's processes."""
+        self._break(EngineError("the engine was closed"))
+        await _end([task for tasks in self._callers.values() for task in tasks])
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            # Some seconds, during which the event loop stands: were it running, vLLM would take this for its death.
+            llm.shutdown()
+
+    def _load(self) -> None:
+        name = self._spec.model_name
+        try:
+            source = str(weights_folder()) if name == EMBEDDED else name
+            self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            self._llm = _start_vllm(self._spec, source)
+        except Exception as error:  # vLLM lets through whatever its parts raise
+            raise EngineError(
+                f"vLLM cannot load the model {name!r}: {_one_line(error)} (give a folder with a causal LM in "
+                f"safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED})"
+            ) from error
+
+    async def _answer(self, prompt: Prompt, caller: Caller) -> None:
+        """See to it that the caller gets a completion for the prompt, or everyone hears that vLLM is dead."""
+        try:
+            began = time.perf_counter()
+            ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
+            completion = too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
+        except Exception as error:  # a request that vLLM refuses fails alone; which types those are is not settled
+            if self._llm.errored:
+                self._break(EngineError(f"vLLM died: {_one_line(error)}"))
+                return
+            completion = Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
+        caller.groups.put_nowait([completion])
+
+    async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
+        from vllm.inputs import tokens_input
+
+        decoding = self._spec.decoding
+        new: list[int] = []
+        first: float | None = None
+        reason = None
+        request = (tokens_input(ids), _sampling(decoding, prompt), str(next(self._numbers)))
+        async for report in self._llm.generate(*request):
+            if first is None:
+                first = time.perf_counter() - began
+                self._count(len(ids), report.num_cached_tokens or 0)
+            new += report.outputs[0].token_ids
+            reason = report.outputs[0].finish_reason
+        if reason not in ("stop", "length"):
+            return Completion(prompt.id, error=f"vLLM gave the prompt up: {reason}")
+        # vLLM's own text lacks an unfinished character at its end; what this decodes is what the other engines decode.
+        text = self._tokenizer.decode(new, skip_special_tokens=True)
+        return Completion(
+            prompt_id=prompt.id,
+            text=text if decoding.fixed_length else _before(text, decoding.stop),
+            prompt_tokens=len(ids),
+            generated_tokens=len(new),
+            finish_reason="stop" if reason == "stop" else "length",
+            seconds=time.perf_counter() - began,
+            first_token_seconds=first,
+        )
+
+    def _count(self, tokens: int, cached: int) -> None:
+        self._cached += cached
+        self._computed += tokens - cached
+
+    def _break(self, error: EngineError) -> None:
+        self._broken = self._broken or error
+        for caller in self._callers:
+            caller.groups.put_nowait(self._broken)
+
+
+def row_seed(seed: int, prompt_id: str) -> int:
+    """The seed of a prompt's own generator: the same in every process and beside any company."""
+    digest = hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1  # vLLM takes 63 bits and a sign
+
+
+def _require_vllm() -> None:
+    # Set before vLLM is imported, and only where the user has not: it is talkative, and reports its use to its makers.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        import vllm  # noqa: F401
+    except ImportError as error:
+        raise EngineError(
+            f"vLLM is not installed ({_one_line(error)}): pip install 'depqa-ray[vllm]', or on a machine without a GPU "
+            "cluster/install_vllm_cpu.sh"
+        ) from error
+
+
+def _start_vllm(spec: EngineSpec, source: str) -> Any:
+    from vllm import AsyncEngineArgs, AsyncLLMEngine
+    from vllm.platforms import current_platform
+
+    on_cpu = current_platform.is_cpu()
+    if on_cpu:
+        _bind_to_all_cores()
+    bfloat16 = spec.dtype == "bfloat16" or (spec.dtype == "auto" and not on_cpu)
+    return AsyncLLMEngine.from_engine_args(
+        AsyncEngineArgs(
+            model=source,
+            dtype="bfloat16" if bfloat16 else "float32",
+            load_format="safetensors",
+            trust_remote_code=False,
+            max_model_len=-1,  # the model's own, or as much of it as there is memory for
+            max_num_seqs=spec.max_batch_size,
+            kv_cache_memory_bytes=int(spec.kv_gib * _GIB) if on_cpu else None,
+            gpu_memory_utilization=spec.gpu_memory_utilization,
+            enable_prefix_caching=True,
+            stream_interval=_NEVER,
+            disable_log_stats=True,
+        )
+    )
+
+
+def _bind_to_all_cores() -> None:
+    """Left to itself, vLLM leaves a core out and takes one thread of each of the others. A user's own wish stays."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
+
+
+def _device() -> str:
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return str(current_platform.get_device_name())
+    return f"CPU, cores {os.environ.get('VLLM_CPU_OMP_THREADS_BIND', 'auto')}"
+
+
+def _sampling(decoding: Decoding, prompt: Prompt) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    ends = not decoding.fixed_length
+    stop = list(decoding.stop) if ends else []
+    as_json = ends and decoding.stop_at_json
+    return SamplingParams(
+        max_tokens=prompt.max_new_tokens,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        seed=row_seed(decoding.seed, prompt.id) if decoding.temperature else None,
+        stop=stop,
+        # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token, and so change the others.
+        ignore_eos=decoding.fixed_length,
+        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt.own)) if as_json else None,
+        detokenize=bool(stop),
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the strings that ends it."""
+    return text[: min((text.find(string) for string in stop if string in text), default=len(text))]
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return textwrap.shorten(str(error), 300) or type(error).__name__

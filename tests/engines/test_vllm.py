@@ -1,0 +1,164 @@
+"""The vLLM engine against transformers, and what it asks of vLLM. Each start of vLLM takes half a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depqa_ray.answering.prompts import SYSTEM, batch_part, edges_part, question_part
+from depqa_ray.config import EMBEDDED
+from depqa_ray.engines.base import Decoding, EngineSpec
+from depqa_ray.engines.transformers import TransformersEngine
+from depqa_ray.engines.vllm import VllmEngine, row_seed
+from depqa_ray.errors import EngineError
+from depqa_ray.models import Completion, Prompt
+from tests.engines.tiny import require_vllm, save_tiny_model_for_vllm
+
+PROMPTS = [Prompt(str(n), "S", "P " * 40 * n, "Q" * (3 * n % 7 + 1), 20) for n in range(6)]
+PASSAGE = "Passage: Velcarn was founded by Mira Oston. Mira Oston was born in Harrowick.\n\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    require_vllm()
+    return save_tiny_model_for_vllm(tmp_path)
+
+
+def spec(model: Path | str, **decoding: Any) -> EngineSpec:
+    return EngineSpec("vllm", str(model), "float32", 8, 0.25, 0.9, Decoding(**decoding))
+
+
+async def answers(engine: Any, *prompts: Prompt) -> list[Completion]:
+    found = [completion async for group in engine.submit(prompts) for completion in group]
+    return sorted(found, key=lambda completion: [prompt.id for prompt in prompts].index(completion.prompt_id))
+
+
+def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        await engine.start()
+        try:
+            return await use(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
+
+
+def engine_core() -> int:
+    """The process of ours that vLLM's engine runs in."""
+    names = {pid: Path(f"/proc/{pid}/comm").read_text("utf-8").strip() for pid in children_of(os.getpid())}
+    (core,) = [pid for pid, name in names.items() if "Engine" in name]
+    return core
+
+
+def test_given_no_vllm_then_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(EngineError, match=r"vLLM is not installed.*pip install 'depqa-ray\[vllm\]'") as caught:
+        asyncio.run(VllmEngine(spec("none")).start())
+    assert "\n" not in str(caught.value)
+
+
+def test_given_a_seed_and_a_prompt_then_its_own_seed_is_always_the_same_and_fits() -> None:
+    seeds = [row_seed(seed, name) for seed in (0, 1) for name in ("a", "b")]
+    assert seeds[0] == 6_841_154_156_042_874_738
+    assert len(set(seeds)) == 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.slow
+def test_given_float32_then_greedy_tokens_are_those_of_generate(folder: Path) -> None:
+    reference = with_engine(TransformersEngine(spec(folder)), lambda engine: answers(engine, *PROMPTS))
+
+    async def use(engine: VllmEngine) -> None:
+        found = await answers(engine, *PROMPTS)
+        for ours, theirs in zip(found, reference, strict=True):
+            assert ours.text == theirs.text
+            assert (ours.prompt_tokens, ours.generated_tokens) == (theirs.prompt_tokens, theirs.generated_tokens)
+            assert ours.finish_reason == theirs.finish_reason
+            assert ours.first_token_seconds is not None and 0 < ours.first_token_seconds <= ours.seconds
+        counts = engine.counts()
+        assert counts.computed_tokens and counts.cached_tokens
+        assert counts.computed_tokens + counts.cached_tokens == sum(c.prompt_tokens for c in found)
+
+        leaving = engine.submit(PROMPTS)
+        await anext(aiter(leaving))
+        await leaving.aclose()  # type: ignore[attr-defined]
+        assert engine._llm.output_processor.get_num_unfinished_requests() == 0
+
+        waiting = asyncio.create_task(answers(engine, *(Prompt(str(n), "S", "P", "Q", 400) for n in range(30))))
+        await asyncio.sleep(0.2)
+        os.kill(engine_core(), signal.SIGKILL)
+        for late in (waiting, answers(engine, *PROMPTS)):
+            with pytest.raises(EngineError, match="vLLM died"):
+                await asyncio.wait_for(late, 60)
+
+    with_engine(VllmEngine(spec(folder)), use)
+
+
+@pytest.mark.slow
+def test_given_stop_at_json_then_each_reply_is_the_object_asked_for_and_nothing_else() -> None:
+    require_vllm()
+    questions = ["Who founded Velcarn?", "Where was Mira Oston born?"]
+    own = {"one": question_part(questions[0]), "several": batch_part(questions), "edges": edges_part(questions)}
+    prompts = [Prompt(name, "Say anything.", PASSAGE, text, 120) for name, text in own.items()]
+    engine = VllmEngine(spec(EMBEDDED, stop_at_json=True))
+    one, several, edges = with_engine(engine, lambda engine: answers(engine, *prompts))
+    assert json.loads(one.text).keys() == {"answer"}
+    assert json.loads(several.text).keys() == {"Q1", "Q2"}
+    # The small reader was never asked for edges: how many it lists is its own affair.
+    assert edges.text.lstrip().startswith("{") and '"edges"' in edges.text
+    assert one.finish_reason == several.finish_reason == "stop"
+
+
+@pytest.mark.slow
+def test_given_a_temperature_then_a_prompt_has_its_own_draw_whatever_its_company(folder: Path) -> None:
+    twins = [Prompt(name, "S", "P", "Q", 30) for name in "abcd"]
+
+    async def use(engine: VllmEngine) -> tuple[list[Completion], list[Completion]]:
+        return await answers(engine, twins[0]), await answers(engine, *twins)
+
+    (alone,), among = with_engine(VllmEngine(spec(folder, temperature=1.0, top_p=0.95, seed=7, stop=("e",))), use)
+    assert alone.text == among[0].text
+    assert len({completion.text for completion in among}) > 1
+    assert all("e" not in completion.text for completion in among)
+
+
+@pytest.mark.slow
+def test_given_a_fixed_length_then_only_the_limit_ends_an_answer(folder: Path) -> None:
+    prompts = [Prompt(str(n), "S", "P", "Q", 50 + n) for n in range(8)]
+    engine = VllmEngine(spec(folder, temperature=2.0, stop=("e", "a", "i"), stop_at_json=True, fixed_length=True))
+    found = with_engine(engine, lambda engine: answers(engine, *prompts))
+    assert [completion.generated_tokens for completion in found] == [prompt.max_new_tokens for prompt in prompts]
+    assert {completion.finish_reason for completion in found} == {"length"}
+
+
+@pytest.mark.slow
+def test_given_the_embedded_model_then_it_answers_as_with_transformers() -> None:
+    require_vllm()
+    prompts = [
+        Prompt("one", SYSTEM, PASSAGE, question_part("Who founded Velcarn?"), 40),
+        Prompt("two", SYSTEM, PASSAGE, question_part("Where was Mira Oston born?"), 40),
+    ]
+    theirs = with_engine(TransformersEngine(spec(EMBEDDED)), lambda engine: answers(engine, *prompts))
+    ours = with_engine(VllmEngine(spec(EMBEDDED)), lambda engine: answers(engine, *prompts))
+    assert [(c.text, c.generated_tokens) for c in ours] == [(c.text, c.generated_tokens) for c in theirs]
+
+
+@pytest.mark.slow
+def test_given_a_folder_without_a_model_then_the_error_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+    require_vllm()
+    with pytest.raises(EngineError, match="vLLM cannot load the model") as caught:
+        asyncio.run(VllmEngine(spec(tmp_path)).start())
+    assert "\n" not in str(caught.value)
