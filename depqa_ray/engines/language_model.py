@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from depqa_ray.config import EMBEDDED
+from depqa_ray.config import EMBEDDED, DtypeName
+from depqa_ray.engines import chat
 from depqa_ray.engines.base import EngineInfo, EngineSpec
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
@@ -27,8 +28,8 @@ class LanguageModel:
     def __init__(self, spec: EngineSpec) -> None:
         self.name = spec.model_name
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = _dtype(spec, self.device)
-        source = str(weights_folder()) if self.name == EMBEDDED else self.name
+        self.dtype = torch_dtype(spec.dtype, self.device)
+        source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
@@ -62,30 +63,15 @@ class LanguageModel:
 
     def text(self, prompt: Prompt) -> str:
         """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
-        user = prompt.shared + prompt.own
-        if not self.tokenizer.chat_template:
-            return f"{prompt.system}\n\n{user}\n\n"
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        )
+        return chat.prompt_text(self.tokenizer, prompt)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of what :meth:`text` made. A template writes its special tokens itself."""
-        special = not self.tokenizer.chat_template
-        return list(self.tokenizer(text, add_special_tokens=special).input_ids)
+        return chat.token_ids(self.tokenizer, text)
 
     def too_long(self, prompt: Prompt, tokens: int) -> Completion | None:
         """The refusal of a prompt that, with its answer, exceeds the model's window; None where it fits."""
-        if tokens + prompt.max_new_tokens <= self.window:
-            return None
-        return Completion(
-            prompt.id,
-            error=f"prompt of {tokens} tokens and {prompt.max_new_tokens} new ones exceed the model's window of "
-            f"{self.window}",
-        )
+        return chat.too_long(prompt, tokens, self.window)
 
     def completion(self, prompt: Prompt, prompt_tokens: int, new: list[int], seconds: float) -> Completion:
         """The completion that ``new`` (through EOS, where it ended so) stands for."""
@@ -100,7 +86,13 @@ class LanguageModel:
         )
 
 
-def _dtype(spec: EngineSpec, device: torch.device) -> torch.dtype:
-    if spec.dtype == "auto":
+def model_source(model_name: str) -> str:
+    """What ``from_pretrained`` loads for a model's name in the settings."""
+    return str(weights_folder()) if model_name == EMBEDDED else model_name
+
+
+def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
+    """The type of the weights on a device; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if spec.dtype == "bfloat16" else torch.float32
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
