@@ -50,7 +50,10 @@ class ContinuousEngine:
             continuous_batching_config=self._config(),
         )
         with torch.inference_mode():
-            self._manager.warmup()
+            try:
+                self._manager.warmup()
+            except MemoryError as error:
+                raise EngineError(f"no room for the pages, their masks and indices: {error}; lower kv_gib") from error
             self._count_hits()
             self._manager.start()
         async for _ in self.submit([WARM_UP]):
@@ -138,9 +141,10 @@ class ContinuousEngine:
             page_size=self._page_size,
             max_requests_per_batch=self._spec.max_batch_size,
             max_batch_tokens=self._step_tokens,
-            max_memory_percent=self._spec.gpu_memory_utilization,
         )
-        if self._lm.device.type == "cpu":
+        if self._lm.device.type == "cuda":
+            config.max_memory_percent = self._spec.gpu_memory_utilization
+        else:
             of = self._lm.model.config
             dim = getattr(of, "head_dim", None) or of.hidden_size // of.num_attention_heads
             page_bytes = 2 * of.num_hidden_layers * of.num_key_value_heads * dim * self._lm.dtype.itemsize

@@ -46,7 +46,14 @@ def test_given_a_configuration_then_a_model_of_its_shape_is_drawn_and_measured(t
     assert shape.body_parameters == 2 * (32 * 16 * (2 + 1 + 1 + 2) + 3 * 32 * 64 + 2 * 32 + 2 * 16) + 32
 
     out = tmp_path / "bench.json"
-    flags = ("--random-weights", str(folder), "--engines", "transformers_continuous:batch=4", "--repeats", "1")
+    flags = (
+        "--random-weights",
+        str(folder),
+        "--engines",
+        "transformers_continuous:batch=4:kv_gib=0.02",
+        "--repeats",
+        "1",
+    )
     assert main(["bench", "engine", *EMBEDDED[:2], "--context-count", "1", *flags, "--json-out", str(out)]) == 0
     (entry,) = json.loads(out.read_text("utf-8"))["engines"]
     (figures,) = entry["repeats"]
