@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from depqa_ray.config import EMBEDDED, Settings, StrategyName, load_settings
 from depqa_ray.errors import DepqaError
-from depqa_ray.flags import Parser, add_settings_flags, given_settings
+from depqa_ray.flags import Parser, add_bench_flags, add_settings_flags, given_settings
 
 if TYPE_CHECKING:
     from depqa_ray.results.schema import RunResults
@@ -29,6 +29,7 @@ _DEMO: Final[Mapping[str, Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. What a user can cause ends in one line on stderr, not in a traceback."""
     parsed = _parser().parse_args(arguments)
+    parsed.words = list(sys.argv[1:] if arguments is None else arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _report_command(commands)
     _worlds_command(commands)
     _score_command(commands)
+    _bench_commands(commands)
     return parser
 
 
@@ -103,6 +105,15 @@ def _score_command(commands: Any) -> None:
     parser.add_argument("dataset", metavar="DATASET.json", help="the data set, as for --dataset of run")
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
     parser.set_defaults(command=_score)
+
+
+def _bench_commands(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure", description="Measures; no figure is simulated.")
+    kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
+    summary = "engines side by side on the same prompts, in turns, against each other and the machine's ceilings"
+    parser = kinds.add_parser("engine", help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
+    add_bench_flags(parser)
+    parser.set_defaults(command=_bench_engine)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -200,3 +211,35 @@ def _score(arguments: argparse.Namespace) -> int:
         print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
     print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))
     return 0
+
+
+def _bench_engine(arguments: argparse.Namespace) -> int:
+    import shlex
+
+    from rich.console import Console
+
+    from depqa_ray.benchmark.run import run_benchmark
+    from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
+    from depqa_ray.benchmark.table import markdown, print_bench
+    from depqa_ray.benchmark.verify import verify_engines
+    from depqa_ray.results.store import write_atomically
+
+    settings = load_bench_settings(given_settings(arguments, BenchSettings))
+    if settings.verify is not None:
+        difference = verify_engines(settings, settings.verify, _tell)
+        print(difference or f"{settings.verify} prompts: every engine's answers are those of generate")
+        return 1 if difference else 0
+    results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _tell)
+    print_bench(results, Console())
+    for path, text in (
+        (settings.json_out, results.model_dump_json(indent=1)),
+        (settings.markdown_out, markdown(results)),
+    ):
+        if path is not None:
+            write_atomically(path, text)
+            print(f"Written: {path}")
+    return 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -244,7 +244,7 @@ def load_settings(
     try:
         return cls(**flags)
     except ValidationError as error:
-        raise SettingsError(_one_line(error, flags, config)) from None
+        raise SettingsError(explain(error, flags, config)) from None
     except InputError:
         raise
     except Exception as error:  # the parsers of TOML and YAML raise types of their own, which are not imported here
@@ -261,7 +261,8 @@ def _place(name: str, flags: Mapping[str, object], config: Path | None) -> str:
     return f"{config}: {name}" if config is not None else f"setting {name}"
 
 
-def _one_line(error: ValidationError, flags: Mapping[str, object], config: Path | None) -> str:
+def explain(error: ValidationError, flags: Mapping[str, object], config: Path | None = None) -> str:
+    """One line that names each value that settings refused, and where it came from."""
     problems: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         message = item["msg"].removeprefix("Value error, ")

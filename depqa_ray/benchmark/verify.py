@@ -1,0 +1,74 @@
+"""Whether an engine's greedy answers are those of ``generate``, one prompt at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from depqa_ray.benchmark.engines import Say, model_of, start_engine
+from depqa_ray.benchmark.protocol import run_from_json
+from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
+from depqa_ray.benchmark.workload import draw_passages, verify_groups
+from depqa_ray.models import Completion, Prompt
+
+_REFERENCE = EngineChoice("one_by_one", "one_by_one", batch=1)
+_STAGGER = 0.05  # seconds between callers, so that prompts also come while others are being answered
+_SHOWN = 60  # characters of an answer around its first difference
+
+
+def verify_engines(settings: BenchSettings, count: int, say: Say) -> str:
+    """Compare ``count`` prompts' answers; returns the first difference, in one line, or "" where there is none.
+
+    Every engine answers twice: the second time it may find everything in its cache.
+    """
+    groups = verify_groups(draw_passages(settings), settings, count)
+    with ExitStack() as stack:
+        model = model_of(settings, stack, say)
+        reference = start_engine(_REFERENCE, model, settings, stack, say)
+        say(f"one_by_one: answering {count} prompts")
+        expected = run_from_json(reference.worker.run(groups)).completions
+        for choice in settings.engines:
+            if choice.name == "one_by_one":
+                continue
+            engine = start_engine(choice, model, settings, stack, say)
+            for time in ("first", "second"):
+                found = run_from_json(engine.worker.run(groups, _STAGGER)).completions
+                difference = first_difference(groups, expected, found)
+                if difference:
+                    return f"{choice.text}, {time} time: {difference}"
+            say(f"{choice.text}: {count} prompts answered as by generate")
+    return ""
+
+
+def first_difference(
+    groups: Sequence[Sequence[Prompt]], expected: Sequence[Completion], found: Sequence[Completion]
+) -> str:
+    """The first prompt, in the order of asking, that was answered otherwise, and how; "" where none was."""
+    wanted, got = _by_id(expected), _by_id(found)
+    for prompt in (prompt for group in groups for prompt in group):
+        difference = _difference(wanted[prompt.id], got.get(prompt.id))
+        if difference:
+            return f"prompt {prompt.id} ({prompt.own.splitlines()[-1]!r}): {difference}"
+    return ""
+
+
+def _by_id(completions: Sequence[Completion]) -> Mapping[str, Completion]:
+    return {completion.prompt_id: completion for completion in completions}
+
+
+def _difference(wanted: Completion, got: Completion | None) -> str:
+    if got is None:
+        return "no answer came"
+    if got.error != wanted.error and None in (got.error, wanted.error):
+        return f"failed with {got.error!r}, generate with {wanted.error!r}"
+    if got.prompt_tokens != wanted.prompt_tokens:
+        return f"{got.prompt_tokens} prompt tokens, generate has {wanted.prompt_tokens}"
+    if got.text != wanted.text:
+        pairs = zip(got.text, wanted.text, strict=False)
+        at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(got.text), len(wanted.text)))
+        start = max(0, at - _SHOWN // 2)
+        ours, theirs = (text[start : start + _SHOWN] for text in (got.text, wanted.text))
+        return f"differs from character {at} on: {ours!r}, generate has {theirs!r}"
+    if got.generated_tokens != wanted.generated_tokens:
+        return f"{got.generated_tokens} generated tokens, generate has {wanted.generated_tokens}"
+    return ""

@@ -1,0 +1,145 @@
+"""The process that one engine lives in: ``python -m depqa_ray.benchmark.worker`` reads requests and writes replies.
+
+Between requests it waits for its standard input, so that an engine whose turn it is not takes no processor time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TextIO, get_args
+
+from depqa_ray.benchmark.machine import peak_bytes
+from depqa_ray.benchmark.protocol import counted_between, prompts_from_json, spec_from_json
+from depqa_ray.config import EngineName
+from depqa_ray.engines.base import Engine, EngineSpec
+from depqa_ray.errors import DepqaError, EngineError, InputError
+from depqa_ray.models import Completion, Prompt
+from depqa_ray.results.manifest import installed_versions
+
+
+def main() -> None:
+    """Serve requests until ``close``, or until the owner has gone."""
+    replies = _own_stdout()
+    loop = asyncio.new_event_loop()
+    worker = Worker()
+    try:
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                reply = loop.run_until_complete(worker.serve(request))
+            except DepqaError as error:
+                reply = {"error": str(error)}
+            replies.write(json.dumps(reply) + "\n")
+            replies.flush()
+            if request["do"] == "close":
+                break
+    finally:
+        loop.run_until_complete(worker.close())
+
+
+def _own_stdout() -> TextIO:
+    """The real standard output, for replies alone: what libraries print goes to standard error from here on."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return replies
+
+
+class Worker:
+    """Serves one owner. ``_engine`` is None until it was asked to start one."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    async def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to a request. Raises DepqaError."""
+        if request["do"] == "start":
+            return await self._start(request)
+        if request["do"] == "run":
+            return await self._run([prompts_from_json(group) for group in request["groups"]], request["stagger"])
+        if request["do"] == "build":
+            return _build(request)
+        if request["do"] == "probe":
+            return _probe(request)
+        return {}
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        if self._engine is not None:
+            await self._engine.close()
+        self._engine = None
+
+    async def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._engine = _build_engine(request["engine"], spec_from_json(request["spec"]), request)
+        info = await self._engine.start()
+        return {"info": asdict(info), "versions": installed_versions(), "python": platform.python_version()}
+
+    async def _run(self, groups: Sequence[Sequence[Prompt]], stagger: float) -> dict[str, Any]:
+        assert self._engine is not None, "start comes first"
+        before = self._engine.counts()
+        began = time.perf_counter()
+        answers = await asyncio.gather(*(self._ask(group, i * stagger) for i, group in enumerate(groups)))
+        seconds = time.perf_counter() - began
+        return {
+            "completions": [asdict(completion) for answer in answers for completion in answer],
+            "seconds": seconds,
+            "counts": asdict(counted_between(before, self._engine.counts())),
+            "peak_bytes": peak_bytes(os.getpid()),
+            "device_peak_bytes": _device_peak(),
+        }
+
+    async def _ask(self, prompts: Sequence[Prompt], delay: float) -> list[Completion]:
+        assert self._engine is not None
+        await asyncio.sleep(delay)
+        return [completion async for group in self._engine.submit(prompts) for completion in group]
+
+
+def _build_engine(name: str, spec: EngineSpec, request: Mapping[str, Any]) -> Engine:
+    if name == "transformers_continuous":
+        from depqa_ray.engines.continuous import ContinuousEngine
+
+        return ContinuousEngine(spec, request["page"], request["step"])
+    if name not in get_args(EngineName):
+        raise EngineError(f"there is no engine {name!r} in this version")
+    from depqa_ray.engines.factory import build_engine
+
+    return build_engine(replace(spec, engine=name))  # type: ignore[arg-type]  # it is one of them
+
+
+def _build(request: Mapping[str, Any]) -> dict[str, Any]:
+    from depqa_ray.engines.random_weights import save_random_model
+
+    save_random_model(Path(request["config"]), Path(request["folder"]), request["dtype"], request["seed"])
+    return {}
+
+
+def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
+    from depqa_ray.engines.probe import measure_ceilings, model_shape, prompt_rows
+
+    try:
+        rows = prompt_rows(request["model"], prompts_from_json(request["prompts"]))
+        shape = model_shape(request["model"], request["dtype"])
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(reason, request["model"], "give a folder with a causal LM, or embedded") from error
+    ceilings = measure_ceilings(request["model"], request["dtype"])
+    return {"shape": asdict(shape), "ceilings": asdict(ceilings), "rows": rows}
+
+
+def _device_peak() -> int | None:
+    if "torch" not in sys.modules:  # an engine that uses none has no GPU memory of this process either
+        return None
+    from depqa_ray.engines.probe import peak_device_bytes
+
+    return peak_device_bytes() or None
+
+
+if __name__ == "__main__":
+    main()

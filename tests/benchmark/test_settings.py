@@ -1,0 +1,63 @@
+"""Engines with options of their own, and what is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings, parse_engine
+from depqa_ray.cli import main
+from depqa_ray.config import flag_of
+from depqa_ray.errors import SettingsError
+
+
+def test_given_options_then_they_are_the_engines_own() -> None:
+    choice = parse_engine("transformers_continuous:page=32:batch=8:kv_gib=0.5")
+    assert (choice.name, choice.page, choice.batch, choice.kv_gib) == ("transformers_continuous", 32, 8, 0.5)
+
+
+def test_one_by_one_is_a_batch_of_one() -> None:
+    assert parse_engine("one_by_one:passages=3").batch == 1
+
+
+def test_given_an_engine_twice_with_other_options_then_both_are_measured() -> None:
+    settings = load_bench_settings({"engines": "transformers:batch=8,transformers:batch=32"})
+    assert [choice.batch for choice in settings.engines] == [8, 32]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"engines": "simulated"}, "no engine 'simulated'"),
+        ({"engines": "transformers:size=3"}, "no option 'size'"),
+        ({"engines": "transformers:batch=x"}, "batch is no number"),
+        ({"engines": "transformers:batch=0"}, "above 0"),
+        ({"engines": "one_by_one:batch=2"}, "transformers:batch=2"),
+        ({"engines": "vllm,vllm"}, "named twice"),
+        ({"engines": ","}, "at least one"),
+        ({"repeats": "0"}, "--repeats"),
+        ({"lengths": "long"}, "--lengths"),
+        ({"verify": "5"}, "--dtype float32"),
+        ({"max_questions": "3"}, "--min-questions"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(flags: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_bench_settings(flags)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_setting_has_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "engine", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(flag_of(name) in text for name in BenchSettings.model_fields)
+    assert all(field.description for field in BenchSettings.model_fields.values())
+
+
+def test_every_flag_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
+    assert [name for name in BenchSettings.model_fields if f"`{flag_of(name)}" not in text] == []

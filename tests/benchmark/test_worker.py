@@ -1,0 +1,102 @@
+"""The protocol between a worker and its owner, with the simulated engine and with programs that misbehave."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from depqa_ray.benchmark.client import WorkerProcess
+from depqa_ray.benchmark.machine import peak_bytes
+from depqa_ray.benchmark.protocol import counted_between, run_from_json, spec_from_json
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineSpec
+from depqa_ray.errors import EngineError
+from depqa_ray.models import Prompt
+
+PROMPTS = [Prompt(str(number), "Answer.", "Passage: none.\n\n", "Question: none?", 4) for number in range(3)]
+SPEC = EngineSpec("simulated", "m", "float32", 2, 1.0, 0.9, Decoding(stop=("x",), fixed_length=True))
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    with WorkerProcess("the worker") as process:
+        yield process
+
+
+def start(worker: WorkerProcess, engine: str = "simulated") -> dict[str, Any]:
+    return worker.ask("start", engine=engine, spec=asdict(SPEC), page=16, step=256)
+
+
+def scripted(code: str) -> WorkerProcess:
+    return WorkerProcess("shared_prefix", command=[sys.executable, "-c", code])
+
+
+def test_given_a_spec_when_sent_then_it_arrives_whole() -> None:
+    assert spec_from_json(asdict(SPEC)) == SPEC
+
+
+def test_given_counts_then_their_difference_is_taken_where_both_are_known() -> None:
+    before, after = EngineCounts(3, None, 1, 0.5), EngineCounts(5, 2, 4, 2.0, 1)
+    assert counted_between(before, after) == EngineCounts(2, None, 3, 1.5, 1)
+
+
+def test_given_prompts_of_two_callers_then_each_is_answered_and_the_time_is_the_walls(worker: WorkerProcess) -> None:
+    assert start(worker)["info"]["engine"] == "simulated"
+    for _ in range(2):
+        reply = run_from_json(worker.run([PROMPTS[:2], PROMPTS[2:]], stagger=0.2))
+        assert sorted(completion.prompt_id for completion in reply.completions) == ["0", "1", "2"]
+        assert 0.2 <= reply.seconds < 30
+
+
+def test_given_an_engine_that_there_is_not_then_the_worker_says_so_and_lives_on(worker: WorkerProcess) -> None:
+    with pytest.raises(EngineError, match="the worker: there is no engine 'magic'"):
+        start(worker, "magic")
+    assert start(worker)["info"]["engine"] == "simulated"
+
+
+def test_given_libraries_that_print_then_replies_are_still_replies() -> None:
+    code = """
+import json, os, sys
+from depqa_ray.benchmark import worker
+class Chatty(worker.Worker):
+    async def serve(self, request):
+        print("a library says hello"); os.write(1, b"and its C code too\\n")
+        return {"heard": request["do"]}
+worker.Worker = Chatty
+worker.main()
+"""
+    with scripted(code) as worker:
+        assert worker.ask("sing") == {"heard": "sing"}
+        assert "and its C code too" in worker.stderr()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import sys; input(); sys.exit('no memory\\nleft')", "shared_prefix died with code 1: no memory | left"),
+        ("import os; input(); os.abort()", "shared_prefix died with code -6"),
+        ("pass", "shared_prefix died with code 0: it said nothing"),
+    ],
+)
+def test_given_a_worker_that_dies_then_one_line_has_the_end_of_what_it_said(code: str, said: str) -> None:
+    with scripted(code) as worker:
+        with pytest.raises(EngineError) as caught:
+            worker.run([PROMPTS])
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_given_an_owner_who_fails_then_the_worker_ends_too() -> None:
+    with pytest.raises(RuntimeError), WorkerProcess("the worker") as worker:
+        raise RuntimeError
+    assert worker._process.poll() is not None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_has_a_peak_and_one_that_is_gone_has_none() -> None:
+    assert (peak_bytes(os.getpid()) or 0) > 1 << 20
+    assert peak_bytes(1 << 30) is None
