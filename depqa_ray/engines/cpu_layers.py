@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from transformers.activations import SiLUActivation
 
 _ROWS = 256  # for how many rows at once the layout is chosen
 
@@ -21,9 +22,28 @@ class ReorderedLinear(nn.Module):
         self.bias = linear.bias
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
 
+    def forward(self, inputs: Tensor, activation: str = "none") -> Tensor:
+        """[..., in_features] to [..., out_features], through an activation that oneDNN knows by that name."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, activation, [], "")
+        return output
+
+    def times(self, inputs: Tensor, factor: Tensor) -> Tensor:
+        """The output multiplied by ``factor``, of its shape."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise.binary(inputs, factor, self._weight, self.bias, "mul")
+        return output
+
+
+class FusedMLP(nn.Module):
+    """The gated feed-forward layer (arXiv 2002.05202) of three linear ones, gate and product within the products."""
+
+    def __init__(self, mlp: Any) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+
     def forward(self, inputs: Tensor) -> Tensor:
-        """[..., in_features] to [..., out_features]."""
-        output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, "none", [], "")
+        """[..., hidden_size] to the same."""
+        gate = self.gate_proj(inputs, "swish")
+        output: Tensor = self.down_proj(self.up_proj.times(inputs, gate))
         return output
 
 
@@ -48,3 +68,13 @@ def speed_up(model: nn.Module) -> None:
                 setattr(parent, name, ReorderedLinear(child))
             elif type(child).__name__.endswith("RMSNorm") and hasattr(child, "variance_epsilon"):
                 setattr(parent, name, FusedRMSNorm(child))
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if reorders and _is_gated(child):
+                setattr(parent, name, FusedMLP(child))
+
+
+def _is_gated(module: nn.Module) -> bool:
+    linears = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
+    silu = isinstance(getattr(module, "act_fn", None), (nn.SiLU, SiLUActivation))
+    return silu and all(isinstance(linear, ReorderedLinear) for linear in linears)

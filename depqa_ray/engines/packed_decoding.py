@@ -7,12 +7,12 @@ that come together wait for one reading of their prefix.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from depqa_ray.engines.base import EngineCounts
 from depqa_ray.engines.batching import Caller, Ended
@@ -20,11 +20,15 @@ from depqa_ray.engines.decoding import Answer
 from depqa_ray.engines.kv_cache import PrefixCache, Span
 from depqa_ray.engines.kv_store import KVStore
 from depqa_ray.engines.language_model import LanguageModel
+from depqa_ray.engines.last_layer import NeededRows
+from depqa_ray.engines.memory import give_back_memory, is_out_of_memory
 from depqa_ray.engines.packing import PackedBatch, Piece, pack
 from depqa_ray.engines.sampling import choose
 from depqa_ray.models import Completion, Prompt
 
-_STEP_TOKENS = 512  # prompt tokens a step; more would stall the rows that decode
+_STEP_TOKENS = 1024  # prompt tokens a step; more would stall the rows that decode
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,10 @@ class PackedDecoder:
         self._group = lm.model.config.num_attention_heads // store.kv_heads
         self._waiting: list[_Row] = []
         self._running: list[_Row] = []
-        self._computed = self._cached = self._decode_steps = 0
+        self._needed = NeededRows()
+        self._needed.bind(lm.model.base_model, lm.model.config.hidden_size)
+        self._failures = 0  # steps in a row that ran out of memory
+        self._computed = self._cached = self._decode_steps = self._out_of_memory = 0
         self._decode_seconds = 0.0
 
     def busy(self) -> bool:
@@ -78,7 +85,7 @@ class PackedDecoder:
 
     def counts(self) -> EngineCounts:
         """See :class:`~depqa_ray.engines.base.Engine`."""
-        return EngineCounts(self._computed, self._cached, self._decode_steps, self._decode_seconds)
+        return EngineCounts(self._computed, self._cached, self._decode_steps, self._decode_seconds, self._out_of_memory)
 
     def advance(self, arrivals: Sequence[tuple[Request, Caller]], departed: set[Caller]) -> Ended:
         """See :class:`~depqa_ray.engines.batching.Stepper`."""
@@ -94,7 +101,7 @@ class PackedDecoder:
             self._leave(row)
         self._admit()
         if self._running:
-            ended += [(row.caller, self._complete(row)) for row in self._step()]
+            ended += self._guarded_step()
         return ended
 
     def _too_large(self, request: Request) -> Completion | None:
@@ -116,24 +123,78 @@ class PackedDecoder:
             self._computed += row.request.prompt_tokens - found
             self._running.append(self._waiting.pop(0))
 
+    def _guarded_step(self) -> Ended:
+        """A step. Where memory runs out: half the rows wait, the step is taken again; twice in a row: its rows fail."""
+        try:
+            done = self._step()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._out_of_memory += 1
+            self._failures += 1
+            give_back_memory()
+            self.cache.drop_unused()
+            if self._failures > 1:
+                return self._fail_running(f"out of memory twice in a step of {len(self._running)} prompts")
+            self._retreat()
+            return []
+        self._failures = 0
+        return [(row.caller, self._complete(row)) for row in done]
+
+    def _retreat(self) -> None:
+        """Let the newer half of the rows wait, to be begun again, and keep to as many from now on."""
+        self._max_rows = max(1, len(self._running) // 2)
+        _log.warning("out of memory; from now on %d prompts are generated together", self._max_rows)
+        for row in self._running[: self._max_rows - 1 : -1]:
+            self._leave(row)
+            request = replace(row.request, answer=self._lm.answer(row.request.prompt))
+            self._waiting.insert(0, _Row(request, row.caller))
+
+    def _fail_running(self, error: str) -> Ended:
+        self._failures = 0
+        failed = list(self._running)
+        for row in failed:
+            self._leave(row)
+        return [(row.caller, Completion(row.request.prompt.id, error=error)) for row in failed]
+
     @torch.inference_mode()
     def _step(self) -> list[_Row]:
         """Compute one packed batch; returns the rows that have ended."""
         began = time.perf_counter()
         batch = pack(self._plan(), self._store, self._group)
-        hidden = self._forward(batch)
-        last = {}
+        ready = self._ready(batch.pieces)
+        decodes = len(ready) == len(batch.pieces) and all(row.decodes for row, _ in ready)
+        chosen = self._compute(batch, ready)
         for piece in batch.pieces:
-            last[piece.span] = piece.last
             piece.span.computed += piece.count
-        ready = [row for row in self._running if row.span in last and row.span.computed == len(row.span.tokens)]
-        only_decoding = all(row.decodes for row in ready) and len(ready) == len(batch.pieces)
-        chosen = self._choose(hidden[[last[row.span] for row in ready if row.span]], ready) if ready else []
         now = time.perf_counter()
-        if only_decoding:
+        if decodes:
             self._decode_steps += 1
             self._decode_seconds += now - began
-        return [row for row, token in zip(ready, chosen, strict=True) if self._append(row, token, now)]
+        return [row for (row, _), token in zip(ready, chosen, strict=True) if self._append(row, token, now)]
+
+    def _ready(self, pieces: Sequence[Piece]) -> list[tuple[_Row, int]]:
+        """The rows whose next token the step gives, and the packed index of the token that gives it."""
+        rows = {row.span: row for row in self._running}
+        return [
+            (rows[piece.span], piece.last)
+            for piece in pieces
+            if piece.span in rows and piece.place + piece.count == len(piece.span.tokens)
+        ]
+
+    def _compute(self, batch: PackedBatch, ready: Sequence[tuple[_Row, int]]) -> list[int]:
+        """Run the model over the batch; the next token of each row that is ready."""
+        rows = torch.tensor([last for _, last in ready], dtype=torch.long, device=batch.tokens.device)
+        self._needed.rows = rows if len(ready) < batch.tokens.shape[1] else None
+        output = self._lm.model.base_model(
+            input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, packed_step=batch.step
+        )
+        if not ready:
+            return []
+        logits = self._lm.model.get_output_embeddings()(output.last_hidden_state[0, rows])
+        answers = [row.request.answer for row, _ in ready]
+        chosen: list[int] = choose(logits, answers, self._lm.decoding).tolist()
+        return chosen
 
     def _plan(self) -> list[Piece]:
         """Which spans compute how many tokens now.
@@ -154,20 +215,6 @@ class PackedDecoder:
                 if left > chosen.get(span, 0):
                     break  # what follows a prefix goes with its last piece or later
         return [Piece(span, count) for span, count in chosen.items()]
-
-    def _forward(self, batch: PackedBatch) -> Tensor:
-        """The last hidden states, [tokens, hidden_size]."""
-        output = self._lm.model.base_model(
-            input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, packed_step=batch.step
-        )
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
-
-    def _choose(self, hidden: Tensor, rows: Sequence[_Row]) -> list[int]:
-        """The next token of each row, from its last hidden state [rows, hidden_size]."""
-        logits = self._lm.model.get_output_embeddings()(hidden)
-        chosen: list[int] = choose(logits, [row.request.answer for row in rows], self._lm.decoding).tolist()
-        return chosen
 
     def _append(self, row: _Row, token: int, now: float) -> bool:
         """Give the row its token; returns whether it has ended."""

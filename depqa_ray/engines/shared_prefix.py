@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -16,9 +17,11 @@ from depqa_ray.engines.batching import StepLoop, compute_thread
 from depqa_ray.engines.cpu_layers import speed_up
 from depqa_ray.engines.kv_store import KVStore, slot_bytes
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel, load_config
+from depqa_ray.engines.memory import is_out_of_memory
 from depqa_ray.engines.packed_decoding import PackedDecoder, Request
 from depqa_ray.engines.shared_prefix_attention import NAME, register
 from depqa_ray.engines.transformers import TransformersEngine
+from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 
 _SUPPORTED = frozenset({"qwen3", "qwen2", "llama", "mistral"})
@@ -65,11 +68,11 @@ class SharedPrefixEngine:
         self._lm = LanguageModel(self._spec)
         register()
         self._lm.model.set_attn_implementation(NAME)
-        config, dtype, device = self._lm.model.config, self._lm.dtype, self._lm.device
-        if device.type == "cpu" and dtype == torch.bfloat16:
+        config, dtype = self._lm.model.config, self._lm.dtype
+        if self._lm.device.type == "cpu" and dtype == torch.bfloat16:
             speed_up(self._lm.model)
         capacity = int(self._budget() // slot_bytes(config, dtype))
-        store = KVStore(config, capacity, dtype, device)
+        store = self._store(config, capacity)
         self._decoder = PackedDecoder(self._lm, store, capacity, self._spec.max_batch_size)
         return ""
 
@@ -99,6 +102,20 @@ class SharedPrefixEngine:
         if self._loop:
             await self._loop.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _store(self, config: Any, capacity: int) -> KVStore:
+        """The store. Raises EngineError where there is no memory for it."""
+        flag = "--gpu-memory-utilization" if self._lm.device.type == "cuda" else "--kv-gib"
+        try:
+            if capacity < 1:
+                raise MemoryError
+            return KVStore(config, capacity, self._lm.dtype, self._lm.device)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise EngineError(
+                f"no memory for the keys and values of {max(0, capacity)} tokens: change {flag}"
+            ) from error
 
     def _budget(self) -> float:
         """The bytes for keys and values."""

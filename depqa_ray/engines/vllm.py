@@ -191,6 +191,9 @@ def _start_vllm(spec: EngineSpec, source: str) -> Any:
             kv_cache_memory_bytes=int(spec.kv_gib * _GIB) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_utilization,
             enable_prefix_caching=True,
+            # On a CPU vLLM shares whole blocks of 128 tokens; passages are not much longer, and 32 is its smallest.
+            block_size=32 if on_cpu else None,
+            max_num_batched_tokens=4096 if on_cpu else None,
             stream_interval=_NEVER,
             disable_log_stats=True,
         )
