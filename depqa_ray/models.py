@@ -89,7 +89,8 @@ class Prompt:
     """What an engine is asked: a system line, then a user message that is ``shared`` followed by ``own``.
 
     All prompts about one passage have the same ``system`` and ``shared``, to the character, so that an engine may keep
-    their key-value cache. ``id`` is echoed in the completion.
+    their key-value cache. The first ``known`` characters of ``own`` are earlier questions with their answers: other
+    prompts about the passage may have them, too. ``id`` is echoed in the completion.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Prompt:
     shared: str
     own: str
     max_new_tokens: int
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)

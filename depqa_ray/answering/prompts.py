@@ -50,10 +50,14 @@ def shared_part(passage: Passage) -> str:
     return f"Passage: {passage.text}\n\n"
 
 
+def known_part(context: Sequence[tuple[str, str]]) -> str:
+    """The (question, answer) pairs that a question may build on."""
+    return "".join(f"Known: {earlier} Answer: {answer or UNKNOWN}\n" for earlier, answer in context)
+
+
 def question_part(question: str, context: Sequence[tuple[str, str]] = ()) -> str:
     """One question after the (question, answer) pairs that it may build on."""
-    known = "".join(f"Known: {earlier} Answer: {answer or UNKNOWN}\n" for earlier, answer in context)
-    return f"{known}Question: {question}"
+    return f"{known_part(context)}Question: {question}"
 
 
 def batch_part(questions: Sequence[str]) -> str:
@@ -76,13 +80,15 @@ def step_prompt(
     """
     texts = {question.id: question.text for question in passage.questions}
     asked = [texts[question_id] for question_id in step.questions]
+    known = 0
     if step.form == "edges":
         own = edges_part(asked)
     elif step.form == "batch":
         own = batch_part(asked)
     else:
-        own = question_part(asked[0], [(texts[id_], answers[id_]) for id_ in step.context])
-    return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked))
+        context = [(texts[id_], answers[id_]) for id_ in step.context]
+        own, known = question_part(asked[0], context), len(known_part(context))
+    return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked), known)
 
 
 def reply_schema(own: str) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class KVStore:
         self.keys[layer].index_copy_(0, where, key.reshape(-1, self.head_dim))
         self.values[layer].index_copy_(0, where, value.reshape(-1, self.head_dim))
 
+    def copy(self, layer: int, source: Tensor, where: Tensor) -> None:
+        """Copy keys and values from vectors to vectors."""
+        for tensor in (self.keys[layer], self.values[layer]):
+            tensor.index_copy_(0, where, tensor.index_select(0, source))
+
     def vectors(self, starts: Tensor, rooms: Tensor, places: Tensor) -> Tensor:
         """The indices [kv_heads * tokens] of tokens, each at a place of its span (all three are [tokens])."""
         heads = torch.arange(self.kv_heads, device=starts.device)[:, None]

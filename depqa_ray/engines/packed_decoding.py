@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -76,7 +76,12 @@ class PackedDecoder:
         self._needed = NeededRows()
         self._needed.bind(lm.model.base_model, lm.model.config.hidden_size)
         self._failures = 0  # steps in a row that ran out of memory
-        self._computed = self._cached = self._decode_steps = self._out_of_memory = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all counts, and the prefixes that nothing builds on."""
+        self.cache.drop_unused()
+        self.cache.found = self._asked = self._decode_steps = self._out_of_memory = 0
         self._decode_seconds = 0.0
 
     def busy(self) -> bool:
@@ -85,7 +90,8 @@ class PackedDecoder:
 
     def counts(self) -> EngineCounts:
         """See :class:`~depqa_ray.engines.base.Engine`."""
-        return EngineCounts(self._computed, self._cached, self._decode_steps, self._decode_seconds, self._out_of_memory)
+        found = self.cache.found
+        return EngineCounts(self._asked - found, found, self._decode_steps, self._decode_seconds, self._out_of_memory)
 
     def advance(self, arrivals: Sequence[tuple[Request, Caller]], departed: set[Caller]) -> Ended:
         """See :class:`~depqa_ray.engines.batching.Stepper`."""
@@ -115,12 +121,10 @@ class PackedDecoder:
         """First come, first served: what finds no room yet is not overtaken by what is smaller."""
         while self._waiting and len(self._running) < self._max_rows:
             row = self._waiting[0]
-            admitted = self.cache.admit(row.request.parts, row.request.prompt.max_new_tokens)
-            if admitted is None:
+            row.span = self.cache.admit(row.request.parts, row.request.prompt.max_new_tokens)
+            if row.span is None:
                 return
-            row.span, found = admitted
-            self._cached += found
-            self._computed += row.request.prompt_tokens - found
+            self._asked += row.request.prompt_tokens
             self._running.append(self._waiting.pop(0))
 
     def _guarded_step(self) -> Ended:
@@ -166,7 +170,8 @@ class PackedDecoder:
         decodes = len(ready) == len(batch.pieces) and all(row.decodes for row, _ in ready)
         chosen = self._compute(batch, ready)
         for piece in batch.pieces:
-            piece.span.computed += piece.count
+            piece.span.computed = piece.place + piece.count
+            piece.span.source = None
         now = time.perf_counter()
         if decodes:
             self._decode_steps += 1
@@ -202,19 +207,18 @@ class PackedDecoder:
         Rows that decode always go; prompts fill what is left of the step, first come, first served.
         """
         budget = _STEP_TOKENS
-        chosen: dict[Span, int] = {}
+        chosen: dict[Span, Piece] = {}
         for row in self._running:
             assert row.span is not None
             for span in (*row.span.lineage, row.span):
-                left = len(span.tokens) - span.computed
-                if left and span not in chosen:
-                    count = left if row.decodes else min(left, budget)
-                    budget -= 0 if row.decodes else count
-                    if count:
-                        chosen[span] = count
-                if left > chosen.get(span, 0):
+                if span not in chosen:
+                    piece = _next_piece(span, chosen, len(span.tokens) if row.decodes else budget)
+                    if piece is not None:
+                        chosen[span] = piece
+                        budget -= 0 if row.decodes else piece.count
+                if _done(span, chosen) < len(span.tokens):
                     break  # what follows a prefix goes with its last piece or later
-        return [Piece(span, count) for span, count in chosen.items()]
+        return list(chosen.values())
 
     def _append(self, row: _Row, token: int, now: float) -> bool:
         """Give the row its token; returns whether it has ended."""
@@ -235,3 +239,22 @@ class PackedDecoder:
         request = row.request
         seconds = time.perf_counter() - request.began
         return self._lm.completion(request.answer, request.prompt_tokens, seconds, row.first_at - request.began)
+
+
+def _next_piece(span: Span, chosen: Mapping[Span, Piece], limit: int) -> Piece | None:
+    """What a span computes next, ``limit`` tokens at most; None where it has nothing to, or cannot borrow yet."""
+    place, turn = span.computed, 0
+    if span.source is not None:
+        if _done(span.source, chosen) < span.borrowed:
+            return None
+        lender = chosen.get(span.source)
+        turn = 1 + lender.turn if lender is not None and span.source.source is not None else 0
+        place = span.borrowed
+    count = min(len(span.tokens) - place, limit)
+    return Piece(span, place, count, turn) if count > 0 else None
+
+
+def _done(span: Span, chosen: Mapping[Span, Piece]) -> int:
+    """How many of a span's tokens are computed once the chosen pieces are."""
+    piece = chosen.get(span)
+    return piece.place + piece.count if piece is not None else span.computed

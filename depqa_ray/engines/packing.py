@@ -15,21 +15,21 @@ from depqa_ray.engines.shared_prefix_attention import PackedStep, Reach, SlabRea
 
 @dataclass(slots=True)
 class Piece:
-    """``count`` tokens of a span that a step computes, and where in the packed batch they begin."""
+    """The ``count`` tokens from ``place`` on in a span that a step computes; ``first`` is where it packs them.
+
+    What the span borrows is copied before, in turn ``turn``: it may come from a span that borrows in this step, too.
+    """
 
     span: Span
+    place: int
     count: int
+    turn: int = 0
     first: int = 0
 
     @property
     def last(self) -> int:
         """The packed index of its last token."""
         return self.first + self.count - 1
-
-    @property
-    def place(self) -> int:
-        """Where in its span the piece begins."""
-        return self.span.computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,24 @@ def pack(pieces: Sequence[Piece], store: KVStore, group: int) -> PackedBatch:
     reaches, by_slab = _reaches(ordered, group, device)
     slabs = [_slab_reach(slab, members, device) for slab, members in by_slab.items()]
     levels = 1 + max(len(piece.span.lineage) for piece in ordered)
-    step = PackedStep(store, store.vectors(starts, rooms, places), levels, reaches, slabs)
+    step = PackedStep(store, store.vectors(starts, rooms, places), _copies(ordered, store), levels, reaches, slabs)
     return PackedBatch(ordered, tokens[None], positions[None], step)
+
+
+def _copies(pieces: Sequence[Piece], store: KVStore) -> list[tuple[Tensor, Tensor]]:
+    """From where to where keys and values are copied for the spans that borrow, turn by turn."""
+    turns: dict[int, list[tuple[int, int, int, int, int]]] = {}
+    for piece in pieces:
+        span, source = piece.span, piece.span.source
+        if source is not None:
+            turns.setdefault(piece.turn, []).extend(
+                (source.start, source.room, span.start, span.room, place) for place in range(span.borrowed)
+            )
+    copies = []
+    for _, table in sorted(turns.items()):
+        froms, from_rooms, tos, to_rooms, places = torch.tensor(table, device=store.keys[0].device).T
+        copies.append((store.vectors(froms, from_rooms, places), store.vectors(tos, to_rooms, places)))
+    return copies
 
 
 def _reaches(ordered: Sequence[Piece], group: int, device: torch.device) -> tuple[list[Reach], dict[Slab, list[Piece]]]:

@@ -15,6 +15,7 @@ import torch
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import StepLoop, compute_thread
 from depqa_ray.engines.cpu_layers import speed_up
+from depqa_ray.engines.kv_cache import common_length
 from depqa_ray.engines.kv_store import KVStore, slot_bytes
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel, load_config
 from depqa_ray.engines.memory import is_out_of_memory
@@ -58,6 +59,7 @@ class SharedPrefixEngine:
         self._loop = StepLoop(self._decoder, self._thread)
         async for _ in self.submit([WARM_UP]):
             pass
+        self._decoder.begin_anew()
         return self._lm.info("shared_prefix")
 
     def _load(self) -> str:
@@ -125,7 +127,7 @@ class SharedPrefixEngine:
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
     def _read(self, prompts: Sequence[Prompt]) -> list[list[list[int]]]:
-        """Each prompt's tokens, cut where other prompts may begin to differ: system line, passage, own part.
+        """Each prompt's tokens, cut where others may begin to differ: system line, passage, known answers, rest.
 
         Cuts are made in the tokens of the whole prompt, so that they never change what the model reads.
         """
@@ -135,10 +137,11 @@ class SharedPrefixEngine:
         text = self._lm.text(prompt)
         ids = self._lm.token_ids(text)
         user = text.find(prompt.shared + prompt.own)
-        ends = [user, user + len(prompt.shared)] if user >= 0 else []
+        passage = user + len(prompt.shared)
+        ends = [user, passage, passage + prompt.known] if user >= 0 else []
         cuts = [0]
         for end in ends:
-            cut = _common(self._head(text[:end]), ids[:-1])
+            cut = common_length(self._head(text[:end]), ids[:-1])
             if cut > cuts[-1]:
                 cuts.append(cut)
         return [ids[a:b] for a, b in zip(cuts, [*cuts[1:], len(ids)], strict=True)]
@@ -158,8 +161,3 @@ def why_unsupported(config: object) -> str:
         return "shared prefixes are not supported with sliding-window attention"
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     return "" if rope in _STEADY_ROPE else f"shared prefixes are not supported with {rope} rotary positions"
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from the start."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -61,11 +61,13 @@ class SlabReach:
 class PackedStep:
     """What the attention of one step needs: the store, where the new tokens go, and who attends to what.
 
-    ``where`` is what :meth:`KVStore.vectors` gave; ``levels`` is how many spans lie above one another at most.
+    ``where`` is what :meth:`KVStore.vectors` gave, and so are ``copies``, pairs of from where and to where, in order;
+    ``levels`` is how many spans lie above one another at most.
     """
 
     store: KVStore
     where: Tensor
+    copies: list[tuple[Tensor, Tensor]]
     levels: int
     reaches: list[Reach]
     slabs: list[SlabReach]
@@ -84,6 +86,8 @@ def attention(
     """transformers' attention interface: ``query`` [1, heads, tokens, dim] in, [1, tokens, heads, dim] out."""
     step, store, layer = packed_step, packed_step.store, module.layer_idx
     store.write(layer, step.where, key[0], value[0])
+    for source, where in step.copies:
+        store.copy(layer, source, where)
     heads, tokens, dim = query.shape[1:]
     group = heads // store.kv_heads
     # Heads that share keys stand side by side after each token: any run of tokens is then a view.

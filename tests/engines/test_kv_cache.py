@@ -24,15 +24,22 @@ class Schedule(RuleBasedStateMachine):
         new=st.integers(1, 8),
     )
     def join(self, prefixes: list[list[int]], own: list[int], new: int) -> None:
-        admitted = self.cache.admit([*prefixes, own], new)
-        if admitted is None:
+        row = self.cache.admit([*prefixes, own], new)
+        if row is None:
             assert self.rows, "a store of 40 slots without rows has room for any of these"
             return
-        row, found = admitted
-        assert found <= row.offset
-        assert [node.tokens for node in row.lineage] == prefixes
+        assert [token for node in row.lineage for token in node.tokens] == [t for tokens in prefixes for t in tokens]
         assert row.offset == sum(map(len, prefixes))
         self.rows.append(row)
+
+    @rule(data=st.data())
+    def compute(self, data: st.DataObject) -> None:
+        """The oldest span of a row that is not computed yet, as far as it has what it borrows."""
+        if self.rows:
+            row = data.draw(st.sampled_from(self.rows))
+            span = next((node for node in (*row.lineage, row) if node.computed < len(node.tokens)), None)
+            if span and (span.source is None or span.source.computed >= span.borrowed):
+                span.source, span.computed = None, len(span.tokens)
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
@@ -47,6 +54,7 @@ class Schedule(RuleBasedStateMachine):
         for row in self.rows:
             self.cache.release(row)
         self.cache.validate()
+        assert not self.cache.prefixes or all(node.computed for node in self.cache.prefixes.values())
         assert self.cache.admit([[9] * 40], 0) is not None, "all slots can be had once nobody uses them"
 
 
@@ -54,22 +62,65 @@ TestSchedule = Schedule.TestCase
 TestSchedule.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
-def test_given_siblings_then_their_prefix_is_held_once_and_counted_as_a_hit() -> None:
+def admit(cache: PrefixCache, *parts: list[int], new: int = 1) -> Span:
+    """A row that is admitted and, with its prefixes, computed at once."""
+    row = cache.admit(list(parts), new)
+    assert row is not None
+    for span in (*row.lineage, row):
+        span.source, span.computed = None, len(span.tokens)
+    return row
+
+
+def test_given_siblings_then_their_prefix_is_held_once_and_found() -> None:
     cache = PrefixCache(20)
-    admitted = cache.admit([[1, 2, 3], [4]], 1), cache.admit([[1, 2, 3], [5]], 1)
-    (first, found_first), (second, found_second) = filter(None, admitted)
+    first, second = admit(cache, [1, 2, 3], [4]), admit(cache, [1, 2, 3], [5])
     assert first.parent is second.parent
-    assert (found_first, found_second) == (0, 3)
+    assert cache.found == 3
+
+
+def test_given_a_longer_prefix_then_it_builds_on_the_shorter_one() -> None:
+    cache = PrefixCache(40)
+    admit(cache, [1, 2], [3, 4], [9])
+    row = admit(cache, [1, 2], [3, 4, 5, 6], [9])
+    assert [node.tokens for node in row.lineage] == [[1, 2], [3, 4], [5, 6]]
+    assert cache.found == 4
+
+
+def test_given_siblings_that_begin_alike_then_the_later_borrows_what_they_have_in_common_but_the_last_token() -> None:
+    cache = PrefixCache(60)
+    first = cache.admit([[1], [5, 6, 7]], 1)
+    second, third = cache.admit([[1], [5, 6, 8]], 1), cache.admit([[1], [5, 6]], 1)
+    assert first and second and third
+    assert (second.source, second.borrowed) == (first, 2)
+    assert third.borrowed == 1 and third.source in (first, second)
+    assert cache.found == 1 + 2 + 1 + 1
+
+
+def test_given_a_lender_that_leaves_before_it_was_copied_then_the_borrower_computes_for_itself() -> None:
+    cache = PrefixCache(60)
+    first, second = cache.admit([[1], [5, 6, 7]], 1), cache.admit([[1], [5, 6, 8]], 1)
+    assert first and second and cache.found == 3
+    cache.release(first)
+    assert (second.source, second.borrowed, cache.found) == (None, 0, 1)
+    cache.validate()
+
+
+def test_given_a_prefix_that_was_given_up_before_it_was_read_then_nobody_waits_for_it() -> None:
+    cache = PrefixCache(60)
+    row = cache.admit([[1], [2, 3]], 1)
+    assert row is not None
+    cache.release(row)
+    assert not cache.prefixes
+    cache.validate()
 
 
 def test_given_rows_of_one_size_then_they_lie_side_by_side_and_a_place_is_used_again() -> None:
     cache = PrefixCache(1000)
-    rows = [row for n in range(5) for row, _ in filter(None, [cache.admit([[1], [n]], 10 + n % 3)])]
+    rows = [admit(cache, [1], [n], new=10 + n % 3) for n in range(5)]
     slab = cache.slabs[0]
     assert [row.start for row in rows] == [slab.start + 16 * place for place in range(5)]
     cache.release(rows[2])
-    again = cache.admit([[2], [9]], 12)
-    assert again is not None and again[0].start == rows[2].start
+    assert admit(cache, [2], [9], new=12).start == rows[2].start
     assert len(cache.slabs) == 1
 
 
@@ -81,17 +132,15 @@ def test_given_a_need_then_the_place_holds_it_and_wastes_at_most_a_third(needed:
 def test_given_a_prefix_in_the_middle_then_a_row_that_needs_most_of_the_store_still_finds_room() -> None:
     cache = PrefixCache(100)
     for parts in ([[1] * 40, [5]], [[2] * 20, [5]], [[3] * 20, [5]]):
-        row, _ = cache.admit(parts, 1) or pytest.fail("no room")
-        cache.release(row)
+        cache.release(admit(cache, *parts))
     assert cache.admit([[2] * 20, [5]], 70) is not None
 
 
 def test_given_too_little_room_then_the_prefix_unused_for_longest_goes_first() -> None:
     cache = PrefixCache(10)
     for tokens in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1]):
-        row, _ = cache.admit([tokens, [9]], 1) or pytest.fail("no room")
-        cache.release(row)
-    assert cache.admit([[3, 3, 3, 3], [9]], 1) is not None
+        cache.release(admit(cache, tokens, [9]))
+    admit(cache, [3, 3, 3, 3], [9])
     assert sorted(node.tokens[0] for node in cache.prefixes.values()) == [1, 3]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.models import Completion, Prompt
 from tests.engines.test_transformers import one_by_one
 from tests.engines.tiny import save_tiny_model
@@ -17,14 +17,19 @@ from tests.engines.tiny import save_tiny_model
 pytestmark = pytest.mark.slow
 
 
+def build(folder: Path, max_batch_size: int = 16, kv_gib: float = 0.01) -> Any:
+    from depqa_ray.engines.shared_prefix import SharedPrefixEngine
+
+    return SharedPrefixEngine(EngineSpec("shared_prefix", str(folder), "float32", max_batch_size, kv_gib, 0.9))
+
+
 def complete(
     folder: Path, callers: list[list[Prompt]], max_batch_size: int = 16, kv_gib: float = 0.01
 ) -> tuple[EngineInfo, dict[str, Completion], Any]:
     """Each list of prompts by a caller of its own, all at once."""
-    from depqa_ray.engines.shared_prefix import SharedPrefixEngine
 
     async def run() -> tuple[EngineInfo, dict[str, Completion], Any]:
-        engine = SharedPrefixEngine(EngineSpec("shared_prefix", str(folder), "float32", max_batch_size, kv_gib, 0.9))
+        engine = build(folder, max_batch_size, kv_gib)
         info = await engine.start()
         found: dict[str, Completion] = {}
 
@@ -83,15 +88,36 @@ def test_given_a_prompt_longer_than_a_step_then_its_pieces_add_up(tmp_path: Path
     assert [found[p.id].generated_tokens for p in prompts] == [len(row) for row in expected]
 
 
-def test_given_siblings_then_each_prefix_is_computed_once_and_no_slot_leaks(tmp_path: Path) -> None:
+def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path)
     shared = "Passage: Ada lives in Halden.\n\n"
     prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
-    _, _, engine = complete(folder, [prompts], max_batch_size=4)
+    _, _, engine = complete(folder, [prompts])
     engine._decoder.cache.validate()
     assert not engine._decoder.cache.rows
-    # All siblings but the first find "S\n\n" and the passage there. The tokens are bytes.
-    assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared))
+    # The tokens are bytes: the system line, the passage and the Q once, then each its number and two line ends.
+    assert engine.counts().computed_tokens == len("S\n\n") + len(shared) + 1 + 9 * 3
+    assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared) + 1)
+
+
+def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    known = [f"Known: Q{n} Answer: A\n" for n in range(3)]
+    history = ["".join(known[:n]) for n in range(4)]
+    prompts = [Prompt(str(n), "S", "P", f"{text}Question: {n}", 3, len(text)) for n, text in enumerate(history)]
+    expected = one_by_one(folder, [f"S\n\nP{p.own}\n\n" for p in prompts], [3] * 4)
+
+    async def run() -> tuple[list[Completion], EngineCounts]:
+        engine = build(folder)
+        await engine.start()
+        found = [c for p in prompts async for group in engine.submit([p]) for c in group]
+        await engine.close()
+        return found, engine.counts()
+
+    found, counts = asyncio.run(run())
+    assert [c.generated_tokens for c in found] == [len(row) for row in expected]
+    # One by one: the head, then each line that is new, and each prompt's question with two line ends.
+    assert counts.computed_tokens == len("S\n\nP" + history[3]) + 4 * len("Question: 0\n\n")
 
 
 def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered(tmp_path: Path) -> None:
