@@ -74,12 +74,12 @@ class Settings(BaseSettings):
         "Qwen/Qwen3-4B", "model", "a causal LM: a hub id, a folder, or embedded (the small reader that ships here)"
     )
     engine: EngineName = _setting(
-        "transformers",
+        "shared_prefix",
         "model",
         "what generates; shared_prefix reads each passage once; vllm has to be installed; simulated is for trying out "
         "schedules",
     )
-    dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
+    dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 with hardware for it, else float32")
     max_new_tokens: Count = _setting(
         96, "model", "room for each answer, in tokens; a prompt of n questions gets n times that"
     )

@@ -78,7 +78,7 @@ class BenchSettings(BaseModel):
     random_weights: Path | None = Field(
         None, description="a folder with config.json and tokenizer: measure this shape with random weights instead"
     )
-    dtype: DtypeName = Field("auto", description="of the weights; auto = bfloat16 on a GPU, float32 on a CPU")
+    dtype: DtypeName = Field("auto", description="of the weights; auto = bfloat16 with hardware for it, else float32")
     engines: tuple[EngineChoice, ...] = Field(
         "shared_prefix,transformers",
         validate_default=True,

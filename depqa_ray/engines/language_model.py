@@ -126,7 +126,8 @@ def model_source(model_name: str) -> str:
 
 
 def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
-    """The type of the weights on a device; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    """The type of the weights on a device; "auto" is bfloat16 on a GPU, and on a CPU that multiplies in it."""
     if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if native else torch.float32
     return torch.bfloat16 if dtype == "bfloat16" else torch.float32
