@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from depqa_ray.engines.memory import keep_freed_memory
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 
@@ -54,6 +55,7 @@ def compute_thread() -> ThreadPoolExecutor:
     OpenMP keeps helpers for each thread that ever computed; with two such threads there are more than processors, so
     helpers sleep instead of waiting awake, and small operations take twice as long.
     """
+    keep_freed_memory()
     return ThreadPoolExecutor(1, thread_name_prefix="compute")
 
 

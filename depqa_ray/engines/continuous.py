@@ -15,6 +15,7 @@ import torch
 from transformers.generation.configuration_utils import ContinuousBatchingConfig, GenerationConfig
 
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.batching import compute_thread
 from depqa_ray.engines.language_model import WARM_UP, LanguageModel
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
@@ -38,6 +39,15 @@ class ContinuousEngine:
 
     async def start(self) -> EngineInfo:
         """Load the model, start the thread that generates, and answer one prompt."""
+        # This thread ends with the loading: from then on only the manager's own computes (see compute_thread).
+        with compute_thread() as thread:
+            await asyncio.get_running_loop().run_in_executor(thread, self._load)
+        self._manager.start()
+        async for _ in self.submit([WARM_UP]):
+            pass
+        return self._lm.info("transformers_continuous")
+
+    def _load(self) -> None:
         self._lm = LanguageModel(self._spec)
         # No kernels from the hub: attention is what transformers has by itself, or an installed flash-attn.
         self._manager = self._lm.model.init_continuous_batching(
@@ -55,10 +65,6 @@ class ContinuousEngine:
             except MemoryError as error:
                 raise EngineError(f"no room for the pages, their masks and indices: {error}; lower kv_gib") from error
             self._count_hits()
-            self._manager.start()
-        async for _ in self.submit([WARM_UP]):
-            pass
-        return self._lm.info("transformers_continuous")
 
     async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """See :class:`~depqa_ray.engines.base.Engine`."""
