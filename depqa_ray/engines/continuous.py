@@ -42,7 +42,8 @@ class ContinuousEngine:
         # This thread ends with the loading: from then on only the manager's own computes (see compute_thread).
         with compute_thread() as thread:
             await asyncio.get_running_loop().run_in_executor(thread, self._load)
-        self._manager.start()
+        with torch.inference_mode():
+            self._manager.start()
         async for _ in self.submit([WARM_UP]):
             pass
         return self._lm.info("transformers_continuous")
