@@ -7,7 +7,6 @@ vLLM's, and so are the processes that work: the one that this lives in only pass
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import textwrap
 import time
@@ -22,10 +21,10 @@ from depqa_ray.config import EMBEDDED
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import Caller
 from depqa_ray.engines.chat import prompt_text, token_ids, too_long
-from depqa_ray.engines.language_model import WARM_UP
+from depqa_ray.engines.decoding import row_seed
+from depqa_ray.engines.language_model import WARM_UP, model_source
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
-from depqa_ray.reader import weights_folder
 
 _GIB = 1 << 30
 _NEVER = 1 << 30  # tokens between two reports of a request: its first and its last one always come
@@ -93,7 +92,7 @@ class VllmEngine:
     def _load(self) -> None:
         name = self._spec.model_name
         try:
-            source = str(weights_folder()) if name == EMBEDDED else name
+            source = model_source(name)
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             self._llm = _start_vllm(self._spec, source)
         except Exception as error:  # vLLM lets through whatever its parts raise
@@ -151,12 +150,6 @@ class VllmEngine:
         self._broken = self._broken or error
         for caller in self._callers:
             caller.groups.put_nowait(self._broken)
-
-
-def row_seed(seed: int, prompt_id: str) -> int:
-    """The seed of a prompt's own generator: the same in every process and beside any company."""
-    digest = hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1  # vLLM takes 63 bits and a sign
 
 
 def _require_vllm() -> None:

@@ -174,7 +174,7 @@ def test_given_the_seed_and_the_prompt_then_the_random_numbers_are_these_everywh
         answer = Answer(Prompt(prompt_id, "S", "P", "Q", 9), decoding, byte_pieces[1], {EOS})
         return [answer.draw() for _ in range(3)]
 
-    assert [int(draw * 2**32) for draw in draws(13, "a/b")] == [2225999858, 2975807644, 3713236228]
+    assert [int(draw * 2**32) for draw in draws(13, "a/b")] == [13303248, 1568472519, 626279973]
     assert draws(13, "a/b") == draws(13, "a/b")
     assert len({tuple(draws(seed, id_)) for seed in (1, 13) for id_ in ("a", "b")}) == 4
     assert all(0 <= draw < 1 for draw in draws(0, "é"))

@@ -56,6 +56,8 @@ def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_
     logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(1)).to(dtype)
     if decoding.top_p < 1:
         logits[:, 7::3] = 9.0  # many that are equally likely
+    else:
+        logits[torch.arange(40), torch.arange(40) * 7] = 9.0  # one, since a temperature draws among equals
     rows = answers(decoding, *map(str, range(40)))
     assert torch.equal(choose(logits, rows, decoding), logits.argmax(-1))
 
