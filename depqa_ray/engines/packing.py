@@ -10,7 +10,8 @@ from torch import Tensor
 
 from depqa_ray.engines.kv_cache import Slab, Span
 from depqa_ray.engines.kv_store import KVStore
-from depqa_ray.engines.shared_prefix_attention import PackedStep, Reach, SlabReach, causal_mask
+from depqa_ray.engines.native_attention import RUN_QUERIES, Kernel, NativePlan, kernel_for
+from depqa_ray.engines.shared_prefix_attention import PackedStep, Reach, SlabReach, TorchPlan, causal_mask
 
 
 @dataclass(slots=True)
@@ -54,11 +55,44 @@ def pack(pieces: Sequence[Piece], store: KVStore, group: int) -> PackedBatch:
         ]
     device = store.keys[0].device
     tokens, positions, starts, rooms, places = torch.tensor(table, device=device).T
+    kernel = kernel_for(store, group)
+    plan = native_plan(ordered, kernel, group, store.keys[0].dtype) if kernel else torch_plan(ordered, group, device)
+    step = PackedStep(store, store.vectors(starts, rooms, places), _copies(ordered, store), plan)
+    return PackedBatch(ordered, tokens[None], positions[None], step)
+
+
+def native_plan(ordered: Sequence[Piece], kernel: Kernel, group: int, dtype: torch.dtype) -> NativePlan:
+    """Runs of tokens below one span, short enough for a task; a piece may be cut between two of them."""
+    most = RUN_QUERIES // group
+    runs: list[list[int]] = []
+    ranges: list[tuple[int, int, int]] = []
+    pieces: list[tuple[int, int, int, int, int]] = []
+    parent: Span | None = None
+    above = (0, 0)
+    for piece in ordered:
+        span, done = piece.span, 0
+        siblings = bool(runs) and span.parent is parent
+        if not siblings:
+            parent, above = span.parent, (len(ranges), len(ranges) + len(span.lineage))
+            # The innermost first: what all runs have in common is near anyway, and the rest is fetched meanwhile.
+            ranges += [(node.start, node.room, len(node.tokens)) for node in reversed(span.lineage)]
+        while done < piece.count:
+            if not siblings or runs[-1][1] == most:
+                runs.append([piece.first + done, 0, *above, len(pieces), len(pieces)])
+                siblings = True
+            count = min(piece.count - done, most - runs[-1][1])
+            pieces.append((piece.first + done, count, span.start, span.room, piece.place + done))
+            runs[-1][1] += count
+            runs[-1][-1] += 1
+            done += count
+    return NativePlan(kernel, group, kernel.variants(dtype) - 1, *map(torch.tensor, (runs, ranges, pieces)))
+
+
+def torch_plan(ordered: Sequence[Piece], group: int, device: torch.device) -> TorchPlan:
+    """The same for torch's operations."""
     reaches, by_slab = _reaches(ordered, group, device)
     slabs = [_slab_reach(slab, members, device) for slab, members in by_slab.items()]
-    levels = 1 + max(len(piece.span.lineage) for piece in ordered)
-    step = PackedStep(store, store.vectors(starts, rooms, places), _copies(ordered, store), levels, reaches, slabs)
-    return PackedBatch(ordered, tokens[None], positions[None], step)
+    return TorchPlan(1 + max(len(piece.span.lineage) for piece in ordered), reaches, slabs)
 
 
 def _copies(pieces: Sequence[Piece], store: KVStore) -> list[tuple[Tensor, Tensor]]:

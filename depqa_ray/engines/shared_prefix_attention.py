@@ -4,6 +4,9 @@ One call sees a packed batch: the tokens of many spans, one after the other, wit
 written into the store first. Then the queries of all spans below a prefix attend to it together, each span's queries
 attend to the span itself (rows that decode in one slab: as one batch), and the partial results are merged by their
 log-sum-exp (Hydragen, arXiv 2402.05099).
+
+That is what :class:`TorchPlan` does, call by call. On a CPU one kernel does it all where it has been built, see
+``native_attention``: it goes over the spans with a running softmax, which merges by the same formula.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 from depqa_ray.engines.kv_store import KVStore
+from depqa_ray.engines.native_attention import NativePlan
 
 NAME = "depqa_shared_prefix"
 """The attention implementation's name in transformers."""
@@ -58,19 +62,60 @@ class SlabReach:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchPlan:
+    """Who attends to what, for torch alone. ``levels`` is how many spans lie above one another at most."""
+
+    levels: int
+    reaches: list[Reach]
+    slabs: list[SlabReach]
+
+    def attend(
+        self, store: KVStore, layer: int, where: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float
+    ) -> Tensor:
+        """Write ``key`` and ``value`` [kv_heads, tokens, dim], let ``query`` [heads, tokens, dim] attend.
+
+        Returns [tokens, heads, dim].
+        """
+        store.write(layer, where, key, value)
+        heads, tokens, dim = query.shape
+        group = heads // store.kv_heads
+        # Heads that share keys stand side by side after each token: any run of tokens is then a view.
+        queries = query.view(store.kv_heads, group, tokens, dim).transpose(1, 2).contiguous()
+        parts = queries.new_zeros(self.levels, *queries.shape)
+        lse = torch.full(parts.shape[:-1], -torch.inf, dtype=torch.float32, device=query.device)
+        for reach in self.reaches:
+            run = slice(reach.first, reach.last)
+            out, weight = _attend(
+                queries[:, run].flatten(1, 2)[None],
+                *store.view(layer, reach.start, reach.room, reach.length, 1),
+                scaling,
+                reach.mask,
+            )
+            parts[reach.level, :, run] = out.view(store.kv_heads, -1, group, dim)
+            lse[reach.level, :, run] = weight.view(store.kv_heads, -1, group)
+        for slab in self.slabs:
+            out, weight = _attend(
+                queries.index_select(1, slab.queries).transpose(0, 1),
+                *store.view(layer, slab.start, slab.room, slab.length, slab.places),
+                scaling,
+                slab.mask,
+            )
+            parts[0].index_copy_(1, slab.tokens, out.index_select(0, slab.place).transpose(0, 1))
+            lse[0].index_copy_(1, slab.tokens, weight.index_select(0, slab.place).transpose(0, 1))
+        return _merge(parts, lse).to(query.dtype).transpose(0, 1).reshape(tokens, heads, dim)
+
+
+@dataclass(frozen=True, slots=True)
 class PackedStep:
     """What the attention of one step needs: the store, where the new tokens go, and who attends to what.
 
-    ``where`` is what :meth:`KVStore.vectors` gave, and so are ``copies``, pairs of from where and to where, in order;
-    ``levels`` is how many spans lie above one another at most.
+    ``where`` is what :meth:`KVStore.vectors` gave, and so are ``copies``, pairs of from where and to where, in order.
     """
 
     store: KVStore
     where: Tensor
     copies: list[tuple[Tensor, Tensor]]
-    levels: int
-    reaches: list[Reach]
-    slabs: list[SlabReach]
+    plan: TorchPlan | NativePlan
 
 
 def attention(
@@ -84,37 +129,13 @@ def attention(
     **_: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: ``query`` [1, heads, tokens, dim] in, [1, tokens, heads, dim] out."""
-    step, store, layer = packed_step, packed_step.store, module.layer_idx
-    store.write(layer, step.where, key[0], value[0])
-    for source, where in step.copies:
-        store.copy(layer, source, where)
-    heads, tokens, dim = query.shape[1:]
-    group = heads // store.kv_heads
-    # Heads that share keys stand side by side after each token: any run of tokens is then a view.
-    queries = query[0].view(store.kv_heads, group, tokens, dim).transpose(1, 2).contiguous()
-    parts = queries.new_zeros(step.levels, *queries.shape)
-    lse = torch.full(parts.shape[:-1], -torch.inf, dtype=torch.float32, device=query.device)
-    for reach in step.reaches:
-        run = slice(reach.first, reach.last)
-        out, weight = _attend(
-            queries[:, run].flatten(1, 2)[None],
-            *store.view(layer, reach.start, reach.room, reach.length, 1),
-            scaling,
-            reach.mask,
-        )
-        parts[reach.level, :, run] = out.view(store.kv_heads, -1, group, dim)
-        lse[reach.level, :, run] = weight.view(store.kv_heads, -1, group)
-    for slab in step.slabs:
-        out, weight = _attend(
-            queries.index_select(1, slab.queries).transpose(0, 1),
-            *store.view(layer, slab.start, slab.room, slab.length, slab.places),
-            scaling,
-            slab.mask,
-        )
-        parts[0].index_copy_(1, slab.tokens, out.index_select(0, slab.place).transpose(0, 1))
-        lse[0].index_copy_(1, slab.tokens, weight.index_select(0, slab.place).transpose(0, 1))
-    merged = _merge(parts, lse).to(query.dtype)
-    return merged.transpose(0, 1).reshape(1, tokens, heads, dim), None
+    step, layer = packed_step, module.layer_idx
+    if step.copies:
+        # What is lent may be of this very step: written first here, since the plan's own writing comes too late for it.
+        step.store.write(layer, step.where, key[0], value[0])
+        for source, where in step.copies:
+            step.store.copy(layer, source, where)
+    return step.plan.attend(step.store, layer, step.where, query[0], key[0], value[0], scaling)[None], None
 
 
 def _merge(parts: Tensor, lse: Tensor) -> Tensor:
