@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import depqa_ray
+from depqa_ray.benchmark.machine import descendants
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Prompt
 
@@ -80,6 +83,16 @@ class WorkerProcess:
         """Have groups of prompts answered, a caller for each, ``stagger`` seconds after one another."""
         return self.ask("run", groups=[[asdict(prompt) for prompt in group] for group in groups], stagger=stagger)
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the worker and all that it has started meanwhile: some engines wait awake, and so slow others down."""
+        processes = [self._process.pid, *descendants(self._process.pid)]
+        _signal(processes, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(processes, signal.SIGCONT)
+
     def stderr(self) -> str:
         """All that the worker has said so far."""
         self._said.seek(0)
@@ -96,6 +109,12 @@ class WorkerProcess:
         code = self._process.wait()
         end = " | ".join(line.strip() for line in self.stderr().splitlines() if line.strip())[-_STDERR_END:]
         return f"the process of {self.label} died with code {code}: {end or 'it said nothing'}"
+
+
+def _signal(processes: Sequence[int], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):  # it has ended meanwhile, which the next request will tell
+            os.kill(process, number)
 
 
 def _environment() -> dict[str, str]:

@@ -40,12 +40,13 @@ def peak_bytes(pid: int) -> int | None:
 
     Each process's own high-water mark: what is shared between them, and files that are mapped, count in each.
     """
-    peaks = [_peak(process) for process in (pid, *_descendants(pid))]
+    peaks = [_peak(process) for process in (pid, *descendants(pid))]
     known = [peak for peak in peaks if peak is not None]
     return sum(known) if known else None
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and those that they have started."""
     parents = dict(_parents())
     waiting = [pid]
     while waiting:

@@ -85,7 +85,12 @@ def _take_turns(
     for repeat in range(1, settings.repeats + 1):
         for index, engine in enumerate(engines):
             prompts = repeat_prompts(asked[index], settings, repeat)
-            figures = repeat_figures(repeat, run_from_json(engine.worker.run([prompts])), tasks[index])
+            with ExitStack() as stopped:
+                for other in engines:
+                    if other is not engine:
+                        stopped.enter_context(other.worker.stopped())
+                reply = engine.worker.run([prompts])
+            figures = repeat_figures(repeat, run_from_json(reply), tasks[index])
             if not figures.questions:
                 raise EngineError(f"{engine.choice.text} answered none of {len(prompts)} prompts")
             repeats[index].append(figures)

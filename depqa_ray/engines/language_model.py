@@ -43,6 +43,7 @@ class LanguageModel:
                 source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
             )
         self.model = model.to(self.device).eval()
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         eos = self.model.generation_config.eos_token_id
         ids = [self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])]
         self.eos: frozenset[int] = frozenset(id_ for id_ in ids if id_ is not None)
@@ -62,7 +63,7 @@ class LanguageModel:
             model=self.name,
             device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
             dtype=str(self.dtype).removeprefix("torch."),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=self.parameters,
         )
 
     def text(self, prompt: Prompt) -> str:
