@@ -10,6 +10,7 @@ from torch import Tensor
 
 from depqa_ray.engines.base import Decoding
 from depqa_ray.engines.decoding import Answer
+from depqa_ray.engines.native_rows import greatest
 
 _COLD: Final = 1e-6
 """Temperatures below would overflow when divided by, and leave nothing but the likeliest token anyway."""
@@ -22,8 +23,9 @@ def choose(logits: Tensor, answers: Sequence[Answer], decoding: Decoding) -> Ten
     device: the numbers are drawn on the host and sent in one tensor.
     """
     if decoding.temperature < _COLD:
+        places = greatest(logits)
         # max, not argmax: the same first maximum, and five times as fast for bfloat16 on a CPU.
-        return logits.max(-1).indices
+        return places if places is not None else logits.max(-1).indices
     draws = torch.tensor([answer.draw() for answer in answers], dtype=torch.float64)
     if logits.is_cuda:
         draws = draws.pin_memory()
