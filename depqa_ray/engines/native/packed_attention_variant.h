@@ -50,11 +50,11 @@ INLINE void NAME(store_some)(float *to, Vector from, int count) {
 
 /* The products of `vectors` vectors of queries with `count` keys. Both are constants where this is inlined. */
 INLINE void NAME(products)(
-    const float *queries, const Unit *keys, int units, float *scores, int vectors, int count, Fetch *fetch
+    const float *queries, const Unit *keys, int64_t units, float *scores, int vectors, int count, Fetch *fetch
 ) {
     Vector sum[2 * 16];
     UNROLL(32) for (int i = 0; i < vectors * count; i++) sum[i] = SPLAT(0.0f);
-    for (int d = 0; d < units; d++) {
+    for (int64_t d = 0; d < units; d++) {
         fetch_line(fetch);
         Vector query[2];
         UNROLL(2) for (int v = 0; v < vectors; v++) query[v] = LOAD(queries + d * STRIDE + v * LANES);
@@ -126,7 +126,7 @@ INLINE void NAME(add)(
     UNROLL(4) for (int q = 0; q < count; q++)
         UNROLL(4) for (int v = 0; v < wide; v++)
             sum[q * wide + v] = LOAD(out + q * dim + v * LANES) * SPLAT(shrink[q]);
-    for (int r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         Vector value[4];
         UNROLL(4) for (int v = 0; v < wide; v++) value[v] = LOAD(values + r * dim + v * LANES);
         UNROLL(4) for (int q = 0; q < count; q++) {
