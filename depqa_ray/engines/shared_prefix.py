@@ -44,7 +44,7 @@ class SharedPrefixEngine:
         self._fallback: TransformersEngine | None = None
         self._thread = compute_thread()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read-prompts")
-        self._head = lru_cache(maxsize=4096)(self._head_tokens)
+        self._head = lru_cache(maxsize=512)(self._head_tokens)
         self._lm: LanguageModel
         self._decoder: PackedDecoder
         self._loop: StepLoop[Request] | None = None
