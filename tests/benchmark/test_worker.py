@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +102,25 @@ def test_given_an_owner_who_fails_then_the_worker_ends_too() -> None:
 def test_a_process_has_a_peak_and_one_that_is_gone_has_none() -> None:
     assert (peak_bytes(os.getpid()) or 0) > 1 << 20
     assert peak_bytes(1 << 30) is None
+
+
+def test_given_a_worker_that_is_stopped_then_it_and_its_children_stand_still_and_go_on_after() -> None:
+    code = "import subprocess, sys; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); input(); c.kill()"
+    with scripted(code) as busy:
+        child = int(busy._process.stdout.readline())  # type: ignore[union-attr]  # it is a pipe
+        with busy.stopped():
+            assert [state_of(process) for process in (busy._process.pid, child)] == ["T", "T"]
+        assert [state_of(process) for process in (busy._process.pid, child)] == ["S", "S"]
+        busy._process.stdin.write("\n")  # type: ignore[union-attr]
+        busy._process.stdin.flush()  # type: ignore[union-attr]
+        busy._process.wait(30)
+
+
+def state_of(pid: int) -> str:
+    """The state that the system gives for a process: T where it is stopped, S where it waits."""
+    deadline = time.monotonic() + 10
+    while True:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if state in "TS" or time.monotonic() > deadline:  # it may be about to wait, or to stop
+            return state
+        time.sleep(0.01)
