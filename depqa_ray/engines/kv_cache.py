@@ -82,9 +82,9 @@ class Slab:
 class Span:
     """Tokens that follow those of ``parent``; ``computed`` of them have their keys and values in the store.
 
-    ``offset`` is the position of its first token. ``room`` slots from ``start`` on are its own; ``slab`` is where those
-    of a row lie, None for a prefix. While ``source`` is set, the first ``borrowed`` of its tokens are to be copied from
-    there, once they are computed there.
+    ``offset`` is the position of its first token, ``lineage`` its ancestors, the oldest first. ``room`` slots from
+    ``start`` on are its own; ``slab`` is where those of a row lie, None for a prefix. While ``source`` is set, the first
+    ``borrowed`` of its tokens are to be copied from there, once they are computed there.
     """
 
     tokens: list[int]
@@ -98,19 +98,12 @@ class Span:
     users: int = 0
     used_at: int = 0
     offset: int = field(init=False)
+    lineage: tuple[Span, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.offset = self.parent.offset + len(self.parent.tokens) if self.parent else 0
-
-    @property
-    def lineage(self) -> list[Span]:
-        """Its ancestors, the oldest first."""
-        found: list[Span] = []
-        node = self.parent
-        while node is not None:
-            found.append(node)
-            node = node.parent
-        return found[::-1]
+        above = self.parent
+        self.offset = above.offset + len(above.tokens) if above else 0
+        self.lineage = (*above.lineage, above) if above else ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
