@@ -83,8 +83,8 @@ class Span:
     """Tokens that follow those of ``parent``; ``computed`` of them have their keys and values in the store.
 
     ``offset`` is the position of its first token, ``lineage`` its ancestors, the oldest first. ``room`` slots from
-    ``start`` on are its own; ``slab`` is where those of a row lie, None for a prefix. While ``source`` is set, the first
-    ``borrowed`` of its tokens are to be copied from there, once they are computed there.
+    ``start`` on are its own; ``slab`` is where those of a row lie, None for a prefix. While ``source`` is set, the
+    first ``borrowed`` of its tokens are to be copied from there, once they are computed there.
     """
 
     tokens: list[int]
