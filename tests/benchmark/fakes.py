@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ def answered(prompt: Prompt) -> Completion:
 
 
 class FakeWorkers:
-    """Stands in for WorkerProcess. ``rules`` say how an engine, by its label, answers; ``log`` is what was asked."""
+    """Stands in for WorkerProcess. ``rules`` say how an engine, by its label, answers; ``log`` is what was asked.
+
+    ``stopped`` are the labels of those that stand still, ``beside`` who did while one ran, the last time that it did.
+    """
 
     def __init__(self, rules: dict[str, Callable[[Prompt], Completion]]) -> None:
         self.rules = rules
         self.log: list[tuple[str, str]] = []
+        self.stopped: set[str] = set()
+        self.beside: dict[str, set[str]] = {}
 
     def __call__(self, label: str, python: Path | None = None, *, offline: bool = False) -> _Fake:
         return _Fake(self, label)
@@ -45,6 +51,12 @@ class _Fake:
     def __exit__(self, *_: object) -> None:
         self.owner.log.append((self.label, "ended"))
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.owner.stopped.add(self.label)
+        yield
+        self.owner.stopped.remove(self.label)
+
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         self.owner.log.append((self.label, do))
         if do == "probe":
@@ -58,6 +70,7 @@ class _Fake:
     def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> dict[str, Any]:
         prompts = [prompt for group in groups for prompt in group]
         self.owner.log.append((self.label, prompts[0].system.partition(".")[0]))
+        self.owner.beside[self.label] = set(self.owner.stopped)
         completions = [self.owner.rules.get(self.label, answered)(prompt) for prompt in prompts]
         counts = EngineCounts(computed_tokens=100, cached_tokens=50, decode_steps=10, decode_seconds=0.02)
         return {
