@@ -87,7 +87,11 @@ class SharedPrefixEngine:
         assert self._loop is not None, "start() comes first"
         self._loop.require_whole()
         began = time.perf_counter()
-        parts = await asyncio.get_running_loop().run_in_executor(self._reading, self._read, list(prompts))
+        try:
+            parts = await asyncio.get_running_loop().run_in_executor(self._reading, self._read, list(prompts))
+        except asyncio.CancelledError:
+            self._loop.require_whole()  # it may be closing, and not the caller leaving, that cancelled the reading
+            raise
         requests = [Request(p, self._lm.answer(p), cut, began) for p, cut in zip(prompts, parts, strict=True)]
         async for group in self._loop.submit(requests):
             yield group
@@ -98,11 +102,11 @@ class SharedPrefixEngine:
 
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
-        self._reading.shutdown(wait=False, cancel_futures=True)
         if self._fallback:
             await self._fallback.close()
         if self._loop:
             await self._loop.close()
+        self._reading.shutdown(wait=False, cancel_futures=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _store(self, config: Any, capacity: int) -> KVStore:
