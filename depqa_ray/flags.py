@@ -61,7 +61,7 @@ def add_statistics_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of what is computed from answers that are there, for a run that has settings of its own."""
     for name, field in Settings.model_fields.items():
         if setting_extra(name)["group"] == "statistics":
-            text = f"{field.description} [as in the run]"
+            text = (field.description or "").replace("%", "%%") + " [as in the run]"
             parser.add_argument(flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text)
 
 
