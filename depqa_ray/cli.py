@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from depqa_ray.config import EMBEDDED, Settings, StrategyName, load_settings
 from depqa_ray.errors import DepqaError
-from depqa_ray.flags import Parser, add_bench_flags, add_settings_flags, given_settings
+from depqa_ray.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
 
 if TYPE_CHECKING:
     from depqa_ray.results.schema import RunResults
@@ -81,6 +81,7 @@ def _report_command(commands: Any) -> None:
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
     parser.add_argument("--all-passages", action="store_true", help="print the figures of each passage, however many")
+    add_statistics_flags(parser)
     parser.set_defaults(command=_report)
 
 
@@ -127,7 +128,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from depqa_ray.results.resampling import check_baseline
+
     settings = _settings(arguments)
+    check_baseline(settings.baseline, settings.strategies)
     in_flight = 1 if settings.in_flight == "auto" else settings.in_flight
     pages = "html" if arguments.name == "demo" else None
     return _carry_out(settings, settings.strategies, in_flight, pages)
@@ -152,24 +156,43 @@ def _carry_out(
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _show(arguments.run_dir, arguments.html_dir, arguments.json_out, all_passages=arguments.all_passages)
+    _show(
+        arguments.run_dir,
+        arguments.html_dir,
+        arguments.json_out,
+        all_passages=arguments.all_passages,
+        statistics=given_settings(arguments),
+    )
     return 0
 
 
-def _show(folder: Path, html_dir: Path | None, json_out: Path | None, *, all_passages: bool) -> RunResults:
-    """Everything that is made from a run directory: figures, predictions, trace, table, pages."""
+def _show(
+    folder: Path,
+    html_dir: Path | None,
+    json_out: Path | None,
+    *,
+    all_passages: bool,
+    statistics: Mapping[str, Any] | None = None,
+) -> RunResults:
+    """Everything that is made from a run directory: figures, predictions, trace, table, pages.
+
+    ``statistics`` are settings of the intervals that come before those of the run.
+    """
     from rich.console import Console
 
     from depqa_ray.report.render import write_pages
     from depqa_ray.report.table import print_results
-    from depqa_ray.results.metrics import compute_results
+    from depqa_ray.results.metrics import compute_results, strategy_names
     from depqa_ray.results.predictions import write_predictions
+    from depqa_ray.results.resampling import check_baseline, resampling_of
     from depqa_ray.results.store import RunStore, write_atomically
     from depqa_ray.results.trace import write_trace
 
     store = RunStore.open(folder)
     records = store.read()
-    results = compute_results(records)
+    statistics = statistics or {}
+    check_baseline(statistics.get("baseline"), strategy_names(records))
+    results = compute_results(records, resampling_of(records.manifest.settings, statistics))
     text = results.to_json()
     store.write_results(text)
     write_predictions(results, folder)

@@ -43,6 +43,9 @@ _ESCAPED = {"n": "\n", "t": "\t"}
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Below 100 an interval's ends are single resamples; above 100,000 nothing that is shown changes any more.
+Resamples: TypeAlias = Annotated[int, Field(ge=100, le=100_000)]
+Confidence: TypeAlias = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 def _setting(default: Any, group: str, description: str, *, shapes_results: bool = True) -> Any:
@@ -65,7 +68,9 @@ class Settings(BaseSettings):
     context_count: Annotated[int, Field(ge=0)] = _setting(1, "data", "passages to sample; 0 = all")
     min_questions: Count = _setting(3, "data", "leave out passages with fewer questions")
     max_questions: Count = _setting(5, "data", "ask at most this many questions of a passage")
-    seed: int = _setting(13, "data", "seed of the sampling: of passages, and of tokens with --temperature")
+    seed: int = _setting(
+        13, "data", "seed of the sampling: of passages, of tokens with --temperature, and of the intervals' resamples"
+    )
     on_bad_input: Literal["fail", "skip"] = _setting(
         "fail", "data", "a bad row ends the run, or is set aside in the run directory and counted"
     )
@@ -122,6 +127,17 @@ class Settings(BaseSettings):
         "strategy",
         "the strategies of `compare`, separated by commas",
     )
+
+    baseline: StrategyName | None = _setting(
+        None,
+        "statistics",
+        "the strategy that the others are set against; default: independent where it takes part, else the first",
+        shapes_results=False,
+    )
+    resamples: Resamples = _setting(
+        10_000, "statistics", "draws of passages behind each interval", shapes_results=False
+    )
+    confidence: Confidence = _setting(0.95, "statistics", "of the intervals", shapes_results=False)
 
     replicas: Count | Literal["auto"] = _setting(
         "auto", "cluster", "model replicas; auto = one for each GPU of the cluster, else one", shapes_results=False

@@ -57,6 +57,14 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
         )
 
 
+def add_statistics_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of what is computed from answers that are there, for a run that has settings of its own."""
+    for name, field in Settings.model_fields.items():
+        if setting_extra(name)["group"] == "statistics":
+            text = (field.description or "").replace("%", "%%") + " [as in the run]"
+            parser.add_argument(flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text)
+
+
 def add_bench_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting of a benchmark. Values stay text here too."""
     for name, field in BenchSettings.model_fields.items():

@@ -18,6 +18,7 @@ from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.cluster import connected_ray
 from depqa_ray.strategies import STRATEGIES
+from tests.sample_run import write_sample
 from tests.test_config import LINEAGE
 
 COMMANDS = ("run", "compare", "demo", "report", "worlds", "score")
@@ -86,6 +87,7 @@ def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
         (["run", "--context-count", "many"], "--context-count"),
         (["run", "--context-coun", "1"], "--context-coun"),
         (["run", "--config", "none.toml"], "none.toml"),
+        (["compare", "--strategies", "sequential,full_batch", "--baseline", "independent"], "--baseline"),
         (["run", "--dataset", "none.json"], "none.json"),
         (["run", "--dataset", "words"], "words"),
         (["run", "--dataset", "embedded", "--min-questions", "50", "--max-questions", "60"], "lower --min-questions"),
@@ -135,6 +137,30 @@ def test_a_report_of_no_run_is_told_in_one_line(capsys: pytest.CaptureFixture[st
     code, text = said_by(capsys, "report", "none")
     assert code == 1
     assert "none" in text
+
+
+def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+
+    assert main(["report", "r", "--baseline", "full_batch", "--resamples", "200", "--confidence", "0.9"]) == 0
+
+    assert "Differences to full_batch, 90 % intervals over 2 passages, 200 resamples" in capsys.readouterr().out
+    assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [("--baseline", "independent", "takes no part"), ("--resamples", "1", "100"), ("--confidence", "x", "number")],
+)
+def test_what_a_report_cannot_use_is_told_in_one_line_and_changes_nothing(
+    flag: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample(Path("r"))
+
+    code, text = said_by(capsys, "report", "r", flag, value)
+
+    assert (code, flag in text, said in text) == (2, True, True)
+    assert not Path("r/results.json").exists()
 
 
 def test_worlds_answered_as_they_should_be_score_100(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -88,6 +88,12 @@ def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
         ("strategies", ""),
         ("strategies", "sequential,guessing"),
         ("strategies", "sequential,sequential"),
+        ("baseline", "guessing"),
+        ("resamples", "99"),
+        ("resamples", "100001"),
+        ("confidence", "0"),
+        ("confidence", "1"),
+        ("confidence", "nan"),
         ("replicas", "0"),
         ("gpus_per_replica", "-1"),
         ("step_timeout", "0"),
@@ -184,4 +190,5 @@ def test_no_llm_deps_means_heuristic_edges() -> None:
 def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
     assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.shaping()
     assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.shaping()
+    assert not {"baseline", "resamples", "confidence"} & Settings.shaping()
     assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.shaping()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from depqa_ray.report.text import ABSENT, number, one_line, rate, score, seconds
+from collections.abc import Sequence
+
+from depqa_ray.report.text import ABSENT, counted, number, one_line, rate, score, seconds
 from depqa_ray.report.view import ScoreRow
 from depqa_ray.results.schema import PassageStrategy, StrategySummary
 
@@ -64,3 +66,11 @@ def split_row(summary: StrategySummary) -> ScoreRow:
     for split in (summary.with_parents, summary.without_parents):
         cells += [number(split.questions), score(split.em), score(split.f1)] if split else ["0", ABSENT, ABSENT]
     return ScoreRow(one_line(summary.name), tuple(cells))
+
+
+def count_passages(summaries: Sequence[StrategySummary]) -> str:
+    """How many passages the averages are over, in words."""
+    counts = sorted({summary.passages for summary in summaries})
+    if len(counts) > 1:  # a run that was cut short
+        return f"{counts[0]} to {counts[-1]} passages"
+    return counted(counts[0] if counts else 0, "passage", "passages")

@@ -5,6 +5,7 @@ Nothing here escapes anything: the template does that for HTML, ``rich.text.Text
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 ABSENT: Final = "—"
@@ -66,4 +67,10 @@ def rate(value: float) -> str:
 
 def seconds(value: float) -> str:
     """A time in seconds with as many decimals as tell times of its size apart."""
-    return f"{value:.4f}" if 0 < value < 0.1 else f"{value:.3f}" if value < 100 else f"{value:.1f}"
+    return f"{value:.4f}" if 0 < value < 0.09995 else f"{value:.3f}" if value < 100 else f"{value:.1f}"
+
+
+def signed(value: float, form: Callable[[float], str]) -> str:
+    """A difference in the form of its figures, with its sign; what rounds to zero has none."""
+    text = form(abs(value))
+    return text if float(text) == 0.0 else f"{'-' if value < 0 else '+'}{text}"

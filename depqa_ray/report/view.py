@@ -136,11 +136,41 @@ class PageView:
 
 
 @dataclass(frozen=True, slots=True)
+class IntervalCell:
+    """A figure and its interval; ``marked`` where it is a difference whose interval excludes zero."""
+
+    value: str
+    interval: str
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRow:
+    """A strategy's averages and their differences to the baseline's, a cell a figure."""
+
+    strategy: str
+    averages: tuple[IntervalCell, ...]
+    differences: tuple[IntervalCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalsView:
+    """The intervals of all strategies. ``baseline`` is empty where nothing is compared."""
+
+    title: str
+    baseline: str
+    figures: tuple[str, ...]
+    rows: tuple[IntervalRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class IndexView:
     """The run's page: figures over all passages, then the passages."""
 
     origin: OriginView
     strategies: tuple[str, ...]
     scores: tuple[ScoreRow, ...]
+    intervals: IntervalsView | None
     totals: tuple[ScoreRow, ...]
     passages: tuple[LinkView, ...]

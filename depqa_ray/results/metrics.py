@@ -12,10 +12,13 @@ from operator import attrgetter
 
 from depqa_ray.models import StepResult
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, passage_entry, passage_strategy
+from depqa_ray.results.intervals import Statistics, run_statistics
 from depqa_ray.results.manifest import Manifest
 from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.resampling import Resampling, choose_baseline, resampling_of
 from depqa_ray.results.schema import (
     AnswerEntry,
+    BootstrapEntry,
     PassageStrategy,
     RunEntry,
     RunResults,
@@ -34,8 +37,13 @@ class _Cell:
     entry: PassageStrategy
 
 
-def compute_results(records: RunRecords) -> RunResults:
-    """All figures of a run, over the passages that are finished. Pure."""
+def compute_results(records: RunRecords, resampling: Resampling | None = None) -> RunResults:
+    """All figures of a run, over the passages that are finished. Pure.
+
+    Intervals are made as ``resampling`` says, or else as the run's settings do. Raises SettingsError where those are
+    none.
+    """
+    resampling = resampling or resampling_of(records.manifest.settings)
     steps = _by_pair(records.steps)
     finished = {(item.strategy, item.passage_id) for item in records.finished}
     cells: dict[str, list[_Cell]] = {name: [] for name in strategy_names(records)}
@@ -49,12 +57,20 @@ def compute_results(records: RunRecords) -> RunResults:
         for cell in row:
             cells[cell.entry.name].append(cell)
         passages.append(passage_entry(record, [cell.entry for cell in row]))
+    baseline = choose_baseline(resampling.baseline, list(cells))
+    statistics = run_statistics(passages, list(cells), baseline, resampling)
     summaries = {
-        name: _summary(name, cells[name], unfinished=_unfinished(name, finished, steps), times=records.finished)
+        name: _summary(
+            name, cells[name], statistics[name], unfinished=_unfinished(name, finished, steps), times=records.finished
+        )
         for name in cells
     }
-    run = _run_entry(records.manifest, len(records.bad_rows))
-    return RunResults(run=run, strategies=summaries, passages=passages)
+    return RunResults(
+        run=_run_entry(records.manifest, len(records.bad_rows)),
+        bootstrap=BootstrapEntry(**resampling.model_dump(exclude={"baseline"}), baseline=baseline),
+        strategies=summaries,
+        passages=passages,
+    )
 
 
 def _cell(name: str, record: PassageRecord, steps: tuple[StepResult, ...]) -> _Cell:
@@ -68,7 +84,9 @@ def strategy_names(records: RunRecords) -> list[str]:
     return listed + sorted(seen.difference(listed))
 
 
-def _summary(name: str, cells: list[_Cell], unfinished: int, times: Iterable[PassageResult]) -> StrategySummary:
+def _summary(
+    name: str, cells: list[_Cell], statistics: Statistics, unfinished: int, times: Iterable[PassageResult]
+) -> StrategySummary:
     entries = [cell.entry for cell in cells]
     answers = [answer for entry in entries for answer in entry.questions]
     with_parents, without_parents = _splits(cells)
@@ -87,6 +105,7 @@ def _summary(name: str, cells: list[_Cell], unfinished: int, times: Iterable[Pas
         with_parents=with_parents,
         without_parents=without_parents,
         totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
+        **statistics._asdict(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The schema of ``results.json`` and of ``--json-out``, version 1.
+"""The schema of ``results.json`` and of ``--json-out``, version 2 (1 had no intervals).
 
 Times are seconds. Scores lie in [0, 1]. A question that failed or was skipped scores 0 and is counted: no mean is taken
 over the answered questions alone. Tokens of the steps that asked the model for dependencies ("edge" tokens) are never
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from depqa_ray.config import Confidence, Resamples
 from depqa_ray.models import EdgeOrigin, OutcomeStatus
 
 
@@ -20,6 +21,8 @@ def _encodable(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_encodable)]
+Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
+"""The figures that have intervals; each is named as the average that it belongs to."""
 
 
 class _Record(BaseModel):
@@ -158,12 +161,33 @@ class Totals(_Record):
     questions_per_second: float
 
 
+class Interval(_Record):
+    """The ends of a bootstrap interval of an average."""
+
+    low: float
+    high: float
+
+
+class Difference(_Record):
+    """An average of a strategy less that of the baseline, over the passages that both finished.
+
+    ``excludes_zero`` says that there is an interval and that zero lies outside it.
+    """
+
+    value: float
+    interval: Interval | None
+    excludes_zero: bool
+
+
 class StrategySummary(_Record):
     """One strategy over all passages that it finished.
 
     ``metrics`` are means over questions, so that a passage with many questions weighs more, as in the official score.
     Tokens, ``latency`` and ``batches`` are means over passages. ``unfinished`` passages count in nothing. The splits
     are null where no passage has gold edges, and cover the passages that have them.
+
+    ``intervals`` are those of the averages here, null over fewer than two passages. ``differences`` are over the
+    ``paired_passages`` that the baseline finished too; there are none for the baseline itself, nor over no passage.
     """
 
     name: Text
@@ -180,6 +204,9 @@ class StrategySummary(_Record):
     with_parents: Split | None
     without_parents: Split | None
     totals: Totals
+    intervals: dict[Figure, Interval | None]
+    differences: dict[Figure, Difference]
+    paired_passages: int
 
 
 class RunEntry(_Record):
@@ -202,11 +229,21 @@ class RunEntry(_Record):
     bad_rows: int
 
 
+class BootstrapEntry(_Record):
+    """How the intervals were made. ``baseline`` is null where no two strategies can be compared."""
+
+    baseline: Text | None
+    resamples: Resamples
+    confidence: Confidence
+    seed: int
+
+
 class RunResults(_Record):
     """The whole file. ``strategies`` holds the averages and totals by strategy, in the order of the tables."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: RunEntry
+    bootstrap: BootstrapEntry
     strategies: dict[str, StrategySummary]
     passages: list[PassageEntry]
 

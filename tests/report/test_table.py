@@ -42,7 +42,8 @@ def test_each_passage_and_the_whole_have_their_rows() -> None:
     )
     for title in titles:
         assert title in text
-    assert text.count("dependency_parallel") == len(titles)
+    figures_with_intervals = 5
+    assert text.count("dependency_parallel") == len(titles) + figures_with_intervals
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -250,7 +250,7 @@ def test_an_empty_run_has_figures() -> None:
 def test_the_lineages_fields_are_there() -> None:
     data = json.loads(compute_results(sample_records()).to_json())
 
-    assert set(data) == {"version", "run", "strategies", "passages"}
+    assert set(data) == {"version", "run", "bootstrap", "strategies", "passages"}
     passage = data["passages"][0]
     assert passage["context"].startswith("Velcarn")
     for holder in (*passage["strategies"], *data["strategies"].values()):
