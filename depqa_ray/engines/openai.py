@@ -121,7 +121,7 @@ class OpenAIEngine:
                 timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the whole of a request
                 max_retries=self._retries,
             )
-        except (ValueError, TypeError, openai.OpenAIError):
+        except Exception:  # the client's, and those of whatever it parses addresses with
             broken = True
         else:
             broken = False
@@ -168,7 +168,7 @@ class OpenAIEngine:
         """What went wrong with a request, and what to do about it."""
         openai, place = _openai(), self._place
         if isinstance(error, openai.APIStatusError):
-            return self._refusal(error.status_code, error.message)
+            return self._refusal(error.status_code, _said(error))
         if isinstance(error, openai.APIConnectionError):
             return _Fault(f"{place} cannot be reached: check --openai-base-url, and that it runs")
         if isinstance(error, asyncio.TimeoutError):
@@ -187,7 +187,7 @@ class OpenAIEngine:
         if status == 429:
             advice = "lower --max-batch-size, or see what the key may still be used for"
             return _Fault(self._public(f"{self._place} was asked too much (429): {advice}: {message}"))
-        return _Fault(self._public(f"{self._place} refused: {message}"), of_prompt=status in _PROMPTS_FAULT)
+        return _Fault(self._public(f"{self._place} answered {status}: {message}"), of_prompt=status in _PROMPTS_FAULT)
 
     def _public(self, text: str) -> str:
         """One line without secrets."""
@@ -205,6 +205,13 @@ class OpenAIEngine:
         self._broken = self._broken or EngineError(reason)
         for caller in self._callers:
             caller.groups.put_nowait(self._broken)
+
+
+def _said(error: Any) -> str:
+    """What a server said to a request that it refused: its message, or else all that it sent."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or body or error.message)
 
 
 def _openai() -> Any:
