@@ -110,7 +110,9 @@ class OpenAIEngine:
 
     def _connect(self) -> None:
         openai = _openai()
-        key = os.environ.get("OPENAI_API_KEY") or _NO_KEY
+        key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
+        if not (key.isascii() and key.isprintable()):
+            raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it anew")
         given = self._spec.base_url or os.environ.get("OPENAI_BASE_URL") or None
         try:
             url, headers, secrets = _without_user(given)
@@ -170,7 +172,8 @@ class OpenAIEngine:
         if isinstance(error, openai.APIStatusError):
             return self._refusal(error.status_code, _said(error))
         if isinstance(error, openai.APIConnectionError):
-            return _Fault(f"{place} cannot be reached: check --openai-base-url, and that it runs")
+            why = self._public(f"{place} cannot be reached ({error.__cause__ or error})")
+            return _Fault(f"{why}: check --openai-base-url, and that it runs")
         if isinstance(error, asyncio.TimeoutError):
             return _Fault(f"{place} gave no answer within {self._spec.request_timeout:g} s (--request-timeout)")
         if isinstance(error, UnicodeEncodeError):

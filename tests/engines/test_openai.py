@@ -177,7 +177,7 @@ def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() 
 def test_given_nobody_at_the_address_then_it_is_told_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     said = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
-    assert "cannot be reached: check --openai-base-url" in said
+    assert "cannot be reached (" in said and said.endswith("check --openai-base-url, and that it runs")
     assert not any(secret in said + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
 
 
@@ -203,6 +203,17 @@ def test_given_no_address_in_the_settings_then_that_of_the_environment_is_asked(
         monkeypatch.delenv("OPENAI_API_KEY")
         with_engine(OpenAIEngine(spec("")), lambda engine: answers(engine, *prompts("a")))
     assert len(server.asked) == 2
+
+
+def test_given_a_key_with_a_line_end_then_it_is_left_out_and_one_that_cannot_be_sent_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+        asyncio.run(OpenAIEngine(spec(server.url)).start())
+        assert server.keys == [f"Bearer {KEY}"]
+        monkeypatch.setenv("OPENAI_API_KEY", "schlüssel")
+        assert "OPENAI_API_KEY holds characters" in refused(OpenAIEngine(spec(server.url)))
 
 
 def test_given_more_prompts_than_may_be_asked_at_once_then_the_rest_waits() -> None:
