@@ -27,7 +27,7 @@ from pydantic_settings import (
 from depqa_ray.errors import InputError, SettingsError
 
 StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
-EngineName = Literal["transformers", "shared_prefix", "vllm", "simulated"]
+EngineName = Literal["transformers", "shared_prefix", "vllm", "openai", "simulated"]
 DependencySource = Literal["auto", "gold", "heuristic", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -81,8 +81,17 @@ class Settings(BaseSettings):
     engine: EngineName = _setting(
         "shared_prefix",
         "model",
-        "what generates; shared_prefix reads each passage once; vllm has to be installed; simulated is for trying out "
-        "schedules",
+        "what generates; shared_prefix reads each passage once; vllm has to be installed; openai asks a server; "
+        "simulated is for trying out schedules",
+    )
+    openai_base_url: str | None = _setting(
+        None, "model", "address of the server of --engine openai; default: OPENAI_BASE_URL, else OpenAI's own"
+    )
+    request_timeout: Seconds = _setting(
+        180.0,
+        "model",
+        "seconds that the server may take for a prompt, repetitions included",
+        shapes_results=False,
     )
     dtype: DtypeName = _setting("auto", "model", "of the weights; auto = bfloat16 with hardware for it, else float32")
     max_new_tokens: Count = _setting(

@@ -84,6 +84,7 @@ def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
         ("top_p", "0"),
         ("top_p", "1.1"),
         ("engine", "steam"),
+        ("request_timeout", "0"),
         ("strategy", "guessing"),
         ("strategies", ""),
         ("strategies", "sequential,guessing"),

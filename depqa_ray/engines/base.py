@@ -11,7 +11,7 @@ The contract, which one test suite checks for every engine:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from depqa_ray.config import DtypeName, EngineName
@@ -66,7 +66,8 @@ class EngineSpec:
     """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine.
 
     ``kv_gib`` is the memory for keys and values on a CPU; on a GPU it is ``gpu_memory_utilization`` (a share of the
-    device's memory) less what the model takes.
+    device's memory) less what the model takes. ``base_url`` is a server's address, "" where the environment says it; it
+    may hold a password. ``request_timeout`` is in seconds.
     """
 
     engine: EngineName
@@ -77,6 +78,8 @@ class EngineSpec:
     gpu_memory_utilization: float
     decoding: Decoding = Decoding()
     faults: tuple[Fault, ...] = ()
+    base_url: str = field(default="", repr=False)
+    request_timeout: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ from typing import Any
 
 from depqa_ray.models import Completion, Prompt
 
+WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
+"""What an engine answers before it says that it is ready."""
+
 
 def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
     """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""

@@ -16,7 +16,8 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import compute_thread
-from depqa_ray.engines.language_model import WARM_UP, LanguageModel
+from depqa_ray.engines.chat import WARM_UP
+from depqa_ray.engines.language_model import LanguageModel
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from hashlib import blake2b
 from typing import Final
 
@@ -90,9 +90,13 @@ class _Ending:
 
     def cut(self, text: str) -> str:
         """The text through the object, or to the stop string that was complete first: whichever came before."""
-        text = text[: len(text) - self._behind]
-        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
-        return text[: min(found)[1]] if found else text
+        return before_stop(text[: len(text) - self._behind], self._stop)
+
+
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the stop string that was complete first; all of it where none is in it."""
+    found = [(at + len(string), at) for string in stop if (at := text.find(string)) >= 0]
+    return text[: min(found)[1]] if found else text
 
 
 def row_seed(seed: int, prompt_id: str) -> int:

@@ -19,6 +19,10 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
         from depqa_ray.engines.vllm import VllmEngine
 
         return VllmEngine(spec)
+    if spec.engine == "openai":
+        from depqa_ray.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(spec)
     from depqa_ray.engines.transformers import TransformersEngine
 
     return TransformersEngine(spec)

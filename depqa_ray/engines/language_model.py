@@ -15,14 +15,12 @@ from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.config import EMBEDDED, DtypeName
 from depqa_ray.engines import chat
 from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.chat import WARM_UP
 from depqa_ray.engines.decoding import Answer
 from depqa_ray.engines.pieces import Pieces
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 from depqa_ray.reader import weights_folder
-
-WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
-"""What an engine answers before it says that it is ready."""
 
 
 class LanguageModel:

@@ -14,10 +14,11 @@ import torch
 
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import StepLoop, compute_thread
+from depqa_ray.engines.chat import WARM_UP
 from depqa_ray.engines.cpu_layers import speed_up
 from depqa_ray.engines.kv_cache import common_length
 from depqa_ray.engines.kv_store import KVStore, slot_bytes
-from depqa_ray.engines.language_model import WARM_UP, LanguageModel, load_config
+from depqa_ray.engines.language_model import LanguageModel, load_config
 from depqa_ray.engines.memory import is_out_of_memory
 from depqa_ray.engines.packed_decoding import PackedDecoder, Request
 from depqa_ray.engines.shared_prefix_attention import NAME, register

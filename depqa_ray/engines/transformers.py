@@ -12,8 +12,9 @@ from transformers import LogitsProcessor, StoppingCriteria
 
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import BatchMerger, StepLoop, compute_thread
+from depqa_ray.engines.chat import WARM_UP
 from depqa_ray.engines.decoding import Answer
-from depqa_ray.engines.language_model import WARM_UP, LanguageModel
+from depqa_ray.engines.language_model import LanguageModel
 from depqa_ray.engines.sampling import choose
 from depqa_ray.models import Completion, Prompt
 

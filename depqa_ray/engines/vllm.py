@@ -20,9 +20,9 @@ from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.config import EMBEDDED
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import Caller
-from depqa_ray.engines.chat import prompt_text, token_ids, too_long
+from depqa_ray.engines.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.decoding import row_seed
-from depqa_ray.engines.language_model import WARM_UP, model_source
+from depqa_ray.engines.language_model import model_source
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 

@@ -42,7 +42,7 @@ _PACKAGES: Final = (
 )
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
 _NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
-_URL_USER: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_URL_USER: Final = re.compile(r"(?<=://)[^/?#\s]+@")
 
 
 @dataclass(frozen=True, slots=True)

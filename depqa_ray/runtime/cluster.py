@@ -70,7 +70,8 @@ def pool_shape(settings: Settings) -> PoolShape:
     resources = _resources()
     all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
     asked_gpus, asked_replicas = settings.gpus_per_replica, settings.replicas
-    gpus = float(all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
+    local = settings.engine != "openai"  # whose model is elsewhere: one replica asks for all
+    gpus = float(local and all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
     fitting = max(1, int(all_gpus / gpus)) if gpus else 1
     replicas = fitting if asked_replicas == "auto" else asked_replicas
     if gpus * replicas > all_gpus:

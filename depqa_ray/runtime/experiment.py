@@ -106,6 +106,8 @@ def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
         settings.gpu_memory_utilization,
         Decoding(settings.temperature, settings.top_p, settings.seed, settings.stop, settings.stop_at_json),
         faults,
+        settings.openai_base_url or "",
+        settings.request_timeout,
     )
 
 

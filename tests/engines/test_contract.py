@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from depqa_ray.engines.base import Decoding, Engine, EngineSpec, Fault
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
+from tests.engines.servers import READER, transformers_serve
 from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
 
 BuildEngine = Callable[..., Engine]
@@ -46,15 +47,27 @@ def tiny_model_for_vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model_for_vllm(tmp_path_factory.mktemp("tiny"))
 
 
-MODELS = {"transformers": "tiny_model", "shared_prefix": "tiny_model", "vllm": "tiny_model_for_vllm"}
-"""The engines that need a model, and the fixture that makes it."""
+@pytest.fixture(scope="module")
+def served_reader() -> Iterator[str]:
+    with transformers_serve() as url:
+        yield url
+
+
+MODELS = {
+    "transformers": "tiny_model",
+    "shared_prefix": "tiny_model",
+    "vllm": "tiny_model_for_vllm",
+    "openai": "served_reader",
+}
+"""The engines that need a model, and the fixture that makes it; a server's says where it is."""
 
 
 @pytest.fixture(params=["simulated", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     """Builds the engine under test; faults only mean something to the simulated one."""
     name: str = request.param
-    model = str(request.getfixturevalue(MODELS[name])) if name in MODELS else "none"
+    made = str(request.getfixturevalue(MODELS[name])) if name in MODELS else "none"
+    model, url = (READER, made) if name == "openai" else (made, "")
 
     def make(
         max_batch_size: int = 4,
@@ -63,7 +76,7 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
         model_name: Path | None = None,
     ) -> Engine:
         used, how = str(model_name or model), decoding or Decoding()
-        return build_engine(EngineSpec(name, used, "float32", max_batch_size, 1.0, 0.9, how, faults))  # type: ignore[arg-type]
+        return build_engine(EngineSpec(name, used, "float32", max_batch_size, 1.0, 0.9, how, faults, url))  # type: ignore[arg-type]
 
     return make
 
@@ -155,10 +168,13 @@ def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(bui
     asyncio.run(asyncio.wait_for(run(), 240))  # vLLM's start alone takes up to a minute
 
 
-def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(build: BuildEngine) -> None:
-    # The tiny model's window is 512 tokens; the simulated engine refuses by script.
+def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(
+    build: BuildEngine, request: pytest.FixtureRequest
+) -> None:
+    # The tiny model's window is 512 tokens; the simulated engine refuses by script; a server is sent text only.
     engine = build(faults=(Fault("refuse", 2),))
-    prompts = (prompt("a"), prompt("bad", "Question: " + "why " * 600), prompt("c"))
+    bad = "Question: \udcff" if "openai" in request.node.name else "Question: " + "why " * 600
+    prompts = (prompt("a"), prompt("bad", bad), prompt("c"))
     found = {c.prompt_id: c for c in with_engine(engine, lambda e: answers(e, *prompts))}  # type: ignore[attr-defined]
     assert found["bad"].error
     assert found["a"].error is None and found["c"].error is None

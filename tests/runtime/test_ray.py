@@ -15,6 +15,7 @@ from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.models import Prompt
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
+from depqa_ray.runtime import cluster
 from depqa_ray.runtime.cluster import connected_ray, pool_shape
 from depqa_ray.runtime.experiment import run_experiment
 from depqa_ray.runtime.pool import Exhausted, Joined, Lost, PoolEvent
@@ -117,6 +118,15 @@ def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_an
 def test_given_more_gpus_asked_for_than_there_are_then_it_is_said_at_once() -> None:
     with pytest.raises(InputError, match=r"2 replicas of 64 GPUs need 128, and the cluster has"):
         pool_shape(Settings(replicas=2, gpus_per_replica=64))
+
+
+def test_given_a_model_that_is_a_servers_then_one_replica_asks_it_and_holds_no_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    local, asking = pool_shape(Settings()), pool_shape(Settings(engine="openai"))
+    assert (local.replicas, local.gpus) == (4, 1.0)
+    assert (asking.replicas, asking.gpus) == (1, 0.0)
 
 
 def test_given_no_gpu_then_replicas_share_the_cpus() -> None:

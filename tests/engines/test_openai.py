@@ -1,0 +1,316 @@
+"""The engine that asks a server: what it makes of servers that fail, and of a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from depqa_ray.answering.prompts import SYSTEM, question_part
+from depqa_ray.config import EMBEDDED
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineSpec
+from depqa_ray.engines.chat import WARM_UP
+from depqa_ray.engines.openai import OpenAIEngine
+from depqa_ray.engines.server_reply import ended_text
+from depqa_ray.engines.transformers import TransformersEngine
+from depqa_ray.errors import EngineError
+from depqa_ray.models import Completion, Prompt
+from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
+
+KEY = "sk-very-secret-0123456789"
+GOOD = Reply(200, completion('{"answer": "a"}'))
+
+
+@pytest.fixture(autouse=True)
+def client_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_openai()
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def spec(url: str, model: str = "m", batch: int = 8, timeout: float = 60.0, **decoding: Any) -> EngineSpec:
+    how = Decoding(**decoding)
+    return EngineSpec("openai", model, "auto", batch, 1.0, 0.9, how, base_url=url, request_timeout=timeout)
+
+
+def prompts(*names: str) -> list[Prompt]:
+    return [Prompt(name, "Answer.", "P ", f"Q {name}", 20) for name in names]
+
+
+async def answers(engine: Any, *asked: Prompt) -> list[Completion]:
+    found = [completion async for group in engine.submit(asked) for completion in group]
+    return sorted(found, key=lambda completion: [prompt.id for prompt in asked].index(completion.prompt_id))
+
+
+def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        await engine.start()
+        try:
+            return await use(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(asyncio.wait_for(run(), 120))
+
+
+def asks(body: dict[str, Any], name: str) -> bool:
+    return bool(body["messages"][1]["content"].endswith(f"Q {name}"))
+
+
+def refused(engine: OpenAIEngine) -> str:
+    """Why the engine does not start; in one line, and without the key anywhere in the traceback."""
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(asyncio.wait_for(engine.start(), 120))
+    assert "\n" not in str(caught.value)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    return str(caught.value)
+
+
+def test_given_no_client_then_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    assert "pip install 'depqa-ray[openai]'" in refused(OpenAIEngine(spec("http://127.0.0.1:1/v1")))
+
+
+def test_given_a_busy_server_then_its_prompts_are_asked_again_and_answered() -> None:
+    def script(body: dict[str, Any], number: int) -> Reply:
+        return Reply((429, 503)[number % 2], {"error": {"message": "later"}}) if number < 4 else GOOD
+
+    with scripted(lambda body, n: GOOD if "none?" in str(body) else script(body, n)) as server:
+        found = with_engine(OpenAIEngine(spec(server.url)), lambda engine: answers(engine, *prompts("a", "b")))
+    assert [c.text for c in found] == ['{"answer": "a"}'] * 2
+    assert (server.times("Q a"), server.times("Q b")) == (4, 4)
+
+
+def test_given_a_server_that_fails_for_ever_then_it_is_asked_so_often_and_no_more() -> None:
+    with scripted(lambda body, n: Reply(500, {"error": {"message": "boom"}})) as server:
+        assert "boom" in refused(OpenAIEngine(spec(server.url)))
+    assert len(server.asked) == 3
+
+
+def test_given_a_prompt_that_the_server_breaks_on_then_it_alone_fails_with_bounded_retries() -> None:
+    def script(body: dict[str, Any], number: int) -> Reply:
+        return Reply(500, {"error": {"message": "boom"}}) if asks(body, "bad") else GOOD
+
+    with scripted(script) as server:
+        engine = OpenAIEngine(spec(server.url), retries=4)
+        found = with_engine(engine, lambda engine: answers(engine, *prompts("a", "bad", "c")))
+    assert [bool(c.error) for c in found] == [False, True, False]
+    assert "boom" in str(found[1].error) and found[1].text == ""
+    assert server.times("Q bad") == 5
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_given_a_prompt_that_is_refused_then_it_alone_fails_at_once(status: int) -> None:
+    def script(body: dict[str, Any], number: int) -> Reply:
+        too_long = Reply(status, {"error": {"message": f"context length exceeded, said to {KEY}"}})
+        return too_long if asks(body, "long") else GOOD
+
+    with scripted(script) as server:
+        found = with_engine(OpenAIEngine(spec(server.url)), lambda engine: answers(engine, *prompts("long", "b")))
+    assert "context length exceeded" in str(found[0].error) and KEY not in str(found[0].error)
+    assert found[1].error is None
+    assert (server.times("Q long"), server.times("none?")) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_given_a_server_that_echoes_a_key_it_does_not_take_then_the_key_is_not_shown(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with scripted(lambda body, n: Reply(status, {"error": {"message": f"wrong key {KEY}, {KEY[:9]}..."}})) as server:
+        said = refused(OpenAIEngine(spec(server.url)))
+    assert said.endswith(f"does not take the key ({status}): set OPENAI_API_KEY where the replicas run")
+    assert KEY[:9] not in said and KEY not in caplog.text
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+def test_given_a_wrong_model_then_the_error_says_what_to_check() -> None:
+    with scripted(lambda body, n: Reply(404, {"error": {"message": "no such model"}})) as server:
+        assert "(404): check --model-name m and --openai-base-url" in refused(OpenAIEngine(spec(server.url)))
+
+
+def test_given_a_key_that_is_withdrawn_then_all_hear_of_it() -> None:
+    def script(body: dict[str, Any], number: int) -> Reply:
+        return GOOD if "none?" in str(body) and number == 1 else Reply(401, {"error": {"message": KEY}})
+
+    async def use(engine: OpenAIEngine) -> None:
+        for asked in (prompts("a", "b"), prompts("later")):
+            with pytest.raises(EngineError, match="does not take the key"):
+                await answers(engine, *asked)
+
+    with scripted(script) as server:
+        with_engine(OpenAIEngine(spec(server.url)), use)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<html>welcome</html>", "it is no JSON"),
+        ({}, "it has no counts of tokens"),
+        ({"choices": []}, "it has no counts of tokens"),
+        ([1, 2], "is no chat completion"),
+        (completion("a") | {"choices": []}, "is no chat completion"),
+        (completion("a") | {"choices": [{"finish_reason": "stop"}]}, "is no chat completion"),
+        (completion("a") | {"usage": {"prompt_tokens": None}}, "is no chat completion"),
+        (completion("a", "content_filter"), "ended the answer by 'content_filter'"),
+    ],
+)
+def test_given_a_server_that_sends_something_else_then_it_is_told(body: Any, said: str) -> None:
+    with scripted(lambda asked, n: Reply(200, body)) as server:
+        assert said in refused(OpenAIEngine(spec(server.url)))
+
+
+def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() -> None:
+    script = lambda body, n: GOOD._replace(seconds=5.0 if asks(body, "slow") else 0.0)  # noqa: E731
+    with scripted(script) as server:
+        engine = OpenAIEngine(spec(server.url, timeout=1.5))
+        slow, other = with_engine(engine, lambda engine: answers(engine, *prompts("slow", "b")))
+    assert "gave no answer within 1.5 s (--request-timeout)" in str(slow.error)
+    assert other.error is None
+
+
+def test_given_nobody_at_the_address_then_it_is_told_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
+    assert "cannot be reached (" in said and said.endswith("check --openai-base-url, and that it runs")
+    assert not any(secret in said + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://ann:pass@host/v1", "http://", "http://host:port/v1"])
+def test_given_an_address_that_is_none_then_the_error_shows_how_one_looks(url: str) -> None:
+    assert "--openai-base-url http://HOST:PORT/v1" in refused(OpenAIEngine(spec(url)))
+
+
+def test_given_a_user_in_the_address_then_the_server_hears_of_it_and_nobody_else() -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        made = spec(server.url.replace("://", "://ann:pw@"))
+        info = asyncio.run(OpenAIEngine(made).start())
+    assert server.keys == ["Basic YW5uOnB3"]
+    assert info.device == f"the server at {server.url}"
+    assert "ann" not in repr(made)
+
+
+def test_given_no_address_in_the_settings_then_that_of_the_environment_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        with_engine(OpenAIEngine(spec("")), lambda engine: answers(engine, *prompts("a")))
+    assert len(server.asked) == 2
+
+
+def test_given_a_key_with_a_line_end_then_it_is_left_out_and_one_that_cannot_be_sent_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+        asyncio.run(OpenAIEngine(spec(server.url)).start())
+        assert server.keys == [f"Bearer {KEY}"]
+        monkeypatch.setenv("OPENAI_API_KEY", "schlüssel")
+        assert "OPENAI_API_KEY holds characters" in refused(OpenAIEngine(spec(server.url)))
+
+
+def test_given_more_prompts_than_may_be_asked_at_once_then_the_rest_waits() -> None:
+    with scripted(lambda body, n: GOOD._replace(seconds=0.02)) as server:
+        found = with_engine(
+            OpenAIEngine(spec(server.url, batch=3)), lambda engine: answers(engine, *prompts(*"abcdefghij"))
+        )
+    assert len(found) == 10 and server.most == 3
+
+
+def test_given_a_caller_who_leaves_then_what_was_not_asked_yet_never_is() -> None:
+    async def use(engine: OpenAIEngine) -> None:
+        leaving = engine.submit(prompts(*"abcdefghij"))
+        await anext(aiter(leaving))
+        await leaving.aclose()  # type: ignore[attr-defined]
+        (stays,) = await answers(engine, *prompts("stays"))
+        assert stays.error is None
+
+    with scripted(lambda body, n: GOOD) as server:
+        with_engine(OpenAIEngine(spec(server.url, batch=1)), use)
+    assert len(server.asked) <= 5
+
+
+def test_given_how_to_decode_then_the_server_is_told_what_it_has_to_know() -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        plain, drawn = spec(server.url), spec(server.url, temperature=0.5, top_p=0.9, seed=3, stop=tuple("vwxyz"))
+        for made in (plain, drawn):
+            with_engine(OpenAIEngine(made), lambda engine: answers(engine, *prompts("a")))
+    greedy, sampled = server.asked[1], server.asked[3]
+    assert greedy == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "Answer."}, {"role": "user", "content": "P Q a"}],
+        "max_tokens": 20,
+        "temperature": 0.0,
+    }
+    assert (sampled["temperature"], sampled["top_p"], sampled["stop"]) == (0.5, 0.9, list("vwxy"))
+    assert 0 <= sampled["seed"] < 2**31
+
+
+def test_given_cached_tokens_in_the_usage_then_they_are_counted() -> None:
+    def script(body: dict[str, Any], number: int) -> Reply:
+        return Reply(200, completion("a", cached=4 if asks(body, "a") else None))
+
+    async def use(engine: OpenAIEngine) -> tuple[EngineCounts, EngineCounts]:
+        await answers(engine, *prompts("b"))
+        before = engine.counts()
+        await answers(engine, *prompts("a"))
+        return before, engine.counts()
+
+    with scripted(script) as server:
+        before, after = with_engine(OpenAIEngine(spec(server.url)), use)
+    assert before == EngineCounts()
+    assert after == EngineCounts(computed_tokens=10, cached_tokens=4)
+
+
+def test_given_a_prompt_that_is_no_text_then_it_alone_fails() -> None:
+    with scripted(lambda body, n: GOOD) as server:
+        bad, good = with_engine(OpenAIEngine(spec(server.url)), lambda engine: answers(engine, *prompts("\udcff", "b")))
+    assert bad.error and good.error is None
+
+
+def test_given_a_fixed_length_then_it_is_refused_at_the_start() -> None:
+    assert "fixed length" in refused(OpenAIEngine(spec("http://127.0.0.1:1/v1", fixed_length=True)))
+
+
+@pytest.mark.parametrize(
+    ("text", "decoding", "ended"),
+    [
+        ('{"a": 1} and {"b": 2}', Decoding(stop_at_json=True), ('{"a": 1}', True)),
+        ('{"a": 1}', Decoding(stop_at_json=True), ('{"a": 1}', True)),
+        ('{"a": 1} and more', Decoding(), ('{"a": 1} and more', False)),
+        ("<think>{}</think>{}x", Decoding(stop_at_json=True), ("<think>{}</think>{}", True)),
+        ("one STOP two", Decoding(stop=(" STOP",)), ("one", True)),
+        ('{"a": "STOP"} STOP', Decoding(stop=(" STOP",), stop_at_json=True), ('{"a": "STOP"}', True)),
+        ("", Decoding(stop=("x",), stop_at_json=True), ("", False)),
+    ],
+)
+def test_given_text_that_a_server_went_on_with_then_it_ends_where_local_engines_end_it(
+    text: str, decoding: Decoding, ended: tuple[str, bool]
+) -> None:
+    assert ended_text(text, decoding) == ended
+
+
+@pytest.mark.slow
+def test_given_the_embedded_reader_behind_a_real_server_then_its_answers_are_those_of_the_reader_here() -> None:
+    passage = "Passage: Velcarn was founded by Mira Oston. Mira Oston was born in Harrowick.\n\n"
+    asked = [
+        Prompt(question, SYSTEM, passage, question_part(question), 40)
+        for question in ("Who founded Velcarn?", "Where was Mira Oston born?")
+    ]
+    local = EngineSpec("transformers", EMBEDDED, "float32", 8, 1.0, 0.9, Decoding(stop_at_json=True))
+    theirs = with_engine(TransformersEngine(local), lambda engine: answers(engine, *asked))
+    with transformers_serve() as url:
+        ours = with_engine(OpenAIEngine(spec(url, READER, stop_at_json=True)), lambda engine: answers(engine, *asked))
+        assert "requested 'another'" in refused(OpenAIEngine(spec(url, "another")))
+    assert [(c.text, c.prompt_tokens, c.finish_reason) for c in ours] == [
+        (c.text, c.prompt_tokens, c.finish_reason) for c in theirs
+    ]
+    assert all(c.generated_tokens >= t.generated_tokens for c, t in zip(ours, theirs, strict=True))
+    assert WARM_UP.id not in [c.prompt_id for c in ours]
