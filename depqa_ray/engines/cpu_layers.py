@@ -64,7 +64,8 @@ class FusedRMSNorm(nn.Module):
 
 def speed_up(model: nn.Module) -> None:
     """Replace the layers of a bfloat16 model on a CPU, where the processor can. Results change by rounding only."""
-    reorders = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # Builds without oneDNN, as for some ARM processors, do not have the question either.
+    reorders = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear) and reorders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 import torch
 
@@ -29,7 +30,7 @@ def keep_freed_memory() -> None:
     Each step's tensors are as large as the last one's. Left to itself glibc returns them to the system and gets them
     back page by page, which costs a twentieth of the time on a CPU. To be called before other threads are begun.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1)):
             mallopt(option, value)

@@ -128,7 +128,7 @@ def _parallel() -> int:
     for name in (None, *map(str, bundled)):
         try:
             function = ctypes.CDLL(name).GOMP_parallel
-        except (OSError, AttributeError):
+        except (OSError, AttributeError, TypeError):  # the last is what Windows makes of None
             continue
         return ctypes.cast(function, ctypes.c_void_p).value or 0
     return 0

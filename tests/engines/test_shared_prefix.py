@@ -162,11 +162,14 @@ def test_given_a_model_that_it_does_not_cover_then_it_falls_back_and_says_so(
     assert found["a"].generated_tokens
 
 
-def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transformers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["Qwen3", "Qwen2", "Llama"])
+def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transformers(
+    tmp_path: Path, architecture: str
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = save_tiny_model(tmp_path)
+    folder = save_tiny_model(tmp_path, architecture=architecture)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     prompts = random_prompts(40, seed=5)
     logits: dict[str, torch.Tensor] = {}
