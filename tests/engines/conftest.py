@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -27,3 +28,11 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     if found is None:
         pytest.skip(f"no compiler for the attention kernel here: {built.stderr[-300:]}")
     return found
+
+
+@pytest.fixture(autouse=True)
+def heard_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line keeps the package's log to itself; where a test of it ran before, caplog would hear little."""
+    log = logging.getLogger("depqa_ray")
+    monkeypatch.setattr(log, "propagate", True)
+    log.setLevel(logging.NOTSET)
