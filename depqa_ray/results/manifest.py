@@ -43,6 +43,7 @@ _PACKAGES: Final = (
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
 _NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
 _URL_USER: Final = re.compile(r"(?<=://)[^/?#\s]+@")
+_URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take their key there
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,8 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as plain JSON values, without those whose name says that they are secret, at any depth.
 
-    Counts of tokens stay: a number under a name in "tokens" is no secret. User parts of URLs and the home folder, which
-    names its owner, are cut from the values.
+    Counts of tokens stay: a number under a name in "tokens" is no secret. User parts and queries of URLs and the home
+    folder, which names its owner, are cut from the values.
     """
     return {str(name): _plain(value) for name, value in settings.items() if not _is_secret(str(name), value)}
 
@@ -185,7 +186,7 @@ def _anonymous(text: str) -> str:
     if len(home) > 1 and (text == home or text.startswith(home + os.sep)):
         text = "~" + text[len(home) :]
     # An argument that is no UTF-8 reaches Python with lone surrogates, which no file of the run should pass on.
-    return _URL_USER.sub("", text).encode("utf-8", "replace").decode("utf-8")
+    return _URL_QUERY.sub(r"\1", _URL_USER.sub("", text)).encode("utf-8", "replace").decode("utf-8")
 
 
 def installed_versions() -> dict[str, str]:
