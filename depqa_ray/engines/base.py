@@ -87,8 +87,8 @@ class EngineCounts:
     """What an engine has counted since it was started; None where it does not know.
 
     ``computed_tokens`` are prompt tokens that went through the model, ``cached_tokens`` those whose keys and values
-    were found; they add up to all prompt tokens. ``decode_steps`` are those in which no prompt was read, and
-    ``decode_seconds`` is their time. ``out_of_memory`` counts the times that memory ran out and the work went on.
+    were found; a prompt that is begun again is counted again. ``decode_steps`` are those in which no prompt was read,
+    and ``decode_seconds`` is their time. ``out_of_memory`` counts the times that memory ran out and the work went on.
     """
 
     computed_tokens: int | None = None

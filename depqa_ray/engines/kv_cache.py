@@ -1,8 +1,8 @@
 """Who owns which slots of the key-value store, without a tensor in sight: so that its invariants can be tested alone.
 
 A slot holds the keys and values of one token in every layer. A sequence (a shared prefix, or one prompt's own part)
-owns one contiguous range of slots, so that attention can read it as a view and nothing is ever copied. Rows live in
-slabs, ranges of equal places side by side, so that attention can read many of them as one strided view.
+owns one contiguous range of slots, so that attention can read it as a view and nothing is copied as it grows. Rows
+live in slabs, ranges of equal places side by side, so that attention can read many of them as one strided view.
 
 Prefixes nest. Where two spans below one parent begin with the same few tokens, the later one borrows them: their keys
 and values are copied once, which costs less than attending to a prefix of their own at every step.
@@ -162,7 +162,6 @@ class PrefixCache:
                     else:
                         node = self._join(Span(list(tokens), self._use(parent), start, len(tokens)))
                         self.prefixes[(id(parent), tuple(tokens))] = node
-                        found += node.borrowed
                     # Held meanwhile, so that making room for the next part does not drop it.
                     node.users += 1
                     held.append(node)
@@ -179,7 +178,7 @@ class PrefixCache:
         row = self._join(Span(list(parts[-1]), self._use(parent), slab.take(), slab.room, slab))
         self._touch(row)
         self.rows.add(row)
-        self.found += found + row.borrowed
+        self.found += found
         return row
 
     def _known(self, parent: Span | None, tokens: list[int]) -> Span | None:
@@ -208,15 +207,16 @@ class PrefixCache:
         while span.source and span.source.source and span.borrowed <= span.source.borrowed:
             span.source = span.source.source  # what it would lend is only borrowed itself
         family.insert(index, member)
+        self.found += span.borrowed
         return span
 
     def _part(self, span: Span) -> None:
         """Take a span out of its family. Who was still to borrow from it computes for itself."""
         family = self._families[id(span.parent)]
-        for member in family:
-            if member.span.source is span:
-                self.found -= member.span.borrowed
-                member.span.source, member.span.borrowed = None, 0
+        for borrower in (span, *(member.span for member in family if member.span.source is span)):
+            if borrower.source is not None:
+                self.found -= borrower.borrowed
+                borrower.source, borrower.borrowed = None, 0
         family.remove(next(member for member in family if member.span is span))
         if not family:
             del self._families[id(span.parent)]
@@ -280,9 +280,12 @@ class PrefixCache:
                 return slab
         places = max(1, min(_PLACES, self.slots.capacity // 8 // room))
         while (start := self._take(room * places)) is None:
-            if places == 1:
+            if places > 1:
+                places //= 2
+            elif room > needed:
+                room = needed  # the last of the store, though it will fit few others
+            else:
                 return None
-            places //= 2
         slab = Slab(start, room, places)
         self.slabs.append(slab)
         return slab

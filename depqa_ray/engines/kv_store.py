@@ -1,4 +1,4 @@
-"""The keys and values themselves: one tensor of each for every layer, allocated once, never copied."""
+"""The keys and values themselves: one tensor of each for every layer, allocated once."""
 
 from __future__ import annotations
 

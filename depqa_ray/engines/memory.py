@@ -13,8 +13,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there was no memory left, on a GPU or on a CPU."""
-    # On a CPU torch has no type of its own for it.
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    # torch has no type of its own for it on a CPU, nor where a library of the GPU's finds none.
+    untyped = any(words in str(error) for words in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"))
+    return untyped or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def give_back_memory() -> None:

@@ -113,7 +113,8 @@ def load(folder: Path = Path(__file__).parent) -> Kernel | None:
         if not found or not parallel:
             raise OSError("no OpenMP in reach" if found else "it has not been built")
         library = ctypes.CDLL(str(found[0]))
-        library.packed_attention.restype = None
+        for name in ("packed_attention", "rms_norm_rows", "greatest_rows"):  # missing ones raise AttributeError
+            getattr(library, name).restype = None
         if library.packed_attention_call_size() != ctypes.sizeof(_Call):
             raise OSError("it was built from another version of its source")
         return Kernel(library, parallel)

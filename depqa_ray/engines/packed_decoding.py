@@ -27,6 +27,7 @@ from depqa_ray.engines.sampling import choose
 from depqa_ray.models import Completion, Prompt
 
 _STEP_TOKENS = 1024  # prompt tokens a step; more would stall the rows that decode
+_LEAST_STEP_TOKENS = 64
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class PackedDecoder:
         self._running: list[_Row] = []
         self._needed = NeededRows()
         self._needed.bind(lm.model.base_model, lm.model.config.hidden_size)
+        self._step_tokens = _STEP_TOKENS
         self._failures = 0  # steps in a row that ran out of memory
         self.begin_anew()
 
@@ -108,14 +110,23 @@ class PackedDecoder:
         self._admit()
         if self._running:
             ended += self._guarded_step()
+        elif self._waiting:  # an empty store has no room for it, and nothing will make more
+            row = self._waiting.pop(0)
+            ended.append((row.caller, self._no_room(row.request)))
+        else:
+            self._failures = 0
         return ended
 
     def _too_large(self, request: Request) -> Completion | None:
+        needed = request.prompt_tokens + request.prompt.max_new_tokens
+        return self._no_room(request) if needed > self.cache.slots.capacity else None
+
+    def _no_room(self, request: Request) -> Completion:
         needed, there = request.prompt_tokens + request.prompt.max_new_tokens, self.cache.slots.capacity
-        if needed <= there:
-            return None
-        error = f"prompt and answer need {needed} KV slots, but --kv-gib has room for {there}"
-        return Completion(request.prompt.id, error=error)
+        flag = "--gpu-memory-utilization" if self._lm.device.type == "cuda" else "--kv-gib"
+        return Completion(
+            request.prompt.id, error=f"prompt and answer need {needed} KV slots, but {flag} has room for {there}"
+        )
 
     def _admit(self) -> None:
         """First come, first served: what finds no room yet is not overtaken by what is smaller."""
@@ -129,25 +140,32 @@ class PackedDecoder:
 
     def _guarded_step(self) -> Ended:
         """A step. Where memory runs out: half the rows wait, the step is taken again; twice in a row: its rows fail."""
+        done = self._step_or_none()
+        if done is not None:
+            self._failures = 0
+            return [(row.caller, self._complete(row)) for row in done]
+        # Only here, when the error that held the failed step's tensors has gone.
+        self._out_of_memory += 1
+        self._failures += 1
+        give_back_memory()
+        self.cache.drop_unused()
+        if self._failures > 1:
+            return self._fail_running(f"out of memory twice in a step of {len(self._running)} prompts")
+        self._retreat()
+        return []
+
+    def _step_or_none(self) -> list[_Row] | None:
         try:
-            done = self._step()
+            return self._step()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._out_of_memory += 1
-            self._failures += 1
-            give_back_memory()
-            self.cache.drop_unused()
-            if self._failures > 1:
-                return self._fail_running(f"out of memory twice in a step of {len(self._running)} prompts")
-            self._retreat()
-            return []
-        self._failures = 0
-        return [(row.caller, self._complete(row)) for row in done]
+            return None
 
     def _retreat(self) -> None:
-        """Let the newer half of the rows wait, to be begun again, and keep to as many from now on."""
+        """Let the newer half of the rows wait, to be begun again; keep to as many, and to smaller steps from then on."""
         self._max_rows = max(1, len(self._running) // 2)
+        self._step_tokens = max(_LEAST_STEP_TOKENS, self._step_tokens // 2)
         _log.warning("out of memory; from now on %d prompts are generated together", self._max_rows)
         for row in self._running[: self._max_rows - 1 : -1]:
             self._leave(row)
@@ -206,7 +224,7 @@ class PackedDecoder:
 
         Rows that decode always go; prompts fill what is left of the step, first come, first served.
         """
-        budget = _STEP_TOKENS
+        budget = self._step_tokens
         chosen: dict[Span, Piece] = {}
         for row in self._running:
             assert row.span is not None

@@ -26,11 +26,12 @@ def choose(logits: Tensor, answers: Sequence[Answer], decoding: Decoding) -> Ten
         places = greatest(logits)
         # max, not argmax: the same first maximum, and five times as fast for bfloat16 on a CPU.
         return places if places is not None else logits.max(-1).indices
+    nucleus = _nucleus((logits.float() / decoding.temperature).softmax(-1), decoding.top_p)
+    # Drawn last: where the memory for what stands above runs out, the step is taken again, and so must the numbers be.
     draws = torch.tensor([answer.draw() for answer in answers], dtype=torch.float64)
     if logits.is_cuda:
         draws = draws.pin_memory()
-    probabilities = (logits.float() / decoding.temperature).softmax(-1)
-    return _invert(_nucleus(probabilities, decoding.top_p), draws.to(logits.device, non_blocking=True))
+    return _invert(nucleus, draws.to(logits.device, non_blocking=True))
 
 
 def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:

@@ -58,8 +58,9 @@ class SharedPrefixEngine:
             self._fallback = TransformersEngine(self._spec)
             return await self._fallback.start()
         self._loop = StepLoop(self._decoder, self._thread)
-        async for _ in self.submit([WARM_UP]):
-            pass
+        async for (completion,) in self.submit([WARM_UP]):
+            if completion.error:
+                raise EngineError(f"{self._spec.model_name}: {completion.error}")
         self._decoder.begin_anew()
         return self._lm.info("shared_prefix")
 
@@ -93,7 +94,11 @@ class SharedPrefixEngine:
         except asyncio.CancelledError:
             self._loop.require_whole()  # it may be closing, and not the caller leaving, that cancelled the reading
             raise
-        requests = [Request(p, self._lm.answer(p), cut, began) for p, cut in zip(prompts, parts, strict=True)]
+        cuts = list(zip(prompts, parts, strict=True))
+        refused = [Completion(prompt.id, error=cut) for prompt, cut in cuts if isinstance(cut, str)]
+        if refused:
+            yield refused
+        requests = [Request(p, self._lm.answer(p), cut, began) for p, cut in cuts if not isinstance(cut, str)]
         async for group in self._loop.submit(requests):
             yield group
 
@@ -131,14 +136,21 @@ class SharedPrefixEngine:
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
-    def _read(self, prompts: Sequence[Prompt]) -> list[list[list[int]]]:
-        """Each prompt's tokens, cut where others may begin to differ: system line, passage, known answers, rest.
+    def _read(self, prompts: Sequence[Prompt]) -> list[list[list[int]] | str]:
+        """Each prompt's tokens, cut; or why it has none."""
+        return [self._cut_or_reason(prompt) for prompt in prompts]
+
+    def _cut_or_reason(self, prompt: Prompt) -> list[list[int]] | str:
+        try:
+            return self._cut(prompt)
+        except Exception as error:  # a model's own template runs here, and may raise what it likes
+            return f"the prompt cannot be turned into tokens: {' '.join(str(error).split()) or type(error).__name__}"
+
+    def _cut(self, prompt: Prompt) -> list[list[int]]:
+        """A prompt's tokens, cut where others may begin to differ: system line, passage, known answers, rest.
 
         Cuts are made in the tokens of the whole prompt, so that they never change what the model reads.
         """
-        return [self._cut(prompt) for prompt in prompts]
-
-    def _cut(self, prompt: Prompt) -> list[list[int]]:
         text = self._lm.text(prompt)
         ids = self._lm.token_ids(text)
         user = text.find(prompt.shared + prompt.own)

@@ -136,6 +136,22 @@ def test_given_a_prefix_in_the_middle_then_a_row_that_needs_most_of_the_store_st
     assert cache.admit([[2] * 20, [5]], 70) is not None
 
 
+@pytest.mark.parametrize(("prefix", "own", "new"), [(990, 5, 5), (900, 60, 40), (1, 990, 9)])
+def test_given_a_row_that_just_fits_then_it_is_admitted(prefix: int, own: int, new: int) -> None:
+    assert PrefixCache(1000).admit([[1] * prefix, [2] * own], new) is not None
+
+
+def test_given_a_lender_that_goes_while_a_borrower_looks_for_room_then_the_count_stays_right() -> None:
+    cache = PrefixCache(20)
+    cache.release(admit(cache, [1, 2, 3, 4, 5, 6, 7, 8], [9]))
+    found = cache.found
+    blocking = cache.admit([[3] * 4, [9]], 1)
+    assert blocking is not None
+    assert cache.admit([[1, 2, 3, 4, 5, 6], [7] * 8], 1) is None
+    assert cache.found == found
+    cache.validate()
+
+
 def test_given_too_little_room_then_the_prefix_unused_for_longest_goes_first() -> None:
     cache = PrefixCache(10)
     for tokens in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1]):

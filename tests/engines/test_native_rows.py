@@ -34,6 +34,11 @@ def test_given_rows_then_the_first_of_the_greatest_is_found(shape: tuple[int, in
     assert torch.equal(greatest(-rows.abs()), (-rows.abs()).float().argmax(-1))  # type: ignore[arg-type]
 
 
+def test_given_both_zeros_then_the_first_of_them_is_found() -> None:
+    rows = torch.tensor([[-1.0, -0.0, 0.0] + [-2.0] * 40, [0.0, -0.0, -1.0] + [-0.0] * 40]).bfloat16()
+    assert greatest(rows).tolist() == [1, 0]  # type: ignore[union-attr]
+
+
 def test_given_another_dtype_then_it_is_left_to_torch() -> None:
     rows = torch.ones(2, 16)
     assert rms_norm(rows, rows[0], 1e-6) is None

@@ -200,6 +200,27 @@ def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transform
     assert max(ours_off) <= 1.5 * max(theirs_off)
 
 
+def test_given_a_prompt_that_just_fits_the_store_then_it_is_answered(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = [Prompt("a", "S", "P" * 387, "Q", 2), Prompt("b", "S", "P", "Q", 2)]
+    _, found, _ = complete(folder, [prompts], kv_gib=400 * SLOT_BYTES / GIB)
+    assert {id_: c.error for id_, c in found.items()} == {"a": None, "b": None}
+
+
+def test_given_a_prompt_that_cannot_be_tokens_then_it_alone_fails_and_says_why(tmp_path: Path) -> None:
+    prompts = [Prompt("bad", "S", "P", "\ud800", 2), Prompt("good", "S", "P", "Q", 2)]
+    _, found, _ = complete(save_tiny_model(tmp_path), [prompts])
+    assert "cannot be turned into tokens" in (found["bad"].error or "")
+    assert found["good"].error is None
+
+
+def test_given_a_template_that_refuses_then_starting_says_so_in_one_line(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, chat_template="{{ raise_exception('no system messages') }}")
+    with pytest.raises(EngineError, match=r"no system messages") as caught:
+        asyncio.run(build(folder).start())
+    assert "\n" not in str(caught.value)
+
+
 def run_out_of_memory(engine: Any, steps: set[int]) -> None:
     """Make the model raise what a GPU raises, at the numbered steps from now on."""
     import torch

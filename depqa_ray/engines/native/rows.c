@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#define FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "arch=skylake-avx512")))
 #else
 #define FOR_EACH_CPU
 #endif
@@ -40,8 +40,10 @@ FOR_EACH_CPU static void norm_row(const uint16_t *in, const uint16_t *weight, ui
     for (i = 0; i < size; i++) out[i] = narrow(widen(in[i]) * scale * widen(weight[i]));
 }
 
-/* The order of these integers is that of the numbers. */
-static inline int16_t ordered(uint16_t x) { return (int16_t)(x ^ ((uint16_t)((int16_t)x >> 15) & 0x7fff)); }
+/* The order of these integers is that of the numbers, of which both zeros are one. */
+static inline int16_t ordered(uint16_t x) {
+    return x == 0x8000 ? 0 : (int16_t)(x ^ ((uint16_t)((int16_t)x >> 15) & 0x7fff));
+}
 
 FOR_EACH_CPU static int64_t greatest(const uint16_t *in, int64_t size) {
     int16_t best[LANES], highest = INT16_MIN;
@@ -54,8 +56,7 @@ FOR_EACH_CPU static int64_t greatest(const uint16_t *in, int64_t size) {
         }
     for (; i < size; i++) highest = ordered(in[i]) > highest ? ordered(in[i]) : highest;
     for (int lane = 0; lane < LANES; lane++) highest = best[lane] > highest ? best[lane] : highest;
-    const uint16_t sought = (uint16_t)(highest ^ ((uint16_t)(highest >> 15) & 0x7fff));
-    for (i = 0; in[i] != sought; i++) {}
+    for (i = 0; ordered(in[i]) != highest; i++) {}
     return i;
 }
 
