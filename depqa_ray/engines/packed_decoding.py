@@ -163,7 +163,7 @@ class PackedDecoder:
             return None
 
     def _retreat(self) -> None:
-        """Let the newer half of the rows wait, to be begun again; keep to as many, and to smaller steps from then on."""
+        """Let the newer half of the rows wait, to be begun again; rows and steps stay as few and small from then on."""
         self._max_rows = max(1, len(self._running) // 2)
         self._step_tokens = max(_LEAST_STEP_TOKENS, self._step_tokens // 2)
         _log.warning("out of memory; from now on %d prompts are generated together", self._max_rows)
