@@ -60,6 +60,11 @@ def experiment(folder: Path, faults: tuple[Fault, ...] = (), **settings: object)
     return RunStore.open(folder / "run").read(), notes
 
 
+def either(kind: str, at: int) -> tuple[Fault, ...]:
+    """The fault for each of the first two replicas, and for none that replaces one."""
+    return tuple(Fault(kind, at, f"replica-{number}") for number in range(2))
+
+
 def all_outcomes(records: RunRecords) -> list[str]:
     for record in records.passages:
         for strategy in ("dependency_parallel", "sequential"):
@@ -75,17 +80,19 @@ def all_outcomes(records: RunRecords) -> list[str]:
 
 
 def test_given_two_replicas_then_both_work_and_every_question_is_answered(tmp_path: Path) -> None:
-    records, notes = experiment(tmp_path, replicas=2)
+    # One prompt at a time, so that there is work left when the second replica is ready.
+    records, notes = experiment(tmp_path, replicas=2, max_batch_size=1)
     assert set(all_outcomes(records)) == {"answered"}
     assert {step.replica for step in records.steps} == {"replica-0", "replica-1"}
     assert notes.questions == 2 * sum(len(record.passage.questions) for record in records.passages)
 
 
 def test_given_a_replica_whose_process_is_killed_then_another_takes_over_and_nothing_is_lost(tmp_path: Path) -> None:
-    records, notes = experiment(tmp_path, (Fault("kill", 20, "replica-0"),), replicas=2)
+    # Either of them: on a busy machine one may come too late to get so many.
+    records, notes = experiment(tmp_path, either("kill", 20), replicas=2)
     assert set(all_outcomes(records)) == {"answered"}
-    assert any("replica-0 was lost: its process ended" in remark for remark in notes.remarks)
-    assert max(step.attempts for step in records.steps) == 2
+    assert any("was lost: its process ended" in remark for remark in notes.remarks)
+    assert max(step.attempts for step in records.steps) in (2, 3)
 
 
 def test_given_an_engine_that_breaks_inside_a_living_process_then_it_is_replaced(tmp_path: Path) -> None:
@@ -95,7 +102,7 @@ def test_given_an_engine_that_breaks_inside_a_living_process_then_it_is_replaced
 
 
 def test_given_a_replica_that_hangs_then_the_deadline_gives_its_work_to_another(tmp_path: Path) -> None:
-    records, notes = experiment(tmp_path, (Fault("hang", 5, "replica-0"),), replicas=2, step_timeout=2.0)
+    records, notes = experiment(tmp_path, either("hang", 5), replicas=2, step_timeout=2.0)
     assert set(all_outcomes(records)) == {"answered"}
     assert any("gave no answer for 2 s" in remark for remark in notes.remarks)
 
