@@ -91,13 +91,18 @@ def step_prompt(
     return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked), known)
 
 
+def reply_keys(own: str) -> list[str]:
+    """The keys of the answers in the reply that a prompt with this own part asks for."""
+    return _LABELS.findall(own) or ["answer"]
+
+
 def reply_schema(own: str) -> dict[str, Any]:
     """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
     text = {"type": "string"}
     if own.endswith(_EDGES_REQUEST):
         edge = {"type": "array", "prefixItems": [text, text, {"type": "number"}], "items": False, "minItems": 3}
         return _object_schema({"edges": {"type": "array", "items": edge}})
-    return _object_schema(dict.fromkeys(_LABELS.findall(own) or ["answer"], text))
+    return _object_schema(dict.fromkeys(reply_keys(own), text))
 
 
 def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from depqa_ray.benchmark.engines import Say, model_of, start_engine
 from depqa_ray.benchmark.protocol import run_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.benchmark.workload import draw_passages, verify_groups
+from depqa_ray.engines.kv_cache import common_length
 from depqa_ray.models import Completion, Prompt
 
 _REFERENCE = EngineChoice("one_by_one", "one_by_one", batch=1)
@@ -64,8 +65,7 @@ def _difference(wanted: Completion, got: Completion | None) -> str:
     if got.prompt_tokens != wanted.prompt_tokens:
         return f"{got.prompt_tokens} prompt tokens, generate has {wanted.prompt_tokens}"
     if got.text != wanted.text:
-        pairs = zip(got.text, wanted.text, strict=False)
-        at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(got.text), len(wanted.text)))
+        at = common_length(got.text, wanted.text)
         start = max(0, at - _SHOWN // 2)
         ours, theirs = (text[start : start + _SHOWN] for text in (got.text, wanted.text))
         return f"differs from character {at} on: {ours!r}, generate has {theirs!r}"

@@ -81,6 +81,11 @@ class EngineSpec:
     base_url: str = field(default="", repr=False)
     request_timeout: float = 180.0
 
+    @property
+    def kv_bytes(self) -> int:
+        """``kv_gib`` in bytes."""
+        return int(self.kv_gib * (1 << 30))
+
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:

@@ -1,9 +1,9 @@
-"""Callers on one side, a thread that computes on the other: what the local engines share."""
+"""Callers on one side, what answers them on the other: a thread that computes, or a task for each prompt."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -47,6 +47,60 @@ class Stepper(Protocol[Taken]):
     def busy(self) -> bool:
         """Whether there is anything left to compute."""
         ...
+
+
+class RequestTasks:
+    """Has each prompt answered by a task of its own, for engines whose batches are made elsewhere.
+
+    ``answer`` gives a prompt's completion, or raises EngineError: then everyone who waits hears of it, and everyone who
+    comes later. Invariant: ``_callers`` holds everyone who waits, with the tasks that work for them; ``_broken``, once
+    set, stays.
+    """
+
+    def __init__(self, answer: Callable[[Prompt], Awaitable[Completion]]) -> None:
+        self._answer = answer
+        self._callers: dict[Caller, list[asyncio.Task[None]]] = {}
+        self._broken: EngineError | None = None
+
+    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        """Completions as they come, each by itself. Who stops iterating takes its requests back."""
+        if self._broken:
+            raise self._broken
+        caller = Caller(waiting=len(prompts))
+        self._callers[caller] = [asyncio.create_task(self._serve(prompt, caller)) for prompt in prompts]
+        try:
+            async for group in caller.drain():
+                yield group
+        finally:
+            await _end(self._callers.pop(caller))
+
+    async def close(self) -> None:
+        """Take all requests back, and tell who waits."""
+        self._break(EngineError("the engine was closed"))
+        await _end([task for tasks in self._callers.values() for task in tasks])
+
+    async def _serve(self, prompt: Prompt, caller: Caller) -> None:
+        try:
+            completion = await self._answer(prompt)
+        except EngineError as error:
+            self._break(error)
+        except (
+            Exception
+        ) as error:  # who waits would wait forever; its kind only, since its words were not made for eyes
+            self._break(EngineError(f"generation failed: {type(error).__name__}"))
+        else:
+            caller.groups.put_nowait([completion])
+
+    def _break(self, error: EngineError) -> None:
+        self._broken = self._broken or error
+        for caller in self._callers:
+            caller.groups.put_nowait(self._broken)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def compute_thread() -> ThreadPoolExecutor:

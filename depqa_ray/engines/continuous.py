@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from transformers.generation.configuration_utils import ContinuousBatchingConfig, GenerationConfig
@@ -17,11 +17,10 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.batching import compute_thread
 from depqa_ray.engines.chat import WARM_UP
+from depqa_ray.engines.kv_store import slot_bytes
 from depqa_ray.engines.language_model import LanguageModel
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
-
-_GIB: Final = 1 << 30
 
 
 class ContinuousEngine:
@@ -153,10 +152,8 @@ class ContinuousEngine:
         if self._lm.device.type == "cuda":
             config.max_memory_percent = self._spec.gpu_memory_utilization
         else:
-            of = self._lm.model.config
-            dim = getattr(of, "head_dim", None) or of.hidden_size // of.num_attention_heads
-            page_bytes = 2 * of.num_hidden_layers * of.num_key_value_heads * dim * self._lm.dtype.itemsize
-            config.num_blocks = int(self._spec.kv_gib * _GIB // (page_bytes * self._page_size))
+            page_bytes = slot_bytes(self._lm.model.config, self._lm.dtype) * self._page_size
+            config.num_blocks = self._spec.kv_bytes // page_bytes
         return config
 
     def _eos(self) -> list[int]:

@@ -157,11 +157,8 @@ class PrefixCache:
                     node = self._known(parent, tokens)
                     if node is not None:
                         found += len(node.tokens)
-                    elif (start := self._take(len(tokens))) is None:
+                    elif (node := self._add(parent, tokens)) is None:
                         return None
-                    else:
-                        node = self._join(Span(list(tokens), self._use(parent), start, len(tokens)))
-                        self.prefixes[(id(parent), tuple(tokens))] = node
                     # Held meanwhile, so that making room for the next part does not drop it.
                     node.users += 1
                     held.append(node)
@@ -180,6 +177,15 @@ class PrefixCache:
         self.rows.add(row)
         self.found += found
         return row
+
+    def _add(self, parent: Span | None, tokens: list[int]) -> Span | None:
+        """A new prefix below a parent; None where there is no room for it."""
+        start = self._take(len(tokens))
+        if start is None:
+            return None
+        node = self._join(Span(list(tokens), self._use(parent), start, len(tokens)))
+        self.prefixes[(id(parent), tuple(tokens))] = node
+        return node
 
     def _known(self, parent: Span | None, tokens: list[int]) -> Span | None:
         """The longest prefix below a parent that the tokens begin with."""
@@ -320,8 +326,8 @@ class PrefixCache:
             node.used_at = self._clock
 
 
-def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from the start."""
+def common_length(a: Sequence[object], b: Sequence[object]) -> int:
+    """How many items two sequences have in common from the start."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

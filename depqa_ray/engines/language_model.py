@@ -31,7 +31,7 @@ class LanguageModel:
 
     def __init__(self, spec: EngineSpec) -> None:
         self.name = spec.model_name
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch_device()
         self.dtype = torch_dtype(spec.dtype, self.device)
         source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
@@ -63,6 +63,11 @@ class LanguageModel:
             dtype=str(self.dtype).removeprefix("torch."),
             parameters=self.parameters,
         )
+
+    @property
+    def memory_flag(self) -> str:
+        """The flag that says how much memory keys and values have."""
+        return "--gpu-memory-utilization" if self.device.type == "cuda" else "--kv-gib"
 
     def text(self, prompt: Prompt) -> str:
         """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
@@ -122,6 +127,11 @@ def _told(model_name: str) -> Iterator[None]:
 def model_source(model_name: str) -> str:
     """What ``from_pretrained`` loads for a model's name in the settings."""
     return str(weights_folder()) if model_name == EMBEDDED else model_name
+
+
+def torch_device() -> torch.device:
+    """A GPU where the process sees one, the CPU where it does not."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:

@@ -45,12 +45,12 @@ class _Call(ctypes.Structure):
 class Kernel:
     """The compiled kernel, and the function that runs something in torch's own threads."""
 
-    library: Any
+    functions: Any
     parallel: int
 
     def variants(self, dtype: torch.dtype) -> int:
         """How many variants this processor can run, the last one being the fastest."""
-        return int(self.library.packed_attention_variants(int(dtype == torch.bfloat16)))
+        return int(self.functions.packed_attention_variants(int(dtype == torch.bfloat16)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class NativePlan:
             *(int(query.dtype == torch.bfloat16), self.variant, torch.get_num_threads()),
             self.kernel.parallel,
         )
-        self.kernel.library.packed_attention(ctypes.byref(call))
+        self.kernel.functions.packed_attention(ctypes.byref(call))
         return out
 
 
@@ -112,12 +112,12 @@ def load(folder: Path = Path(__file__).parent) -> Kernel | None:
     try:
         if not found or not parallel:
             raise OSError("no OpenMP in reach" if found else "it has not been built")
-        library = ctypes.CDLL(str(found[0]))
+        functions = ctypes.CDLL(str(found[0]))
         for name in ("packed_attention", "rms_norm_rows", "greatest_rows"):  # missing ones raise AttributeError
-            getattr(library, name).restype = None
-        if library.packed_attention_call_size() != ctypes.sizeof(_Call):
+            getattr(functions, name).restype = None
+        if functions.packed_attention_call_size() != ctypes.sizeof(_Call):
             raise OSError("it was built from another version of its source")
-        return Kernel(library, parallel)
+        return Kernel(functions, parallel)
     except (OSError, AttributeError) as error:
         _log.info("attention runs without its kernel: %s", error)
         return None

@@ -18,7 +18,7 @@ def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
     rows = rows.contiguous()
     out = torch.empty_like(rows)
     size = rows.shape[-1]
-    kernel.library.rms_norm_rows(
+    kernel.functions.rms_norm_rows(
         *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, weight, out)),
         *(ctypes.c_int64(rows.numel() // size), ctypes.c_int64(size), ctypes.c_float(eps)),
         torch.get_num_threads(),
@@ -34,7 +34,7 @@ def greatest(rows: Tensor) -> Tensor | None:
         return None
     rows = rows.contiguous()
     places = torch.empty(len(rows), dtype=torch.int64)
-    kernel.library.greatest_rows(
+    kernel.functions.greatest_rows(
         *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, places)),
         *(ctypes.c_int64(size) for size in rows.shape),
         torch.get_num_threads(),

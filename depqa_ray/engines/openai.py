@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import Caller
+from depqa_ray.engines.batching import RequestTasks
 from depqa_ray.engines.chat import WARM_UP
 from depqa_ray.engines.decoding import row_seed
 from depqa_ray.engines.server_reply import ServerReply, read_reply
@@ -53,14 +53,12 @@ class OpenAIEngine:
     """Each prompt is a request by a task of its own, ``max_batch_size`` of them at a time.
 
     A request that fails for what may be the server's fault is followed by the warm-up prompt: if that is answered, the
-    request's prompt fails alone, else the engine is broken. Invariant: ``_callers`` holds everyone who waits, with the
-    tasks that work for them; a broken engine stays broken, and all of them hear of it.
+    request's prompt fails alone, else the engine is broken.
     """
 
     def __init__(self, spec: EngineSpec, retries: int = RETRIES) -> None:
         self._spec, self._retries = spec, retries
-        self._callers: dict[Caller, list[asyncio.Task[None]]] = {}
-        self._broken: EngineError | None = None
+        self._tasks = RequestTasks(self._answer)
         self._slots = asyncio.Semaphore(spec.max_batch_size)
         self._client: AsyncOpenAI | None = None
         self._place = ""
@@ -81,18 +79,9 @@ class OpenAIEngine:
             raise EngineError(found.reason)
         return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype")
 
-    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """Completions as they come, each by itself. Who stops iterating takes its requests back."""
-        if self._broken:
-            raise self._broken
-        assert self._client is not None, "start() comes first"
-        caller = Caller(waiting=len(prompts))
-        self._callers[caller] = [asyncio.create_task(self._answer(prompt, caller)) for prompt in prompts]
-        try:
-            async for group in caller.drain():
-                yield group
-        finally:
-            await _end(self._callers.pop(caller))
+    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return self._tasks.submit(prompts)
 
     def counts(self) -> EngineCounts:
         """Cached tokens where the server tells of any; one that does may leave them out of a reply without any."""
@@ -102,8 +91,7 @@ class OpenAIEngine:
 
     async def close(self) -> None:
         """Take all requests back, and close the connections."""
-        self._break("the engine was closed")
-        await _end([task for tasks in self._callers.values() for task in tasks])
+        await self._tasks.close()
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -133,18 +121,17 @@ class OpenAIEngine:
         self._place = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
 
-    async def _answer(self, prompt: Prompt, caller: Caller) -> None:
-        """See to it that the caller gets a completion for the prompt, or everyone hears that the server fails."""
+    async def _answer(self, prompt: Prompt) -> Completion:
+        """The prompt's completion. Raises EngineError where the server fails."""
         began = time.perf_counter()
         async with self._slots:
             found = await self._ask(prompt, self._retries)
             if isinstance(found, _Fault) and not found.of_prompt:
                 other = await self._ask(WARM_UP, _FEW_RETRIES)
                 if isinstance(other, _Fault):
-                    self._break(other.reason)
-                    return
+                    raise EngineError(other.reason)
         completion = Completion(prompt.id, error=found.reason) if isinstance(found, _Fault) else self._counted(found)
-        caller.groups.put_nowait([replace(completion, seconds=time.perf_counter() - began)])
+        return replace(completion, seconds=time.perf_counter() - began)
 
     async def _ask(self, prompt: Prompt, retries: int) -> ServerReply | _Fault:
         assert self._client is not None
@@ -204,11 +191,6 @@ class OpenAIEngine:
             self._cached = (self._cached or 0) + reply.cached_tokens
         return reply.completion
 
-    def _break(self, reason: str) -> None:
-        self._broken = self._broken or EngineError(reason)
-        for caller in self._callers:
-            caller.groups.put_nowait(self._broken)
-
 
 def _said(error: Any) -> str:
     """What a server said to a request that it refused: its message, or else all that it sent."""
@@ -253,9 +235,3 @@ def _sampling(decoding: Decoding, prompt: Prompt) -> dict[str, Any]:
     if decoding.stop:
         chosen["stop"] = list(decoding.stop[:_MOST_STOPS])
     return chosen
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

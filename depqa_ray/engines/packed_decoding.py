@@ -123,10 +123,8 @@ class PackedDecoder:
 
     def _no_room(self, request: Request) -> Completion:
         needed, there = request.prompt_tokens + request.prompt.max_new_tokens, self.cache.slots.capacity
-        flag = "--gpu-memory-utilization" if self._lm.device.type == "cuda" else "--kv-gib"
-        return Completion(
-            request.prompt.id, error=f"prompt and answer need {needed} KV slots, but {flag} has room for {there}"
-        )
+        error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {there}"
+        return Completion(request.prompt.id, error=error)
 
     def _admit(self) -> None:
         """First come, first served: what finds no room yet is not overtaken by what is smaller."""

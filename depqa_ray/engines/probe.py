@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import torch
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from depqa_ray.config import DtypeName
 from depqa_ray.engines.chat import prompt_text, token_ids
-from depqa_ray.engines.language_model import model_source, torch_dtype
+from depqa_ray.engines.kv_store import head_dim
+from depqa_ray.engines.language_model import load_config, model_source, torch_device, torch_dtype
 from depqa_ray.engines.model_shape import Ceilings, ModelShape
 from depqa_ray.models import Prompt
 
@@ -24,7 +25,7 @@ _SECONDS: Final = 0.4  # of trying, for each product and each way of reading
 
 def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
     """The shape of a model, from its configuration alone: its parameters are counted on the meta device."""
-    config: Any = AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
+    config = load_config(model_name)
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     ends = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
@@ -33,10 +34,10 @@ def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
         kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        head_dim=head_dim(config),
         body_parameters=sum(count for key, count in parameters.items() if key not in ends),
         head_parameters=model.get_output_embeddings().weight.numel(),
-        value_bytes=torch_dtype(dtype, _device()).itemsize,
+        value_bytes=torch_dtype(dtype, torch_device()).itemsize,
     )
 
 
@@ -46,8 +47,8 @@ def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
 
     Best, not average: what slows a try down (a neighbour, a cold cache) is no property of the machine.
     """
-    config: Any = AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
-    device = _device()
+    config = load_config(model_name)
+    device = torch_device()
     of_type = torch_dtype(dtype, device)
     widest = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     sizes = [(rows, config.hidden_size, widest) for rows in _ROWS]
@@ -74,10 +75,6 @@ def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
     """The tokens of prompts as every engine reads them, without loading a model."""
     tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
     return [token_ids(tokenizer, prompt_text(tokenizer, prompt)) for prompt in prompts]
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _product_rate(size: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:

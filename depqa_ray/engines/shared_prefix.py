@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -28,7 +28,6 @@ from depqa_ray.models import Completion, Prompt
 
 _SUPPORTED = frozenset({"qwen3", "qwen2", "llama", "mistral"})
 _STEADY_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # the others depend on the length of the batch
-_GIB = 1 << 30
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class SharedPrefixEngine:
         self._fallback: TransformersEngine | None = None
         self._thread = compute_thread()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read-prompts")
-        self._head = lru_cache(maxsize=512)(self._head_tokens)
+        self._head: Callable[[str], list[int]]
         self._lm: LanguageModel
         self._decoder: PackedDecoder
         self._loop: StepLoop[Request] | None = None
@@ -70,6 +69,7 @@ class SharedPrefixEngine:
         if reason:
             return reason
         self._lm = LanguageModel(self._spec)
+        self._head = lru_cache(maxsize=512)(self._lm.token_ids)  # siblings have theirs in common
         register()
         self._lm.model.set_attn_implementation(NAME)
         config, dtype = self._lm.model.config, self._lm.dtype
@@ -117,7 +117,6 @@ class SharedPrefixEngine:
 
     def _store(self, config: Any, capacity: int) -> KVStore:
         """The store. Raises EngineError where there is no memory for it."""
-        flag = "--gpu-memory-utilization" if self._lm.device.type == "cuda" else "--kv-gib"
         try:
             if capacity < 1:
                 raise MemoryError
@@ -126,13 +125,13 @@ class SharedPrefixEngine:
             if not is_out_of_memory(error):
                 raise
             raise EngineError(
-                f"no memory for the keys and values of {max(0, capacity)} tokens: change {flag}"
+                f"no memory for the keys and values of {max(0, capacity)} tokens: change {self._lm.memory_flag}"
             ) from error
 
     def _budget(self) -> float:
         """The bytes for keys and values."""
         if self._lm.device.type != "cuda":
-            return self._spec.kv_gib * _GIB
+            return self._spec.kv_bytes
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
@@ -162,9 +161,6 @@ class SharedPrefixEngine:
             if cut > cuts[-1]:
                 cuts.append(cut)
         return [ids[a:b] for a, b in zip(cuts, [*cuts[1:], len(ids)], strict=True)]
-
-    def _head_tokens(self, text: str) -> list[int]:
-        return self._lm.token_ids(text)
 
 
 def why_unsupported(config: object) -> str:

@@ -14,11 +14,11 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from depqa_ray.answering.prompts import reply_keys
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
 from depqa_ray.errors import EngineError
 from depqa_ray.models import UNKNOWN, Completion, Prompt
 
-_LABELS = re.compile(r"^(Q\d+): ", re.MULTILINE)
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -36,8 +36,7 @@ class CostModel:
 
 def answer_unknown(prompt: Prompt) -> str:
     """The JSON that was asked for, with "unknown" for every answer."""
-    labels = _LABELS.findall(prompt.own)
-    return json.dumps(dict.fromkeys(labels, UNKNOWN) if labels else {"answer": UNKNOWN})
+    return json.dumps(dict.fromkeys(reply_keys(prompt.own), UNKNOWN))
 
 
 class SimulatedEngine:

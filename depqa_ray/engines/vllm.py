@@ -6,7 +6,6 @@ vLLM's, and so are the processes that work: the one that this lives in only pass
 
 from __future__ import annotations
 
-import asyncio
 import os
 import textwrap
 import time
@@ -19,28 +18,22 @@ from transformers import AutoTokenizer
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.config import EMBEDDED
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import Caller
+from depqa_ray.engines.batching import RequestTasks
 from depqa_ray.engines.chat import WARM_UP, prompt_text, token_ids, too_long
-from depqa_ray.engines.decoding import row_seed
+from depqa_ray.engines.decoding import before_stop, row_seed
 from depqa_ray.engines.language_model import model_source
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 
-_GIB = 1 << 30
 _NEVER = 1 << 30  # tokens between two reports of a request: its first and its last one always come
 
 
 class VllmEngine:
-    """Each prompt is a request of vLLM's, by a task of its own.
-
-    Invariant: ``_callers`` holds everyone who waits, with the tasks that work for them; a broken engine stays broken,
-    and all of them hear of it.
-    """
+    """Each prompt is a request of vLLM's, by a task of its own."""
 
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
-        self._callers: dict[Caller, list[asyncio.Task[None]]] = {}
-        self._broken: EngineError | None = None
+        self._tasks = RequestTasks(self._answer)
         self._numbers = count()
         self._computed = self._cached = 0
         self._llm: Any = None
@@ -63,18 +56,9 @@ class VllmEngine:
         dtype = str(self._llm.model_config.dtype).removeprefix("torch.")
         return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
 
-    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """Completions as they come, each by itself. Who stops iterating takes its requests back."""
-        if self._broken:
-            raise self._broken
-        assert self._llm is not None, "start() comes first"
-        caller = Caller(waiting=len(prompts))
-        self._callers[caller] = [asyncio.create_task(self._answer(prompt, caller)) for prompt in prompts]
-        try:
-            async for group in caller.drain():
-                yield group
-        finally:
-            await _end(self._callers.pop(caller))
+    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return self._tasks.submit(prompts)
 
     def counts(self) -> EngineCounts:
         """See :class:`~depqa_ray.engines.base.Engine`."""
@@ -82,8 +66,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Take all requests back, then end vLLM's processes."""
-        self._break(EngineError("the engine was closed"))
-        await _end([task for tasks in self._callers.values() for task in tasks])
+        await self._tasks.close()
         llm, self._llm = self._llm, None
         if llm is not None:
             # Some seconds, during which the event loop stands: were it running, vLLM would take this for its death.
@@ -101,18 +84,17 @@ class VllmEngine:
                 f"safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED})"
             ) from error
 
-    async def _answer(self, prompt: Prompt, caller: Caller) -> None:
-        """See to it that the caller gets a completion for the prompt, or everyone hears that vLLM is dead."""
+    async def _answer(self, prompt: Prompt) -> Completion:
+        """The prompt's completion. Raises EngineError where vLLM is dead."""
+        assert self._llm is not None, "start() comes first"
         try:
             began = time.perf_counter()
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
-            completion = too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
+            return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
         except Exception as error:  # a request that vLLM refuses fails alone; which types those are is not settled
             if self._llm.errored:
-                self._break(EngineError(f"vLLM died: {_one_line(error)}"))
-                return
-            completion = Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
-        caller.groups.put_nowait([completion])
+                raise EngineError(f"vLLM died: {_one_line(error)}") from error
+            return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
 
     async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
         from vllm.inputs import tokens_input
@@ -134,7 +116,7 @@ class VllmEngine:
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Completion(
             prompt_id=prompt.id,
-            text=text if decoding.fixed_length else _before(text, decoding.stop),
+            text=text if decoding.fixed_length else before_stop(text, decoding.stop),
             prompt_tokens=len(ids),
             generated_tokens=len(new),
             finish_reason="stop" if reason == "stop" else "length",
@@ -145,11 +127,6 @@ class VllmEngine:
     def _count(self, tokens: int, cached: int) -> None:
         self._cached += cached
         self._computed += tokens - cached
-
-    def _break(self, error: EngineError) -> None:
-        self._broken = self._broken or error
-        for caller in self._callers:
-            caller.groups.put_nowait(self._broken)
 
 
 def _require_vllm() -> None:
@@ -181,7 +158,7 @@ def _start_vllm(spec: EngineSpec, source: str) -> Any:
             trust_remote_code=False,
             max_model_len=-1,  # the model's own, or as much of it as there is memory for
             max_num_seqs=spec.max_batch_size,
-            kv_cache_memory_bytes=int(spec.kv_gib * _GIB) if on_cpu else None,
+            kv_cache_memory_bytes=spec.kv_bytes if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_utilization,
             enable_prefix_caching=True,
             # On a CPU vLLM shares whole blocks of 128 tokens; passages are not much longer, and 32 is its smallest.
@@ -227,17 +204,6 @@ def _sampling(decoding: Decoding, prompt: Prompt) -> Any:
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _before(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of the strings that ends it."""
-    return text[: min((text.find(string) for string in stop if string in text), default=len(text))]
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _one_line(error: BaseException) -> str:
