@@ -9,7 +9,7 @@ the own part      what it holds
 one question      ``Question: ...``
 with context      ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
 several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
-edges             the same, then the request for ``{"edges": [["Q1", "Q2", 0.9]]}``
+edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 ================  =================================================================================
 
 One question with its parents' answers and one question with the whole history are the same form with other lines, so
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from depqa_ray.models import UNKNOWN, Passage, Prompt, Step
 
-PROMPT_VERSION: Final = "1"
+PROMPT_VERSION: Final = "2"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""
 
 SYSTEM: Final = (
@@ -33,8 +33,8 @@ SYSTEM: Final = (
 )
 
 _EDGES_REQUEST: Final = (
-    'Which questions need the answer of an earlier one? Reply with {"edges": [["Q1", "Q2", 0.9]]} '
-    "if Q2 needs the answer of Q1, with your confidence."
+    "Do not answer. For each question, name the questions whose answers it needs, with your confidence: "
+    '{"Q1": {}, "Q2": {"Q1": 0.9}}'
 )
 
 _LABELS: Final = re.compile(r"^(Q\d+): ", re.MULTILINE)
@@ -98,17 +98,18 @@ def reply_keys(own: str) -> list[str]:
 
 def reply_schema(own: str) -> dict[str, Any]:
     """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
-    text = {"type": "string"}
+    keys = reply_keys(own)
     if own.endswith(_EDGES_REQUEST):
-        edge = {"type": "array", "prefixItems": [text, text, {"type": "number"}], "items": False, "minItems": 3}
-        return _object_schema({"edges": {"type": "array", "items": edge}})
-    return _object_schema(dict.fromkeys(reply_keys(own), text))
+        confidence = {"type": "number"}
+        parents = {key: dict.fromkeys((other for other in keys if other != key), confidence) for key in keys}
+        return _object_schema({key: _object_schema(parents[key], required=False) for key in keys})
+    return _object_schema(dict.fromkeys(keys, {"type": "string"}))
 
 
-def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+def _object_schema(properties: dict[str, Any], required: bool = True) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": list(properties) if required else [],
         "additionalProperties": False,
     }

@@ -94,14 +94,13 @@ def exercises_on_several(world: World, count: int) -> tuple[Exercise, Exercise]:
     questions = world.questions[:count]
     texts = [question.text for question in questions]
     answers = {prompts.label(number): question.fact.object for number, question in enumerate(questions)}
-    edges = [
-        [prompts.label(parent), prompts.label(number), 0.9]
+    parents = {
+        prompts.label(number): {prompts.label(parent): 0.9 for parent in sorted(question.parents)}
         for number, question in enumerate(questions)
-        for parent in sorted(question.parents)
-    ]
+    }
     return (
         Exercise(prompts.batch_part(texts), json.dumps(answers, ensure_ascii=False)),
-        Exercise(prompts.edges_part(texts), json.dumps({"edges": edges})),
+        Exercise(prompts.edges_part(texts), json.dumps(parents)),
     )
 
 

@@ -23,8 +23,12 @@ def test_given_questions_then_the_reply_is_an_object_with_a_text_for_each(own: s
     assert schema["additionalProperties"] is False
 
 
-def test_given_the_request_for_edges_then_the_reply_is_an_array_of_two_labels_and_a_number() -> None:
+def test_given_the_request_for_edges_then_the_reply_names_for_each_question_others_with_numbers() -> None:
     schema = reply_schema(edges_part(["Who?", "Where?"]))
-    assert schema["required"] == ["edges"]
-    kinds = [item["type"] for item in schema["properties"]["edges"]["items"]["prefixItems"]]
-    assert kinds == ["string", "string", "number"]
+    assert schema["required"] == ["Q1", "Q2"]
+    assert {name: list(parents["properties"]) for name, parents in schema["properties"].items()} == {
+        "Q1": ["Q2"],
+        "Q2": ["Q1"],
+    }
+    assert schema["properties"]["Q2"]["properties"]["Q1"] == {"type": "number"}
+    assert schema["properties"]["Q2"]["required"] == []

@@ -118,8 +118,7 @@ def test_given_stop_at_json_then_each_reply_is_the_object_asked_for_and_nothing_
     one, several, edges = with_engine(engine, lambda engine: answers(engine, *prompts))
     assert json.loads(one.text).keys() == {"answer"}
     assert json.loads(several.text).keys() == {"Q1", "Q2"}
-    # The small reader was never asked for edges: how many it lists is its own affair.
-    assert edges.text.lstrip().startswith("{") and '"edges"' in edges.text
+    assert all(isinstance(parents, dict) for parents in json.loads(edges.text).values())
     assert one.finish_reason == several.finish_reason == "stop"
 
 
