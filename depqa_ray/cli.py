@@ -22,8 +22,11 @@ _DEMO: Final[Mapping[str, Any]] = {
     "model_name": EMBEDDED,
     "context_count": 0,
     "strategies": ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"),
+    "no_dep_cache": True,
 }
-"""What `demo` takes where the user says nothing: everything that ships with the package."""
+"""What `demo` takes where the user says nothing: everything that ships with the package, and everything asked anew."""
+_RUN: Final[Mapping[str, Any]] = {"isolate": False}
+"""`run` is for answers, `compare` for latencies."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "their dependencies, on Ray, and shows what each costs in accuracy, tokens and latency.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    _experiment(commands, "run", _run, "answer with one strategy", {})
+    _experiment(commands, "run", _run, "answer with one strategy", _RUN)
     _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
     summary = "compare all strategies on the embedded data with the embedded reader"
     _experiment(commands, "demo", _compare, summary, _DEMO)
@@ -123,8 +126,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
-    in_flight = None if settings.in_flight == "auto" else settings.in_flight
-    return _carry_out(settings, (settings.strategy,), in_flight)
+    return _carry_out(settings, (settings.strategy,))
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -132,14 +134,11 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     check_baseline(settings.baseline, settings.strategies)
-    in_flight = 1 if settings.in_flight == "auto" else settings.in_flight
     pages = "html" if arguments.name == "demo" else None
-    return _carry_out(settings, settings.strategies, in_flight, pages)
+    return _carry_out(settings, settings.strategies, pages)
 
 
-def _carry_out(
-    settings: Settings, strategies: Sequence[StrategyName], in_flight: int | None, pages: str | None = None
-) -> int:
+def _carry_out(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
     """Run, then show. ``pages``: the folder inside the run directory for the pages where no other one is named."""
     from rich.console import Console
 
@@ -149,7 +148,7 @@ def _carry_out(
     console = Console(stderr=True)
     start_logging(settings.log_level, console)
     with LiveProgress(console) as progress:
-        folder = run_experiment(settings, strategies, progress, in_flight=in_flight)
+        folder = run_experiment(settings, strategies, progress)
     html = settings.html_dir or (folder / pages if pages else None)
     results = _show(folder, html, settings.json_out, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1

@@ -28,7 +28,7 @@ from depqa_ray.errors import InputError, SettingsError
 
 StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
 EngineName = Literal["transformers", "shared_prefix", "vllm", "openai", "simulated"]
-DependencySource = Literal["auto", "gold", "heuristic", "none"]
+DependencySource = Literal["model", "heuristic", "gold", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -118,9 +118,30 @@ class Settings(BaseSettings):
     )
 
     deps: DependencySource = _setting(
-        "auto", "dependencies", "where edges come from; auto = gold where the data has them, heuristic otherwise"
+        "model",
+        "dependencies",
+        "where edges come from: the model is asked; a heuristic reads the questions' wording; gold = the data set's",
     )
-    no_llm_deps: bool = _setting(False, "dependencies", "heuristic edges, whatever the data has: --deps heuristic")
+    no_llm_deps: bool = _setting(False, "dependencies", "do not ask the model: --deps heuristic")
+    deps_engine: EngineName | None = _setting(
+        None,
+        "dependencies",
+        "ask another engine than --engine for edges, which needs --deps-model",
+    )
+    deps_model: str | None = _setting(None, "dependencies", "the model that --deps-engine asks")
+    deps_base_url: str | None = _setting(
+        None, "dependencies", "address of the server of --deps-engine openai; default: as for --engine openai"
+    )
+    dep_cache: Path | None = _setting(
+        None,
+        "dependencies",
+        "folder of the replies about edges that were kept from earlier runs; default: depqa-ray in $XDG_CACHE_HOME or "
+        "~/.cache",
+        shapes_results=False,
+    )
+    no_dep_cache: bool = _setting(
+        False, "dependencies", "ask for edges even where an earlier run has, and keep no reply", shapes_results=False
+    )
     cost_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
         0.01, "dependencies", "weight of an edge's cost (tokens) against its confidence"
     )
@@ -154,11 +175,17 @@ class Settings(BaseSettings):
     gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = _setting(
         "auto", "cluster", "GPUs that a replica holds; auto = 1 where there are GPUs, else 0", shapes_results=False
     )
+    isolate: bool = _setting(
+        True,
+        "cluster",
+        "one passage at a time, on idle replicas that have read nothing yet, so that latencies can be compared; else "
+        "everything goes on at once, and latencies are those under full load",
+        shapes_results=False,
+    )
     in_flight: Count | Literal["auto"] = _setting(
         "auto",
         "cluster",
-        "passages worked on at once; auto = what fills the replicas for `run`, 1 for `compare`, whose latencies are "
-        "then those of an otherwise idle cluster",
+        "passages worked on at once; auto = 1 with --isolate, else what fills the replicas; more than 1 ends isolation",
         shapes_results=False,
     )
     start_timeout: Seconds = _setting(
@@ -208,14 +235,34 @@ class Settings(BaseSettings):
     def _question_range(self) -> Settings:
         if self.max_questions < self.min_questions:
             raise ValueError(f"--max-questions ({self.max_questions}) is below --min-questions ({self.min_questions})")
-        if self.no_llm_deps and self.deps not in ("auto", "heuristic"):
+        return self
+
+    @model_validator(mode="after")
+    def _who_is_asked_for_edges(self) -> Settings:
+        if self.no_llm_deps and self.deps not in ("model", "heuristic"):
             raise ValueError(f"--no-llm-deps means --deps heuristic and cannot go with --deps {self.deps}")
+        if (self.deps_engine is None) != (self.deps_model is None):
+            raise ValueError("--deps-engine and --deps-model go together: who is asked for edges, and which model")
+        if self.deps_engine is not None and self.dependency_source != "model":
+            raise ValueError(f"--deps-engine asks a model for edges, and --deps {self.dependency_source} asks none")
         return self
 
     @property
     def dependency_source(self) -> DependencySource:
         """Where edges come from, ``--no-llm-deps`` taken into account."""
         return "heuristic" if self.no_llm_deps else self.deps
+
+    @property
+    def isolated(self) -> bool:
+        """Whether passages are worked on one at a time, on idle replicas."""
+        return self.isolate and self.in_flight in ("auto", 1)
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """How many passages may be worked on at once; None for as many as fill the replicas."""
+        if self.in_flight == "auto":
+            return 1 if self.isolate else None
+        return self.in_flight
 
     @classmethod
     def shaping(cls) -> frozenset[str]:

@@ -69,8 +69,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One prompt of a plan: the questions it asks and the steps whose answers it needs.
+    """One prompt of a plan: the questions it is about and the steps whose answers it needs.
 
+    A step of the form "edges" asks which of its questions need which others, and answers none of them.
     ``parents`` are ids of steps of the same plan. ``context`` are the ids of the questions whose answers the prompt
     shows, in the order in which it shows them; each belongs to a step among the ancestors. ``waits`` are further steps
     that must have ended, well or not, before this one starts, without their answers being shown (a barrier).

@@ -1,14 +1,25 @@
-"""The strategies: each compiles a passage and its selected edges into a plan. Everything else is the same for all."""
+"""The strategies: each compiles a passage and its selected edges into a plan. Everything else is the same for all.
+
+Where the edges are to be asked of a model, the plan of a strategy that uses them begins with that step alone and is
+open; the reply lets the strategy extend it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from depqa_ray.config import StrategyName
 from depqa_ray.dependencies.graph import DependencyGraph
 from depqa_ray.models import Edge, Passage, Step
 from depqa_ray.scheduling.plan import Plan
+
+EDGES: Final = "edges"
+"""The id of the step that asks for the edges."""
+
+USES_EDGES: Final = frozenset({"dependency_parallel", "dependency_layered"})
+"""The strategies whose plans depend on the edges."""
 
 
 def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge]) -> Plan:
@@ -18,6 +29,19 @@ def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge]
     """
     ids = tuple(question.id for question in passage.questions)
     return Plan(strategy, passage.id, ids, _COMPILERS[strategy](ids, edges))
+
+
+def asking_plan(strategy: StrategyName, passage: Passage) -> Plan:
+    """The open plan that asks a model for the passage's edges."""
+    ids = tuple(question.id for question in passage.questions)
+    return Plan(strategy, passage.id, ids, (Step(EDGES, ids, form="edges"),), open=True)
+
+
+def extended_plan(plan: Plan, complete: Plan) -> Plan:
+    """An open plan that goes on with all steps of a complete one, which wait for the steps that were there before."""
+    before = tuple(step.id for step in plan.steps)
+    after = tuple(replace(step, waits=(*step.waits, *before)) for step in complete.steps)
+    return replace(complete, steps=(*plan.steps, *after))
 
 
 def _sequential(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:

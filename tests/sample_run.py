@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.results.manifest import Manifest, RunLabels, make_manifest
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
 
 STRATEGIES = ("sequential", "full_batch", "dependency_parallel")
@@ -25,7 +26,7 @@ def sample_manifest(**labels: object) -> Manifest:
 
 
 def velcarn() -> PassageRecord:
-    """Five questions in three layers; the data set knows their edges, of which one was not selected."""
+    """Five questions in three layers; the data set knows their edges."""
     ids = [f"velcarn-q{number}" for number in range(1, 6)]
     texts = [
         ("Who founded Velcarn?", "Mira Oston"),
@@ -49,18 +50,30 @@ def velcarn() -> PassageRecord:
         tuple(Question(id_, text, (answer,)) for id_, (text, answer) in zip(ids, texts, strict=True)),
         gold,
     )
-    return PassageRecord(passage, gold[:3])
+    return PassageRecord(passage)
 
 
 def lantern() -> PassageRecord:
-    """Three questions, one of them without an answer; nobody knows their edges, the heuristic guessed one."""
+    """Three questions, one of them without an answer; nobody knows their edges."""
     questions = (
         Question("lan-1", "What does the lantern burn?", ("oil", "lamp oil")),
         Question("lan-2", "Where does it hang?", ("in the north window",)),
         Question("lan-3", "Who lit it in 1820?", (UNKNOWN,)),
     )
     passage = Passage("lan", "The lantern", "The lantern burns lamp oil. It hangs in the north window.", questions)
-    return PassageRecord(passage, (Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic"),))
+    return PassageRecord(passage)
+
+
+def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> DagRecord:
+    """Of Velcarn's gold edges one was not selected; for the lantern the heuristic guessed one."""
+    gold = record.passage.gold_edges
+    guess = Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic")
+    proposed = (guess,) if gold is None else gold
+    if {edge.child for edge in proposed} - {question.id for question in record.passage.questions}:
+        proposed = ()
+    source: Literal["gold", "heuristic"] = "heuristic" if gold is None else "gold"
+    dropped = {"too many parents": len(proposed[3:])} if proposed[3:] else {}
+    return DagRecord(strategy, record.passage.id, source, proposed, proposed[:3], dropped)
 
 
 def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[StepResult]:
@@ -75,7 +88,7 @@ def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[St
         ]
     depth: dict[str, int] = {}
     for id_ in ids:
-        depth[id_] = 1 + max((depth[edge.parent] for edge in record.edges if edge.child == id_), default=-1)
+        depth[id_] = 1 + max((depth[edge.parent] for edge in dag_of(record).kept if edge.child == id_), default=-1)
     return [
         _step(record, strategy, id_, [id_], depth[id_], 0.4 * depth[id_] * slow, 0.4 * (depth[id_] + 0.9) * slow)
         for id_ in ids
@@ -136,13 +149,14 @@ def sample_records(*passages: PassageRecord, **labels: object) -> RunRecords:
             end = now + max((step.completed for step in results), default=0.0)
             finished.append(PassageResult(strategy, record.passage.id, now, end))
             now = end
-    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished))
+    dags = tuple(dag_of(record) for record in found)
+    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished), dags=dags)
 
 
 def write_sample(folder: Path, records: RunRecords | None = None) -> RunStore:
     """The run in a folder, its store closed."""
     records = records or sample_records()
     with RunStore.create(folder, records.manifest) as store:
-        for record in (*records.passages, *records.steps, *records.finished):
+        for record in (*records.passages, *records.dags, *records.steps, *records.finished):
             store.append(record)
     return store

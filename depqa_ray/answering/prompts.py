@@ -91,6 +91,11 @@ def step_prompt(
     return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked), known)
 
 
+def asks_for_edges(own: str) -> bool:
+    """Whether a prompt with this own part asks for dependencies instead of answers."""
+    return own.endswith(_EDGES_REQUEST)
+
+
 def reply_keys(own: str) -> list[str]:
     """The keys of the answers in the reply that a prompt with this own part asks for."""
     return _LABELS.findall(own) or ["answer"]
@@ -99,11 +104,11 @@ def reply_keys(own: str) -> list[str]:
 def reply_schema(own: str) -> dict[str, Any]:
     """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
     keys = reply_keys(own)
-    if own.endswith(_EDGES_REQUEST):
+    if asks_for_edges(own):
         confidence = {"type": "number"}
         parents = {key: dict.fromkeys((other for other in keys if other != key), confidence) for key in keys}
         return _object_schema({key: _object_schema(parents[key], required=False) for key in keys})
-    return _object_schema(dict.fromkeys(keys, {"type": "string"}))
+    return _object_schema({key: {"type": "string"} for key in keys})
 
 
 def _object_schema(properties: dict[str, Any], required: bool = True) -> dict[str, Any]:

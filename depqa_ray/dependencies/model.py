@@ -35,7 +35,7 @@ class ProposedEdges:
     """
 
     edges: tuple[Edge, ...] = ()
-    dropped_counts: Mapping[EdgeFault, int] = field(default_factory=dict)
+    dropped_counts: Mapping[str, int] = field(default_factory=dict)
     readable: bool = False
 
 
@@ -49,7 +49,7 @@ def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
     if stated is None:
         return ProposedEdges()
     edges: dict[tuple[str, str], Edge] = {}
-    faults: Counter[EdgeFault] = Counter()
+    faults: Counter[str] = Counter()
     for found in _items(stated, by_label):
         if not isinstance(found, Edge):
             faults[found] += 1

@@ -14,7 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from depqa_ray.answering.prompts import reply_keys
+from depqa_ray.answering.prompts import asks_for_edges, reply_keys
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
 from depqa_ray.errors import EngineError
 from depqa_ray.models import UNKNOWN, Completion, Prompt
@@ -35,8 +35,8 @@ class CostModel:
 
 
 def answer_unknown(prompt: Prompt) -> str:
-    """The JSON that was asked for, with "unknown" for every answer."""
-    return json.dumps(dict.fromkeys(reply_keys(prompt.own), UNKNOWN))
+    """The JSON that was asked for, with "unknown" for every answer, or with no dependencies."""
+    return json.dumps(dict.fromkeys(reply_keys(prompt.own), {} if asks_for_edges(prompt.own) else UNKNOWN))
 
 
 class SimulatedEngine:

@@ -9,13 +9,13 @@ from typing import Final
 
 from depqa_ray.models import UNKNOWN, StepResult
 from depqa_ray.report.figures import passage_row, summary_row, total_row
-from depqa_ray.report.graph import graph_view
+from depqa_ray.report.graph import graph_views, labels_of
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
-from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
+from depqa_ray.report.run_tables import run_tables
+from depqa_ray.report.text import ABSENT, counted, number, one_line, score, seconds, visible
 from depqa_ray.report.timeline import draw_timeline, step_label
 from depqa_ray.report.view import AnswerView, CourseView, IndexView, LinkView, PageView, QuestionView, StepView
-from depqa_ray.results.entries import parents_of
 from depqa_ray.results.records import PassageRecord, RunRecords
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, RunResults
 
@@ -37,6 +37,7 @@ def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
         origin=origin_view(results, remarks),
         strategies=tuple(map(one_line, names)),
         scores=tuple(summary_row(summary) for summary in summaries),
+        tables=run_tables(results),
         intervals=intervals_view(results),
         totals=tuple(total_row(summary) for summary in summaries),
         passages=tuple(_link(position, entry, names) for position, entry in enumerate(results.passages)),
@@ -52,10 +53,11 @@ def page_view(results: RunResults, position: int, record: PassageRecord, steps: 
     return PageView(
         link=_link(position, entry, []),
         origin=origin_view(results),
+        summary=_summary(entry),
         context=visible(entry.context),
-        graph=graph_view(record, labels),
+        graphs=graph_views(entry),
         scores=tuple(passage_row(strategy) for strategy in entry.strategies),
-        questions=_question_views(entry, record, labels),
+        questions=_question_views(entry),
         courses=tuple(
             _course(strategy.name, [step for step in steps if step.strategy == strategy.name], labels, span)
             for strategy in entry.strategies
@@ -63,6 +65,16 @@ def page_view(results: RunResults, position: int, record: PassageRecord, steps: 
         previous=_link(position - 1, results.passages[position - 1], []) if position > 0 else None,
         next=_link(position + 1, results.passages[position + 1], []) if position < last else None,
     )
+
+
+def _summary(entry: PassageEntry) -> str:
+    """The size of a passage in words; its dependencies where all strategies that go by any go by the same."""
+    parts = [counted(len(entry.questions), "question", "questions")]
+    sizes = {(dag.depth, len(dag.edges)) for strategy in entry.strategies if (dag := strategy.dag) is not None}
+    if len(sizes) == 1:
+        ((depth, edges),) = sizes
+        parts += [counted(depth, "layer", "layers"), counted(edges, "dependency", "dependencies")]
+    return ", ".join(parts)
 
 
 def pages_of(results: RunResults, records: RunRecords) -> list[tuple[int, PassageRecord, list[StepResult]]]:
@@ -92,18 +104,21 @@ def _link(position: int, entry: PassageEntry, names: Sequence[str]) -> LinkView:
     )
 
 
-def _question_views(entry: PassageEntry, record: PassageRecord, labels: Mapping[str, str]) -> tuple[QuestionView, ...]:
+def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
+    labels = labels_of(entry)
+    dag = next((strategy.dag for strategy in entry.strategies if strategy.dag is not None), None)
+    edges = {(edge.parent, edge.child) for edge in dag.edges} if dag else set()
     return tuple(
         QuestionView(
             label=labels[question.id],
             anchor=labels[question.id].lower(),
-            text=visible(question.text),
-            gold=tuple(map(visible, question.answers)),
-            unanswerable=question.answers == (UNKNOWN,),
-            parents=tuple(label for id_, label in labels.items() if id_ in parents_of(question.id, record.edges)),
+            text=visible(question.question),
+            gold=tuple(map(visible, question.gold)),
+            unanswerable=question.gold == [UNKNOWN],
+            parents=tuple(label for parent, label in labels.items() if (parent, question.id) in edges),
             answers=tuple(_answer_view(strategy.name, strategy.questions[place]) for strategy in entry.strategies),
         )
-        for place, question in enumerate(record.passage.questions)
+        for place, question in enumerate(entry.questions)
     )
 
 

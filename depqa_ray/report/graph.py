@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from depqa_ray.models import Edge
 from depqa_ray.report.layout import Drawing, lay_out
-from depqa_ray.report.text import counted, isolated, one_line
+from depqa_ray.report.text import counted, isolated, number, one_line
 from depqa_ray.report.view import EdgeView, GraphView, NodeView
-from depqa_ray.results.records import PassageRecord
+from depqa_ray.results.schema import DagEntry, EdgeEntry, PassageEntry
 
 
-def graph_view(record: PassageRecord, labels: Mapping[str, str]) -> GraphView:
-    """The picture of the selected edges, and the table that also has the gold edges that were not selected."""
-    passage = record.passage
-    drawing = lay_out(list(labels), [(edge.parent, edge.child) for edge in record.edges])
-    texts = {question.id: one_line(question.text) for question in passage.questions}
+def labels_of(entry: PassageEntry) -> dict[str, str]:
+    """The short names of a passage's questions, by id."""
+    return {question.id: f"Q{place}" for place, question in enumerate(entry.questions, 1)}
+
+
+def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
+    """A picture for each set of dependencies that strategies went by: mostly one, since all ask the same model."""
+    labels = labels_of(entry)
+    groups: dict[tuple[object, ...], list[tuple[str, DagEntry]]] = {}
+    for strategy in entry.strategies:
+        if strategy.dag is not None:
+            told = frozenset(map(_pair, strategy.dag.edges)), strategy.dag.fallback
+            groups.setdefault(told, []).append((one_line(strategy.name), strategy.dag))
+    return tuple(_graph_view(entry, group[0][1], [name for name, _ in group], labels) for group in groups.values())
+
+
+def _graph_view(entry: PassageEntry, dag: DagEntry, names: Sequence[str], labels: Mapping[str, str]) -> GraphView:
+    """The picture of the selected edges, and the table that also has the proposed and the gold ones that were not."""
+    drawing = lay_out(list(labels), [_pair(edge) for edge in dag.edges])
+    texts = {question.id: one_line(question.question) for question in entry.questions}
     nodes = tuple(
         NodeView(
             label=labels[box.key],
@@ -26,22 +40,58 @@ def graph_view(record: PassageRecord, labels: Mapping[str, str]) -> GraphView:
         )
         for box in drawing.boxes
     )
-    selected = {(edge.parent, edge.child) for edge in record.edges}
-    missed = [edge for edge in passage.gold_edges or () if (edge.parent, edge.child) not in selected]
-    edges = [_edge_view(edge, labels, drawing, _standing(edge, record)) for edge in record.edges]
-    edges += [_edge_view(edge, labels, drawing, "gold, not selected") for edge in missed]
     layers = 1 + max((box.layer for box in drawing.boxes), default=-1)
     summary = ", ".join(
         (
             counted(len(nodes), "question", "questions"),
             counted(layers, "layer", "layers"),
-            counted(len(record.edges), "dependency", "dependencies"),
+            counted(len(dag.edges), "dependency", "dependencies"),
         )
     )
-    return GraphView(drawing, nodes, tuple(edges), summary)
+    edges = tuple(_edge_view(edge, labels, drawing, standing) for edge, standing in _standings(entry, dag))
+    return GraphView(drawing, nodes, edges, summary, ", ".join(names), _origin(dag))
 
 
-def _edge_view(edge: Edge, labels: Mapping[str, str], drawing: Drawing, standing: str) -> EdgeView:
+def _standings(entry: PassageEntry, dag: DagEntry) -> Iterator[tuple[EdgeEntry, str]]:
+    """Each edge that somebody named, with what became of it and, where that is known, whether it is right."""
+    gold = {(parent, question.id) for question in entry.questions for parent in question.gold_parents or ()}
+    known = any(question.gold_parents is not None for question in entry.questions)
+    selected, proposed = ({_pair(edge) for edge in edges} for edges in (dag.edges, dag.proposed))
+    for what, edges in (
+        ("selected", dag.edges),
+        ("not selected", [edge for edge in dag.proposed if _pair(edge) not in selected]),
+    ):
+        for edge in edges:
+            right = "gold" if _pair(edge) in gold else "not gold"
+            yield edge, f"{what}, {right}" if known else what
+    for parent, child in sorted(gold - selected - proposed):
+        missed = EdgeEntry(parent=parent, child=child, confidence=1.0, origin="gold", rationale="given by the data set")
+        yield missed, "gold, not proposed"
+
+
+def _pair(edge: EdgeEntry) -> tuple[str, str]:
+    return edge.parent, edge.child
+
+
+def _origin(dag: DagEntry) -> str:
+    """Where the edges came from, and what was left out, in a sentence or two."""
+    told = {
+        "model": "The model was asked for the dependencies.",
+        "heuristic": "The dependencies are guessed from the questions' wording.",
+        "gold": "The dependencies are those of the data set.",
+        "none": "No dependencies were asked for.",
+    }[dag.source]
+    if dag.cached:
+        told = "The model's reply of an earlier run tells the dependencies."
+    if dag.fallback:
+        told += f" That was of no use, so they are guessed from the questions' wording: {one_line(dag.fallback)}."
+    if dag.dropped:
+        counts = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in sorted(dag.dropped.items()))
+        told += f" Left out: {counts}."
+    return told
+
+
+def _edge_view(edge: EdgeEntry, labels: Mapping[str, str], drawing: Drawing, standing: str) -> EdgeView:
     parent, child = labels.get(edge.parent, "?"), labels.get(edge.child, "?")
     line = next((line for line in drawing.lines if (line.parent, line.child) == (edge.parent, edge.child)), None)
     confidence, rationale = f"{edge.confidence:.2f}", one_line(edge.rationale)
@@ -57,11 +107,3 @@ def _edge_view(edge: Edge, labels: Mapping[str, str], drawing: Drawing, standing
         label_x=line.label_x if line else 0.0,
         label_y=line.label_y if line else 0.0,
     )
-
-
-def _standing(edge: Edge, record: PassageRecord) -> str:
-    gold = record.passage.gold_edges
-    if gold is None:
-        return "selected"
-    agreed = any((edge.parent, edge.child) == (true.parent, true.child) for true in gold)
-    return "selected, gold" if agreed else "selected, not gold"

@@ -5,6 +5,7 @@ Lines are ``rich.text.Text``, never markup: a passage's title or a strategy's na
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from depqa_ray.report.figures import count_passages, passage_row, split_row, sum
 from depqa_ray.report.interval_table import interval_lines
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
+from depqa_ray.report.run_tables import run_tables
 from depqa_ray.report.sheet import WIDTH, Block, sheet
 from depqa_ray.report.text import counted, number, one_line, rate, seconds, shorten
 from depqa_ray.report.view import ScoreRow
@@ -24,9 +26,9 @@ MOST_PASSAGES: Final = 30
 """Beyond so many passages their figures are left to the results and the pages, unless all are asked for."""
 
 _FIGURES: Final = (
-    "strict", "lenient", "EM", "F1", "prompt\ntokens", "gen.\ntokens", "edge\ntokens", "latency\ns", "batches"
+    "strict", "lenient", "EM", "F1", "prompt\ntokens", "gen.\ntokens", "dep.\ntokens", "latency\ns", "batches"
 )  # fmt: skip
-_EDGES: Final = _FIGURES.index("edge\ntokens")
+_DEPENDENCIES: Final = _FIGURES.index("dep.\ntokens")
 _SPLITS: Final = ("with\nparents", "EM", "F1", "without\nparents", "EM", "F1")
 
 
@@ -54,13 +56,18 @@ def result_lines(results: RunResults, *, all_passages: bool = False) -> Iterator
         passages = []
     blocks = [Block(_title(place, entry), tuple(map(passage_row, entry.strategies))) for place, entry in passages]
     averages = Block(f"Averages over {count_passages(summaries)}", tuple(map(summary_row, summaries)))
-    yield from sheet(_FIGURES, [*blocks, averages], hidden={_EDGES})
+    yield from sheet(_FIGURES, [*blocks, averages], hidden={_DEPENDENCIES})
     yield ""
     yield from _totals(summaries)
     if any(summary.with_parents for summary in summaries):
         yield ""
         rows = tuple(map(split_row, summaries))
         yield from sheet(_SPLITS, [Block("Questions with and without parents among the gold edges", rows)])
+    for table in run_tables(results):
+        yield ""
+        yield from sheet(table.heads, [Block(table.title, table.rows)])
+        for note in table.notes:
+            yield from textwrap.wrap(note, WIDTH)
     if (intervals := intervals_view(results)) is not None:
         yield ""
         yield from interval_lines(intervals)
@@ -72,19 +79,19 @@ def _title(place: int, entry: PassageEntry) -> str:
 
 
 def _totals(summaries: Sequence[StrategySummary]) -> Iterator[str]:
-    """Sums. What is 0 for all strategies, as failures and edge tokens mostly are, has no column."""
+    """Sums. What is 0 for all strategies, as failures and tokens for dependencies mostly are, has no column."""
     heads = (
         "answered",
         "failed",
         "skipped",
         "prompt\ntokens",
         "gen.\ntokens",
-        "edge\ntokens",
+        "dep.\ntokens",
         "wall\ns",
         "questions\n/ s",
     )
     rows = tuple(ScoreRow(one_line(summary.name), _total_cells(summary)) for summary in summaries)
-    optional = (1, 2, heads.index("edge\ntokens"))
+    optional = (1, 2, heads.index("dep.\ntokens"))
     hidden = {column for column in optional if all(row.figures[column] == "0" for row in rows)}
     yield from sheet(heads, [Block("Totals", rows)], hidden)
 
@@ -97,6 +104,6 @@ def _total_cells(summary: StrategySummary) -> tuple[str, ...]:
         counts.skipped,
         totals.prompt_tokens,
         totals.generated_tokens,
-        totals.edge_prompt_tokens + totals.edge_generated_tokens,
+        totals.dep_tokens,
     )
     return (*map(number, whole), seconds(totals.seconds), rate(totals.questions_per_second))

@@ -42,6 +42,17 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TableView:
+    """A table of strategies: what it shows, a head a figure (with a line feed where it takes two lines), and notes."""
+
+    title: str
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """A question's box in the graph."""
 
@@ -70,12 +81,17 @@ class EdgeView:
 
 @dataclass(frozen=True, slots=True)
 class GraphView:
-    """The DAG of the selected edges, with a table of all edges that are known."""
+    """The DAG of the selected edges of some strategies, with a table of all edges that are known.
+
+    ``origin`` says in words where the edges came from and what was left out.
+    """
 
     drawing: Drawing
     nodes: tuple[NodeView, ...]
     edges: tuple[EdgeView, ...]
     summary: str
+    strategies: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +142,9 @@ class PageView:
 
     link: LinkView
     origin: OriginView
+    summary: str
     context: str
-    graph: GraphView
+    graphs: tuple[GraphView, ...]
     scores: tuple[ScoreRow, ...]
     questions: tuple[QuestionView, ...]
     courses: tuple[CourseView, ...]
@@ -171,6 +188,7 @@ class IndexView:
     origin: OriginView
     strategies: tuple[str, ...]
     scores: tuple[ScoreRow, ...]
+    tables: tuple[TableView, ...]
     intervals: IntervalsView | None
     totals: tuple[ScoreRow, ...]
     passages: tuple[LinkView, ...]

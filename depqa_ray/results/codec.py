@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.passages.bad_input import BadRow
-from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
 
-Record = PassageRecord | StepResult | PassageResult | BadRow
+Record = PassageRecord | DagRecord | StepResult | PassageResult | BadRow
 
 _KINDS: Final[dict[type, str]] = {
     PassageRecord: "passage",
+    DagRecord: "dag",
     StepResult: "step",
     PassageResult: "finished",
     BadRow: "bad_row",
@@ -42,7 +43,12 @@ def from_object(data: Mapping[str, Any]) -> Record:
 
 
 def _passage_record(fields: dict[str, Any]) -> PassageRecord:
-    return PassageRecord(_passage(dict(fields["passage"])), _edges(fields["edges"]))
+    return PassageRecord(_passage(dict(fields["passage"])))
+
+
+def _dag_record(fields: dict[str, Any]) -> DagRecord:
+    proposed, kept = _edges(fields.pop("proposed")), _edges(fields.pop("kept"))
+    return DagRecord(proposed=proposed, kept=kept, **fields)
 
 
 def _passage(fields: dict[str, Any]) -> Passage:
@@ -62,6 +68,7 @@ def _step(fields: dict[str, Any]) -> StepResult:
 
 _READERS: Final[dict[str, Callable[[dict[str, Any]], Record]]] = {
     "passage": _passage_record,
+    "dag": _dag_record,
     "step": _step,
     "finished": lambda fields: PassageResult(**fields),
     "bad_row": lambda fields: BadRow(**fields),

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
 from depqa_ray.models import Edge, Outcome, Question, StepResult
-from depqa_ray.results.records import PassageRecord
-from depqa_ray.results.schema import (
-    AnswerEntry,
-    Counts,
-    EdgeEntry,
-    PassageEntry,
-    PassageStrategy,
-    QuestionEntry,
-    Scores,
-)
+from depqa_ray.results.averages import count_statuses, mean_scores
+from depqa_ray.results.dags import dag_entry
+from depqa_ray.results.records import DagRecord, PassageRecord
+from depqa_ray.results.schema import AnswerEntry, PassageEntry, PassageStrategy, QuestionEntry
 
 NO_OUTCOME: Final = "no outcome was recorded"
 """The reason of a question that its finished passage left without an outcome: a hole, counted as a failure."""
 
 
-def passage_strategy(name: str, record: PassageRecord, steps: Sequence[StepResult]) -> PassageStrategy:
-    """The figures of one passage under one strategy, every question of the passage counted once."""
+def passage_strategy(
+    name: str, record: PassageRecord, steps: Sequence[StepResult], dag: DagRecord | None = None
+) -> PassageStrategy:
+    """The figures of one passage under one strategy, every question of the passage counted once.
+
+    Steps without outcomes are those that asked the model for dependencies.
+    """
     found = {outcome.question_id: (step, outcome) for step in steps for outcome in step.outcomes}
     hole = StepResult(name, record.passage.id, "", ())
     answers = []
     for question in record.passage.questions:
         step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
-        answers.append(_answer_entry(question, parents_of(question.id, record.edges), step, outcome))
-    asking = [step for step in steps if step.outcomes]
-    edges = [step for step in steps if not step.outcomes]
+        answers.append(_answer_entry(question, parents_of(question.id, dag.kept if dag else ()), step, outcome))
+    dep_steps = [step for step in steps if not step.outcomes]
+    dep_prompt_tokens = sum(step.prompt_tokens for step in dep_steps)
+    dep_generated_tokens = sum(step.generated_tokens for step in dep_steps)
     return PassageStrategy(
         name=name,
         metrics=mean_scores(answers),
         counts=count_statuses(answers),
-        prompt_tokens=sum(step.prompt_tokens for step in asking),
-        generated_tokens=sum(step.generated_tokens for step in asking),
-        edge_prompt_tokens=sum(step.prompt_tokens for step in edges),
-        edge_generated_tokens=sum(step.generated_tokens for step in edges),
-        latency=max((step.completed for step in asking), default=0.0),
+        prompt_tokens=sum(step.prompt_tokens for step in steps),
+        generated_tokens=sum(step.generated_tokens for step in steps),
+        dep_prompt_tokens=dep_prompt_tokens,
+        dep_generated_tokens=dep_generated_tokens,
+        dep_tokens=dep_prompt_tokens + dep_generated_tokens,
+        dep_latency=max((step.completed for step in dep_steps), default=0.0),
+        latency=max((step.completed for step in steps), default=0.0),
         batches=len({step.batch for step in steps if step.batch >= 0}),
+        dag=None if dag is None else dag_entry(dag, record.passage, answers),
         questions=answers,
     )
 
@@ -53,7 +55,7 @@ def parents_of(question_id: str, edges: Iterable[Edge]) -> list[str]:
 
 
 def passage_entry(record: PassageRecord, strategies: list[PassageStrategy]) -> PassageEntry:
-    """A passage with its questions, its selected edges and what the strategies made of it."""
+    """A passage with its questions and what the strategies made of it."""
     passage, gold = record.passage, record.passage.gold_edges
     return PassageEntry(
         id=passage.id,
@@ -64,20 +66,9 @@ def passage_entry(record: PassageRecord, strategies: list[PassageStrategy]) -> P
                 id=question.id,
                 question=question.text,
                 gold=list(question.answers),
-                parents=parents_of(question.id, record.edges),
                 gold_parents=None if gold is None else parents_of(question.id, gold),
             )
             for question in passage.questions
-        ],
-        edges=[
-            EdgeEntry(
-                parent=edge.parent,
-                child=edge.child,
-                confidence=edge.confidence,
-                origin=edge.origin,
-                rationale=edge.rationale,
-            )
-            for edge in record.edges
         ],
         strategies=strategies,
     )
@@ -110,30 +101,3 @@ def _answer_entry(question: Question, parents: list[str], step: StepResult, outc
         batch=step.batch,
         attempts=step.attempts,
     )
-
-
-def mean_scores(answers: Sequence[AnswerEntry]) -> Scores:
-    """The mean of each score over the answers; 0 for no answers."""
-    return Scores(
-        strict=mean(answer.strict for answer in answers),
-        lenient=mean(answer.lenient for answer in answers),
-        em=mean(answer.em for answer in answers),
-        f1=mean(answer.f1 for answer in answers),
-    )
-
-
-def count_statuses(answers: Sequence[AnswerEntry]) -> Counts:
-    """How many of the answers ended in which way."""
-    status = [answer.status for answer in answers]
-    return Counts(
-        questions=len(status),
-        answered=status.count("answered"),
-        failed=status.count("failed"),
-        skipped=status.count("skipped"),
-    )
-
-
-def mean(values: Iterable[float]) -> float:
-    """The mean; 0 for no values, since JSON has no NaN and a table of nothing should say nothing."""
-    found = list(values)
-    return math.fsum(found) / len(found) if found else 0.0

@@ -20,7 +20,7 @@ from typing import Any, Final
 from depqa_ray.answering.prompts import PROMPT_VERSION
 from depqa_ray.config import EMBEDDED, Settings
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 """The version of the run directory's layout; a reader refuses the ones that it does not know."""
 
 _PACKAGES: Final = (
@@ -51,7 +51,8 @@ class RunLabels:
     """What the report says about a run's origin, in words for people.
 
     ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package, which
-    was trained on generated worlds only. ``strategies`` are in the order in which tables show them.
+    was trained on generated worlds only. ``strategies`` are in the order in which tables show them. ``isolated`` says
+    that passages were worked on one at a time, on idle replicas.
     """
 
     model: str = ""
@@ -60,6 +61,7 @@ class RunLabels:
     edges: str = ""
     embedded_reader: bool = False
     strategies: tuple[str, ...] = ()
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def settings_manifest(
         edges=settings.dependency_source,
         embedded_reader=settings.model_name == EMBEDDED,
         strategies=tuple(strategies),
+        isolated=settings.isolated,
     )
     # Which strategies run shapes the answers too, and depends on the command as well as on the settings.
     values = settings.model_dump(mode="json") | {"strategies": list(strategies)}

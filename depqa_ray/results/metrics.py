@@ -10,16 +10,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
+
 from depqa_ray.models import StepResult
-from depqa_ray.results.entries import count_statuses, mean, mean_scores, passage_entry, passage_strategy
+from depqa_ray.results.averages import count_statuses, mean, mean_scores
+from depqa_ray.results.dags import dag_summary
+from depqa_ray.results.entries import passage_entry, passage_strategy
 from depqa_ray.results.intervals import Statistics, run_statistics
 from depqa_ray.results.manifest import Manifest
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.resampling import Resampling, choose_baseline, resampling_of
 from depqa_ray.results.schema import (
     AnswerEntry,
     BootstrapEntry,
     PassageStrategy,
+    Percentiles,
     RunEntry,
     RunResults,
     Split,
@@ -45,12 +50,13 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     """
     resampling = resampling or resampling_of(records.manifest.settings)
     steps = _by_pair(records.steps)
+    dags = {(dag.strategy, dag.passage_id): dag for dag in records.dags}
     finished = {(item.strategy, item.passage_id) for item in records.finished}
     cells: dict[str, list[_Cell]] = {name: [] for name in strategy_names(records)}
     passages = []
     for record in records.passages:
         row = [
-            _cell(name, record, steps.get((name, record.passage.id), ()))
+            _cell(record, steps.get((name, record.passage.id), ()), dags.get((name, record.passage.id)), name)
             for name in cells
             if (name, record.passage.id) in finished
         ]
@@ -73,8 +79,8 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     )
 
 
-def _cell(name: str, record: PassageRecord, steps: tuple[StepResult, ...]) -> _Cell:
-    return _Cell(record, steps, passage_strategy(name, record, steps))
+def _cell(record: PassageRecord, steps: tuple[StepResult, ...], dag: DagRecord | None, name: str) -> _Cell:
+    return _Cell(record, steps, passage_strategy(name, record, steps, dag))
 
 
 def strategy_names(records: RunRecords) -> list[str]:
@@ -98,15 +104,26 @@ def _summary(
         metrics=mean_scores(answers),
         prompt_tokens=mean(entry.prompt_tokens for entry in entries),
         generated_tokens=mean(entry.generated_tokens for entry in entries),
-        edge_prompt_tokens=mean(entry.edge_prompt_tokens for entry in entries),
-        edge_generated_tokens=mean(entry.edge_generated_tokens for entry in entries),
+        dep_prompt_tokens=mean(entry.dep_prompt_tokens for entry in entries),
+        dep_generated_tokens=mean(entry.dep_generated_tokens for entry in entries),
+        dep_tokens=mean(entry.dep_tokens for entry in entries),
+        dep_latency=mean(entry.dep_latency for entry in entries),
         latency=mean(entry.latency for entry in entries),
+        latency_percentiles=_percentiles([entry.latency for entry in entries]),
         batches=mean(entry.batches for entry in entries),
+        dag=dag_summary((cell.record.passage, cell.entry.dag) for cell in cells),
         with_parents=with_parents,
         without_parents=without_parents,
         totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
         **statistics._asdict(),
     )
+
+
+def _percentiles(latencies: list[float]) -> Percentiles | None:
+    if not latencies:
+        return None
+    p50, p95, p99 = np.percentile(latencies, (50, 95, 99)).tolist()
+    return Percentiles(p50=p50, p95=p95, p99=p99)
 
 
 def wall_clock(times: Iterable[PassageResult]) -> float:
@@ -132,8 +149,9 @@ def _totals(cells: list[_Cell], seconds: float) -> Totals:
     return Totals(
         prompt_tokens=sum(entry.prompt_tokens for entry in entries),
         generated_tokens=sum(entry.generated_tokens for entry in entries),
-        edge_prompt_tokens=sum(entry.edge_prompt_tokens for entry in entries),
-        edge_generated_tokens=sum(entry.edge_generated_tokens for entry in entries),
+        dep_prompt_tokens=sum(entry.dep_prompt_tokens for entry in entries),
+        dep_generated_tokens=sum(entry.dep_generated_tokens for entry in entries),
+        dep_tokens=sum(entry.dep_tokens for entry in entries),
         batches=sum(entry.batches for entry in entries),
         engine_seconds=math.fsum(step.engine_seconds for cell in cells for step in cell.steps),
         seconds=seconds,
@@ -181,6 +199,7 @@ def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:
         dataset=labels.dataset,
         edges=labels.edges,
         embedded_reader=labels.embedded_reader,
+        isolated=labels.isolated,
         started=manifest.started,
         fingerprint=manifest.fingerprint,
         prompt_version=manifest.prompt_version,

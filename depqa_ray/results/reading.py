@@ -12,7 +12,7 @@ from depqa_ray.models import StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.codec import Record, from_object, object_line
 from depqa_ray.results.manifest import Manifest, manifest_from_json
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 
 MANIFEST: Final = "manifest.json"
 PASSAGES: Final = "passages.jsonl"
@@ -56,39 +56,44 @@ def read_records(folder: Path, manifest: Manifest) -> RunRecords:
     """All records of the run. Raises StoreError for a damaged file; a torn last line is left out, with a remark."""
     remarks: list[str] = []
     passages = _passages(_lines(folder / PASSAGES, remarks))
-    steps, finished = _outcomes(_lines(folder / OUTCOMES, remarks))
+    steps, finished, dags = _outcomes(_lines(folder / OUTCOMES, remarks))
     bad_rows = [_record(line, BadRow) for line in _lines(folder / BAD_ROWS, remarks)]
-    return RunRecords(manifest, passages, steps, finished, tuple(bad_rows), tuple(remarks))
+    return RunRecords(manifest, passages, steps, finished, tuple(bad_rows), dags, tuple(remarks))
 
 
 def _passages(lines: Iterator[_Line]) -> tuple[PassageRecord, ...]:
-    """Passages in the order of their first line, each with the latest edges."""
+    """Passages in the order of their first line."""
     found: dict[str, PassageRecord] = {}
     for line in lines:
         record = _record(line, PassageRecord)
-        first = found.get(record.passage.id, record)
-        found[record.passage.id] = PassageRecord(first.passage, record.edges or first.edges)
+        found.setdefault(record.passage.id, record)
     return tuple(found.values())
 
 
-def _outcomes(lines: Iterator[_Line]) -> tuple[tuple[StepResult, ...], tuple[PassageResult, ...]]:
-    """Step results and finished passages; a resumption discards the results of what was not finished by then."""
+def _outcomes(
+    lines: Iterator[_Line],
+) -> tuple[tuple[StepResult, ...], tuple[PassageResult, ...], tuple[DagRecord, ...]]:
+    """Step results, finished passages and edges; a resumption discards those of what was not finished by then."""
     steps: dict[tuple[str, str], list[StepResult]] = {}
     finished: dict[tuple[str, str], PassageResult] = {}
+    dags: dict[tuple[str, str], DagRecord] = {}
     seen: set[tuple[str, str, str]] = set()
     for line in lines:
         if line.data["kind"] == RESUMED:
             steps = {key: found for key, found in steps.items() if key in finished}
+            dags = {key: found for key, found in dags.items() if key in finished}
             seen = {key for key in seen if key[:2] in finished}
             continue
-        record = _record(line, StepResult, PassageResult)
+        record = _record(line, StepResult, PassageResult, DagRecord)
         key = (record.strategy, record.passage_id)
         if isinstance(record, PassageResult):
             finished[key] = record
+        elif isinstance(record, DagRecord):
+            dags[key] = record
         else:
             _check_new(line, record, seen)
             steps.setdefault(key, []).append(record)
-    return tuple(step for found in steps.values() for step in found), tuple(finished.values())
+    return tuple(step for found in steps.values() for step in found), tuple(finished.values()), tuple(dags.values())
 
 
 def _check_new(line: _Line, step: StepResult, seen: set[tuple[str, str, str]]) -> None:

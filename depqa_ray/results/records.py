@@ -1,9 +1,11 @@
-"""What a run's store holds beside the step results and the bad rows: passages, and when they were finished."""
+"""What a run's store holds beside the step results and the bad rows: passages, their edges, when they were finished."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from depqa_ray.config import DependencySource
 from depqa_ray.models import Edge, Passage, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.manifest import Manifest
@@ -11,10 +13,27 @@ from depqa_ray.results.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class PassageRecord:
-    """A passage that the run asks about and the edges selected between its questions."""
+    """A passage that the run asks about."""
 
     passage: Passage
-    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DagRecord:
+    """The edges along which a strategy asks the questions of a passage.
+
+    The ``kept`` ones are those of the plan. ``proposed``, ``dropped_counts``, ``fallback`` and ``cached`` are as in
+    :class:`~depqa_ray.dependencies.source.ChosenEdges`.
+    """
+
+    strategy: str
+    passage_id: str
+    source: DependencySource
+    proposed: tuple[Edge, ...] = ()
+    kept: tuple[Edge, ...] = ()
+    dropped_counts: Mapping[str, int] = field(default_factory=dict)
+    fallback: str = ""
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,8 @@ class RunRecords:
     """All that is known of a run, as read back from its folder.
 
     ``passages`` have distinct ids and stand in the order of their first admission. ``steps`` hold at most one outcome
-    of a question for each strategy. ``finished`` has at most one entry for each strategy and passage. ``remarks`` are
+    of a question for each strategy; ``dags`` have at most one entry for each strategy and passage, and so has
+    ``finished``. ``remarks`` are
     one-line sentences for the user about what reading had to tolerate.
     """
 
@@ -46,4 +66,5 @@ class RunRecords:
     steps: tuple[StepResult, ...] = ()
     finished: tuple[PassageResult, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
+    dags: tuple[DagRecord, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -1,8 +1,11 @@
-"""The schema of ``results.json`` and of ``--json-out``, version 2 (1 had no intervals).
+"""The schema of ``results.json`` and of ``--json-out``, version 3.
 
 Times are seconds. Scores lie in [0, 1]. A question that failed or was skipped scores 0 and is counted: no mean is taken
-over the answered questions alone. Tokens of the steps that asked the model for dependencies ("edge" tokens) are never
-part of ``prompt_tokens`` and ``generated_tokens``; they stand beside them.
+over the answered questions alone. ``prompt_tokens``, ``generated_tokens`` and ``latency`` are of everything that a
+strategy did, asking the model for dependencies included; ``dep_...`` are the part of that request in them, which is 0
+where the dependencies came from elsewhere.
+
+Version 2 had one set of edges a passage and left what they cost out of the tokens; version 1 had no intervals.
 """
 
 from __future__ import annotations
@@ -11,16 +14,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from depqa_ray.config import Confidence, Resamples
+from depqa_ray.config import Confidence, DependencySource, Resamples
 from depqa_ray.models import EdgeOrigin, OutcomeStatus
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """The text with lone surrogates replaced: the store keeps them, UTF-8 has no place for them."""
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_encodable)]
+Text = Annotated[str, BeforeValidator(encodable)]
 Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
 """The figures that have intervals; each is named as the average that it belongs to."""
 
@@ -52,19 +55,42 @@ class EdgeEntry(_Record):
     rationale: Text
 
 
+class DagEntry(_Record):
+    """The dependencies along which a strategy asked the questions of a passage.
+
+    ``edges`` are the selected ones among the ``proposed``. ``source`` is where they were to come from; where that is
+    the model and its reply was of no use, ``fallback`` says why and the heuristic proposed them; it is empty otherwise.
+    ``cached``: the reply was kept from an earlier run. ``dropped`` counts, by reason, what was proposed and not
+    selected, and what the reply held that was no edge.
+
+    ``depth`` is the number of questions on the longest path, ``width`` the most questions in one layer, and
+    ``parallelism`` the tokens of all answers' steps over those on the path that has the most of them.
+    """
+
+    source: DependencySource
+    fallback: Text
+    cached: bool
+    proposed: list[EdgeEntry]
+    edges: list[EdgeEntry]
+    dropped: dict[str, int]
+    depth: int
+    width: int
+    parallelism: float
+
+
 class QuestionEntry(_Record):
     """A question of a passage. ``gold_parents`` is null where the data set knows nothing of dependencies."""
 
     id: Text
     question: Text
     gold: list[Text]
-    parents: list[Text]
     gold_parents: list[Text] | None
 
 
 class AnswerEntry(_Record):
     """How one question ended under one strategy.
 
+    ``parents`` are the questions that it was asked after, by the strategy's dependencies; empty where it goes by none.
     The token counts are those of its step, which in a step of several questions belong to all of them. ``ready``,
     ``dispatched`` and ``completed`` count from the passage's admission. ``batch`` is -1 for a question that was never
     sent. ``text`` is what the model wrote.
@@ -106,8 +132,9 @@ class Counts(_Record):
 class PassageStrategy(_Record):
     """One passage under one strategy.
 
-    ``latency`` is the wall-clock time from the passage's admission to its last outcome; ``batches`` is the number of
-    distinct batches that were dispatched for it.
+    ``latency`` is the wall-clock time from the passage's admission to its last outcome, and ``dep_latency`` the part of
+    it until the model had been asked for the dependencies; ``batches`` is the number of distinct batches that were
+    dispatched for it. ``dag`` is null for a strategy without dependencies.
     """
 
     name: Text
@@ -115,10 +142,13 @@ class PassageStrategy(_Record):
     counts: Counts
     prompt_tokens: int
     generated_tokens: int
-    edge_prompt_tokens: int
-    edge_generated_tokens: int
+    dep_prompt_tokens: int
+    dep_generated_tokens: int
+    dep_tokens: int
+    dep_latency: float
     latency: float
     batches: int
+    dag: DagEntry | None
     questions: list[AnswerEntry]
 
 
@@ -129,7 +159,6 @@ class PassageEntry(_Record):
     title: Text
     context: Text
     questions: list[QuestionEntry]
-    edges: list[EdgeEntry]
     strategies: list[PassageStrategy]
 
 
@@ -153,12 +182,57 @@ class Totals(_Record):
 
     prompt_tokens: int
     generated_tokens: int
-    edge_prompt_tokens: int
-    edge_generated_tokens: int
+    dep_prompt_tokens: int
+    dep_generated_tokens: int
+    dep_tokens: int
     batches: int
     engine_seconds: float
     seconds: float
     questions_per_second: float
+
+
+class Percentiles(_Record):
+    """Of the passages' latencies, between two of them where none is just there (numpy's "linear")."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class EdgeQualityEntry(_Record):
+    """How well edges match the gold ones, over all passages that have gold edges.
+
+    ``precision`` is null where there are no edges, ``recall`` where there are no gold ones, ``f1`` where there are
+    neither. ``right_share`` is the share of questions whose parents are exactly the gold ones.
+    """
+
+    edges: int
+    gold: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    right_share: float
+
+
+class DagSummary(_Record):
+    """The dependencies of one strategy over all passages that it finished.
+
+    ``asked`` passages had the model asked for them, ``cached`` ones found its reply of an earlier run; with
+    ``fallbacks`` of both the heuristic took over. The means are over passages. The qualities are null where no passage
+    has gold edges.
+    """
+
+    passages: int
+    asked: int
+    cached: int
+    fallbacks: int
+    edges: float
+    depth: float
+    width: float
+    parallelism: float
+    dropped: dict[str, int]
+    proposed_quality: EdgeQualityEntry | None
+    selected_quality: EdgeQualityEntry | None
 
 
 class Interval(_Record):
@@ -184,7 +258,8 @@ class StrategySummary(_Record):
 
     ``metrics`` are means over questions, so that a passage with many questions weighs more, as in the official score.
     Tokens, ``latency`` and ``batches`` are means over passages. ``unfinished`` passages count in nothing. The splits
-    are null where no passage has gold edges, and cover the passages that have them.
+    are null where no passage has gold edges, and cover the passages that have them. ``dag`` is null for a strategy
+    without dependencies, ``latency_percentiles`` over no passage.
 
     ``intervals`` are those of the averages here, null over fewer than two passages. ``differences`` are over the
     ``paired_passages`` that the baseline finished too; there are none for the baseline itself, nor over no passage.
@@ -197,10 +272,14 @@ class StrategySummary(_Record):
     metrics: Scores
     prompt_tokens: float
     generated_tokens: float
-    edge_prompt_tokens: float
-    edge_generated_tokens: float
+    dep_prompt_tokens: float
+    dep_generated_tokens: float
+    dep_tokens: float
+    dep_latency: float
     latency: float
+    latency_percentiles: Percentiles | None
     batches: float
+    dag: DagSummary | None
     with_parents: Split | None
     without_parents: Split | None
     totals: Totals
@@ -210,13 +289,18 @@ class StrategySummary(_Record):
 
 
 class RunEntry(_Record):
-    """What the run was; the same as in its manifest."""
+    """What the run was; the same as in its manifest.
+
+    ``isolated``: passages were worked on one at a time, on idle replicas that had read nothing yet. Otherwise latencies
+    are those under full load.
+    """
 
     model: Text
     engine: Text
     dataset: Text
     edges: Text
     embedded_reader: bool
+    isolated: bool
     started: Text
     fingerprint: str
     prompt_version: str
@@ -241,7 +325,7 @@ class BootstrapEntry(_Record):
 class RunResults(_Record):
     """The whole file. ``strategies`` holds the averages and totals by strategy, in the order of the tables."""
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     run: RunEntry
     bootstrap: BootstrapEntry
     strategies: dict[str, StrategySummary]

@@ -2,8 +2,9 @@
 
 ======================  ==============================================================================================
 ``manifest.json``       what the run was
-``passages.jsonl``      one line a sampled passage, with the edges selected for it
-``outcomes.jsonl``      one line a step result; one a passage that a strategy is done with; one a resumption
+``passages.jsonl``      one line a sampled passage
+``outcomes.jsonl``      one line a step result; one the edges that a strategy goes by in a passage; one a passage that a
+                        strategy is done with; one a resumption
 ``bad_rows.jsonl``      one line a row of the data set that was left out
 ``results.json``        the figures, written at the end; they can be made again from the lines above
 ======================  ==============================================================================================
@@ -39,12 +40,13 @@ from depqa_ray.results.reading import (
     read_records,
     read_session,
 )
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 
 RESULTS: Final = "results.json"
 
 _FILE_OF: Final[dict[type, str]] = {
     PassageRecord: PASSAGES,
+    DagRecord: OUTCOMES,
     StepResult: OUTCOMES,
     PassageResult: OUTCOMES,
     BadRow: BAD_ROWS,
@@ -103,7 +105,7 @@ class RunStore:
     def append(self, record: Record) -> None:
         """Write one record, so that it outlives this process. Raises StoreError where it cannot be written.
 
-        A passage that is appended again keeps its place and its text; edges that come with it replace the earlier ones.
+        A passage that is appended again keeps its place and its text.
         """
         if isinstance(record, PassageResult):
             record = replace(record, session=self.session)

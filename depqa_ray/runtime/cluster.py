@@ -62,6 +62,13 @@ def accelerators() -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(kind) for name in _resources() if name.startswith(kind)))
 
 
+def edges_shape(settings: Settings) -> PoolShape:
+    """What the one replica holds that is asked for edges alone: a share of the cluster of its own where it computes."""
+    engine = settings.deps_engine
+    gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
+    return PoolShape(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
+
+
 def pool_shape(settings: Settings) -> PoolShape:
     """How many replicas the connected cluster gets, and what each holds.
 

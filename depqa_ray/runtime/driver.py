@@ -8,38 +8,33 @@ from typing import Protocol
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.prompts import label, step_prompt
-from depqa_ray.config import StrategyName
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Edge, Outcome, Passage, Step, StepResult
+from depqa_ray.models import Completion, Outcome, Step, StepResult
+from depqa_ray.runtime.planning import Job, Planner
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
 from depqa_ray.scheduling.events import (
     Action,
     Admitted,
     Completed,
+    Deserted,
     Dispatch,
     Event,
+    Extend,
+    Extended,
     Failed,
     Finish,
     GiveUp,
     JobKey,
     ReplicaJoined,
     ReplicaLost,
+    Role,
 )
 from depqa_ray.scheduling.plan import Plan
 from depqa_ray.scheduling.scheduler import DependencyScheduler
-from depqa_ray.strategies import compile_plan
 
 _CHARACTERS_PER_TOKEN = 4.0
 _STEP_WORK = 40.0  # tokens: a question and its answer, as SQuAD's are; routing needs no more than the order of size
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One passage to be answered under one strategy."""
-
-    strategy: StrategyName
-    passage: Passage
-    edges: tuple[Edge, ...] = ()
 
 
 class Sink(Protocol):
@@ -47,6 +42,9 @@ class Sink(Protocol):
 
     def ended(self, result: StepResult) -> None:
         """A step ended, with an outcome for each of its questions. Recorded before anything else is told of it."""
+
+    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+        """The edges of a job are known; its questions are asked along them."""
 
     def finished(self, job: Job, admitted: float, at: float) -> None:
         """Every question of the job has its outcome."""
@@ -60,11 +58,17 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class _Active:
-    """A job under way: when it began, and the answers so far by question id."""
+    """A job under way: when it began, its plan so far, the answers so far by question id.
+
+    ``edges_reply`` is what the model said about edges, None before and where it said nothing; ``trouble`` says why.
+    """
 
     job: Job
     admitted: float
+    plan: Plan
     answers: dict[str, str] = field(default_factory=dict)
+    edges_reply: str | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Driver:
 
     ``in_flight`` bounds the jobs under way; where it is None, jobs are admitted while the replicas have fewer than
     ``steps_per_replica`` steps each. Jobs are taken from their iterator only then, so memory does not grow with them.
+    With ``fresh`` the replicas forget what they have read before each job, which only makes sense one job at a time.
     Invariant: ``_active`` has exactly the scheduler's jobs; ``_sent`` exactly the prompts with living replicas.
     """
 
@@ -88,15 +93,20 @@ class Driver:
         self,
         pool: Pool,
         sink: Sink,
+        planner: Planner,
         max_new_tokens: int,
         steps_per_replica: int,
         in_flight: int | None = None,
-        scheduler: DependencyScheduler | None = None,
+        *,
+        fresh: bool = False,
+        edges_apart: bool = False,
     ) -> None:
-        self._pool, self._sink = pool, sink
+        self._pool, self._sink, self._planner = pool, sink, planner
         self._max_new_tokens = max_new_tokens
-        self._steps_per_replica, self._in_flight = steps_per_replica, in_flight
-        self._scheduler = scheduler or DependencyScheduler()
+        self._steps_per_replica, self._in_flight, self._fresh = steps_per_replica, in_flight, fresh
+        self._roles: tuple[Role, ...] = ("answers", "edges") if edges_apart else ("answers",)
+        self._seen: set[Role] = set()
+        self._scheduler = DependencyScheduler(edges_apart=edges_apart)
         self._began = pool.now()
         self._active: dict[JobKey, _Active] = {}
         self._sent: dict[str, _Sent] = {}
@@ -107,40 +117,66 @@ class Driver:
         while True:
             while more and self._room():
                 job = next(jobs, None)
-                more = job is not None and self._admit(job)
+                more = job is not None
+                if job is not None:
+                    if self._fresh:
+                        await self._pool.forget()
+                    self._admit(job)
             if not more and not self._active:
                 return
             for event in await self._pool.events():
                 self._hear(event)
 
     def _room(self) -> bool:
-        if not self._scheduler.replicas:
+        replicas = self._scheduler.replicas("answers")
+        if not replicas or not self._seen.issuperset(self._roles):
             return False
         if self._in_flight is not None:
             return self._scheduler.jobs < self._in_flight
-        return self._scheduler.running < self._scheduler.replicas * self._steps_per_replica
+        # Work for edges alone must not keep those busy that answer, nor the other way round.
+        return all(
+            self._scheduler.running(role) < max(1, self._scheduler.replicas(role)) * self._steps_per_replica
+            for role in self._roles
+        )
 
-    def _admit(self, job: Job) -> bool:
-        plan = compile_plan(job.strategy, job.passage, job.edges)
+    def _admit(self, job: Job) -> None:
+        plan, chosen = self._planner.begin(job)
         now = self._now()
-        self._active[(job.strategy, job.passage.id)] = _Active(job, now)
+        self._active[(job.strategy, job.passage.id)] = _Active(job, now, plan)
+        if chosen is not None:
+            self._sink.planned(job, chosen)
         self._tell(Admitted(plan, now, len(job.passage.text) / _CHARACTERS_PER_TOKEN, _step_work(plan)))
-        return True
+
+    def _extend(self, key: JobKey) -> None:
+        active = self._active[key]
+        active.plan, chosen = self._planner.extend(active.job, active.plan, active.edges_reply, active.trouble)
+        self._sink.planned(active.job, chosen)
+        self._tell(Extended(active.plan, self._now(), _step_work(active.plan)))
 
     def _hear(self, event: PoolEvent) -> None:
         """Something happened to the pool: say it in the scheduler's words, and do what it answers."""
         match event:
-            case Joined(replica, _):
+            case Joined(replica, _, role):
                 self._sink.joined(event)
-                self._tell(ReplicaJoined(replica, self._now()))
+                self._seen.add(role)
+                self._tell(ReplicaJoined(replica, self._now(), role))
             case Answered(_, completions):
                 self._take(completions)
             case Lost(replica, reason):
                 self._sink.remark(f"{replica} was lost: {reason}")
                 self._sent = {id_: sent for id_, sent in self._sent.items() if sent.dispatch.replica != replica}
                 self._tell(ReplicaLost(replica, reason, self._now()))
-            case Exhausted(reason):
-                raise ClusterError(f"no replica is left and none can be started: {reason}")
+            case Exhausted(reason, role):
+                self._go_without(role, reason)
+
+    def _go_without(self, role: Role, reason: str) -> None:
+        """No replica of a role is left. Edges can be had without; but a model that never answered is a mistake."""
+        if role == "answers":
+            raise ClusterError(f"no replica is left and none can be started: {reason}")
+        if role not in self._seen:
+            raise ClusterError(f"nobody can be asked for edges (--deps-engine): {reason}")
+        self._sink.remark(f"nobody is left who can be asked for edges, the heuristic takes over: {reason}")
+        self._tell(Deserted(role, reason, self._now()))
 
     def _take(self, completions: tuple[Completion, ...]) -> None:
         """Record what completions bring, then tell the scheduler: job by job, since siblings that end together count
@@ -165,6 +201,8 @@ class Driver:
 
     def _record(self, sent: _Sent, completion: Completion, now: float) -> None:
         active = self._active[sent.dispatch.key]
+        if sent.step.form == "edges":
+            active.edges_reply = completion.text
         outcomes = _outcomes(sent.step, completion.text)
         active.answers.update((outcome.question_id, outcome.answer) for outcome in outcomes)
         self._sink.ended(
@@ -197,6 +235,8 @@ class Driver:
             case GiveUp(key, steps, skipped, reason):
                 for step in steps:
                     self._give_up(self._active[key], step, skipped, reason)
+            case Extend(key):
+                self._extend(key)
             case Finish(key):
                 active = self._active.pop(key)
                 self._sink.finished(active.job, active.admitted, self._now())
@@ -214,13 +254,16 @@ class Driver:
 
     def _give_up(self, active: _Active, step: Step, skipped: bool, reason: str) -> None:
         now = self._now() - active.admitted
+        if step.form == "edges":  # which nobody has to be told of as of an answer: the job goes on
+            active.trouble = reason
         self._sink.ended(
             StepResult(
                 strategy=active.job.strategy,
                 passage_id=active.job.passage.id,
                 step_id=step.id,
                 outcomes=tuple(
-                    Outcome(question, "skipped" if skipped else "failed", reason=reason) for question in step.questions
+                    Outcome(question, "skipped" if skipped else "failed", reason=reason)
+                    for question in _answered_by(step)
                 ),
                 completed=now,
             )
@@ -231,7 +274,9 @@ class Driver:
 
 
 def _outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
-    """The answers in a model's text, one for each question of the step."""
+    """The answers in a model's text, one for each question that the step answers."""
+    if step.form == "edges":
+        return ()
     if step.form == "single":
         parsed = parse_answer(text)
         return (Outcome(step.questions[0], "answered", parsed.answer, parsed.strict_json),)
@@ -241,6 +286,11 @@ def _outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
         Outcome(question, "answered", answers[name].answer, answers[name].strict_json)
         for question, name in zip(step.questions, labels, strict=True)
     )
+
+
+def _answered_by(step: Step) -> tuple[str, ...]:
+    """The questions that a step answers."""
+    return () if step.form == "edges" else step.questions
 
 
 def _step_work(plan: Plan) -> Mapping[str, float]:

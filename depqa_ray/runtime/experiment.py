@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 from depqa_ray.config import Settings, StrategyName
-from depqa_ray.dependencies.source import choose_edges
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.engines.base import Decoding, EngineSpec, Fault
 from depqa_ray.models import Passage, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.passages.sampling import sample_passages
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.manifest import settings_manifest
-from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
 from depqa_ray.results.store import RunStore
-from depqa_ray.runtime.cluster import accelerators, connected_ray, pool_shape
-from depqa_ray.runtime.driver import Driver, Job
+from depqa_ray.runtime.cluster import accelerators, connected_ray, edges_shape, pool_shape
+from depqa_ray.runtime.driver import Driver
+from depqa_ray.runtime.planning import EdgePlanner, Job
 from depqa_ray.runtime.pool import Joined, Pool
 from depqa_ray.runtime.ray_pool import RayPool
 
@@ -59,14 +60,12 @@ def run_experiment(
     strategies: Sequence[StrategyName],
     observer: Observer | None = None,
     *,
-    in_flight: int | None = None,
     faults: tuple[Fault, ...] = (),
 ) -> Path:
     """Answer the sampled passages under each strategy, on Ray. Returns the run directory.
 
-    ``in_flight`` bounds the passages worked on at once; None lets in as many as the replicas have room for. ``faults``
-    are given to the simulated engine. Raises InputError before anything is started where the data cannot be used,
-    EngineError, ClusterError and StoreError; whatever had ended by then is in the run directory.
+    ``faults`` are given to the simulated engine. Raises InputError before anything is started where the data cannot be
+    used, EngineError, ClusterError and StoreError; whatever had ended by then is in the run directory.
     """
     observer = observer or _Nobody()
     aside: list[BadRow] = []
@@ -79,18 +78,27 @@ def run_experiment(
         )
         with RunStore.create(folder, manifest) as store:
             observer.begun(folder)
-            jobs = _jobs(passages, strategies, settings, store, aside)
-            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), in_flight, faults))
+            jobs = _jobs(passages, strategies, store, aside)
+            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), faults))
     return folder
 
 
-async def _drive(
-    settings: Settings, jobs: Iterator[Job], sink: StoreSink, in_flight: int | None, faults: tuple[Fault, ...]
-) -> None:
+async def _drive(settings: Settings, jobs: Iterator[Job], sink: StoreSink, faults: tuple[Fault, ...]) -> None:
     spec = _engine_spec(settings, faults)
-    pool: Pool = RayPool(spec, pool_shape(settings))
+    edges = (_edges_spec(settings, spec), edges_shape(settings)) if settings.deps_engine else None
+    planner = EdgePlanner(settings, spec.decoding, sink.remark)
+    pool: Pool = RayPool(spec, pool_shape(settings), edges)
     try:
-        driver = Driver(pool, sink, settings.max_new_tokens, _BATCHES_AHEAD * settings.max_batch_size, in_flight)
+        driver = Driver(
+            pool,
+            sink,
+            planner,
+            settings.max_new_tokens,
+            _BATCHES_AHEAD * settings.max_batch_size,
+            settings.most_in_flight,
+            fresh=settings.isolated,
+            edges_apart=edges is not None,
+        )
         await driver.run(jobs)
     finally:
         await pool.close()
@@ -111,6 +119,18 @@ def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
     )
 
 
+def _edges_spec(settings: Settings, spec: EngineSpec) -> EngineSpec:
+    """The engine that is asked for edges alone."""
+    assert settings.deps_engine is not None and settings.deps_model is not None
+    return replace(
+        spec,
+        engine=settings.deps_engine,
+        model_name=settings.deps_model,
+        base_url=settings.deps_base_url or spec.base_url,
+        faults=(),
+    )
+
+
 @dataclass(slots=True)
 class StoreSink:
     """Writes what the driver reports into the run's store, then tells the observer."""
@@ -122,6 +142,21 @@ class StoreSink:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
         self.store.append(result)
         self.observer.answered(result.strategy, len(result.outcomes))
+
+    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+        """See :class:`~depqa_ray.runtime.driver.Sink`."""
+        self.store.append(
+            DagRecord(
+                job.strategy,
+                job.passage.id,
+                chosen.source,
+                chosen.proposed,
+                chosen.kept,
+                chosen.dropped_counts,
+                chosen.fallback,
+                chosen.cached,
+            )
+        )
 
     def finished(self, job: Job, admitted: float, at: float) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
@@ -159,17 +194,19 @@ def _begun(passages: Iterator[Passage]) -> Iterator[Passage]:
 def _jobs(
     passages: Iterable[Passage],
     strategies: Sequence[StrategyName],
-    settings: Settings,
     store: RunStore,
     aside: list[BadRow],
 ) -> Iterator[Job]:
-    """Every strategy on one passage, then on the next: so that what drifts in time touches all strategies alike."""
-    for passage in passages:
+    """Every strategy on one passage, then on the next, each time another one first.
+
+    What drifts in time then touches all strategies alike, and so does what a server keeps of a passage.
+    """
+    for number, passage in enumerate(passages):
         _set_aside(store, aside)
-        edges = choose_edges(passage, settings).kept
-        store.append(PassageRecord(passage, edges))
-        for strategy in strategies:
-            yield Job(strategy, passage, edges)
+        store.append(PassageRecord(passage))
+        first = number % len(strategies)
+        for strategy in (*strategies[first:], *strategies[:first]):
+            yield Job(strategy, passage)
     _set_aside(store, aside)
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from depqa_ray.engines.base import EngineInfo
 from depqa_ray.models import Completion, Prompt
+from depqa_ray.scheduling.events import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Joined:
 
     replica: str
     info: EngineInfo
+    role: Role = "answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """No replica is left and none is coming."""
+    """No replica of a role is left and none is coming."""
 
     reason: str
+    role: Role = "answers"
 
 
 PoolEvent: TypeAlias = Joined | Answered | Lost | Exhausted
@@ -53,6 +56,10 @@ class Pool(Protocol):
 
     async def events(self) -> list[PoolEvent]:
         """What has happened since the last call, in order; waits until there is something."""
+        ...
+
+    async def forget(self) -> None:
+        """Have all replicas drop what they keep of the prompts that they have read."""
         ...
 
     def now(self) -> float:

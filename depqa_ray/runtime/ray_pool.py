@@ -16,6 +16,9 @@ from depqa_ray.engines.base import EngineSpec
 from depqa_ray.models import Prompt
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, PoolEvent
 from depqa_ray.runtime.replica import Replica
+from depqa_ray.scheduling.events import Role
+
+_NAMES: Final[dict[Role, str]] = {"answers": "replica", "edges": "edges"}
 
 _REPLICA: Final[Any] = Replica
 """The actor class as Ray makes it: its ``options`` and ``remote`` have no types."""
@@ -29,7 +32,7 @@ CLOSE_TIMEOUT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PoolShape:
-    """How many replicas there are, what each holds, and how long the pool waits (seconds)."""
+    """How many replicas of a kind there are, what each holds, and how long the pool waits (seconds)."""
 
     replicas: int
     gpus: float
@@ -38,33 +41,46 @@ class PoolShape:
     answer_timeout: float
 
 
+@dataclass(slots=True)
+class _Kind:
+    """The replicas of one role: what they run, and how many were started so far."""
+
+    role: Role
+    spec: EngineSpec
+    shape: PoolShape
+    started: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Member:
     """A replica that is starting or living, and the tasks that listen to it."""
 
     name: str
+    kind: _Kind
     actor: Any
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class RayPool:
-    """Replicas as Ray actors.
+    """Replicas as Ray actors: those that answer and, where ``edges`` is given, others that are asked for edges.
 
     A replica that dies, breaks, or goes longer than ``answer_timeout`` without an answer to a batch is killed and
     reported as Lost; its name is not used again, so that nothing said later by or about it can be mistaken.
     Invariant: ``_members`` are the replicas starting or living; only members have tasks.
     """
 
-    def __init__(self, spec: EngineSpec, shape: PoolShape) -> None:
-        self._spec, self._shape = spec, shape
+    def __init__(self, spec: EngineSpec, shape: PoolShape, edges: tuple[EngineSpec, PoolShape] | None = None) -> None:
         self._members: dict[str, _Member] = {}
         self._happened: asyncio.Queue[PoolEvent] = asyncio.Queue()
-        self._started = 0
-        for _ in range(shape.replicas):
-            self._start_one()
+        kinds = [_Kind("answers", spec, shape)]
+        if edges is not None:
+            kinds.append(_Kind("edges", *edges))
+        for kind in kinds:
+            for _ in range(kind.shape.replicas):
+                self._start_one(kind)
 
     def __repr__(self) -> str:
-        return f"<RayPool members={list(self._members)} started={self._started}>"
+        return f"<RayPool members={list(self._members)}>"
 
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
         """See :class:`~depqa_ray.runtime.pool.Pool`."""
@@ -91,11 +107,11 @@ class RayPool:
                 task.cancel()
         await asyncio.gather(*(_close_actor(member.actor) for member in members))
 
-    def _start_one(self) -> None:
-        name = f"replica-{self._started}"
-        self._started += 1
-        actor = _REPLICA.options(num_gpus=self._shape.gpus, num_cpus=self._shape.cpus).remote(self._spec, name)
-        member = self._members[name] = _Member(name, actor)
+    def _start_one(self, kind: _Kind) -> None:
+        name = f"{_NAMES[kind.role]}-{kind.started}"
+        kind.started += 1
+        actor = _REPLICA.options(num_gpus=kind.shape.gpus, num_cpus=kind.shape.cpus).remote(kind.spec, name)
+        member = self._members[name] = _Member(name, kind, actor)
         self._listen(member, self._start(member))
 
     def _listen(self, member: _Member, work: Any) -> None:
@@ -118,19 +134,19 @@ class RayPool:
 
     async def _start(self, member: _Member) -> None:
         start = member.actor.start.remote()
-        info = await _within(self._shape.start_timeout, start, "it was not ready within {} s (--start-timeout)")
-        self._happened.put_nowait(Joined(member.name, info))
+        info = await _within(member.kind.shape.start_timeout, start, "it was not ready within {} s (--start-timeout)")
+        self._happened.put_nowait(Joined(member.name, info, member.kind.role))
 
     async def _answers(self, member: _Member, prompts: tuple[Prompt, ...]) -> None:
-        waiting = len(prompts)
+        waiting, patience = len(prompts), member.kind.shape.answer_timeout
         groups = member.actor.answer.options(num_returns="streaming").remote(prompts)
         late = "it gave no answer for {} s (--step-timeout)"
         while waiting:
             try:
-                reference = await _within(self._shape.answer_timeout, anext(groups), late)
+                reference = await _within(patience, anext(groups), late)
             except StopAsyncIteration:
                 raise TimeoutError(f"it ended a batch with {waiting} prompts unanswered") from None
-            completions = await _within(self._shape.answer_timeout, reference, late)
+            completions = await _within(patience, reference, late)
             waiting -= len(completions)
             self._happened.put_nowait(Answered(member.name, completions))
 
@@ -141,10 +157,11 @@ class RayPool:
         for task in member.tasks - {asyncio.current_task()}:
             task.cancel()
         self._happened.put_nowait(Lost(member.name, reason))
-        if self._started < self._shape.replicas * (1 + REPLACEMENTS_PER_REPLICA):
-            self._start_one()
-        elif not self._members:
-            self._happened.put_nowait(Exhausted(reason))
+        kind = member.kind
+        if kind.started < kind.shape.replicas * (1 + REPLACEMENTS_PER_REPLICA):
+            self._start_one(kind)
+        elif not any(other.kind is kind for other in self._members.values()):
+            self._happened.put_nowait(Exhausted(reason, kind.role))
 
 
 async def _within(seconds: float, work: Any, late: str) -> Any:

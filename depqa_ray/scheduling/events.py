@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from depqa_ray.models import Step
 from depqa_ray.scheduling.plan import Plan
 
 JobKey: TypeAlias = tuple[str, str]
 """A job is one passage under one strategy: (strategy, passage id)."""
+
+Role = Literal["answers", "edges"]
+"""What a replica is for. Where none is for edges alone, those for answers are asked for edges, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,29 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Extended:
+    """The answer to Extend: the job's plan, whose first steps are those that have ended, and the work of the others."""
+
+    plan: Plan
+    now: float
+    step_work: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaJoined:
     """A replica is ready for work."""
 
     replica: str
+    now: float
+    role: Role = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Deserted:
+    """No replica of a role is left and none is coming: its steps fail for that reason, from now on."""
+
+    role: Role
+    reason: str
     now: float
 
 
@@ -85,11 +107,18 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Extend:
+    """Every step of an open plan has ended: its strategy has to say how it goes on (Extended)."""
+
+    key: JobKey
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Every step of the job has ended."""
 
     key: JobKey
 
 
-Event: TypeAlias = Admitted | Completed | Failed | ReplicaJoined | ReplicaLost
-Action: TypeAlias = Dispatch | GiveUp | Finish
+Event: TypeAlias = Admitted | Completed | Failed | Extended | ReplicaJoined | ReplicaLost | Deserted
+Action: TypeAlias = Dispatch | GiveUp | Extend | Finish

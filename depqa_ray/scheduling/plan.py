@@ -12,14 +12,18 @@ from depqa_ray.models import Step
 class Plan:
     """The steps of one passage under one strategy.
 
+    An ``open`` plan is only the beginning of one: when all its steps have ended, its strategy extends it.
+
     Raises ValueError where step ids repeat, a parent or barrier is no step of the plan, the steps form a cycle, or a
-    question is asked by no step or by two (``questions`` are the ids that have to be asked).
+    question is asked by two steps, or by none though the plan is not open (``questions`` are the ids that have to be
+    asked).
     """
 
     strategy: str
     passage_id: str
     questions: tuple[str, ...]
     steps: tuple[Step, ...]
+    open: bool = False
 
     def __post_init__(self) -> None:
         ids = [step.id for step in self.steps]
@@ -33,8 +37,9 @@ class Plan:
             TopologicalSorter({step.id: needs(step) for step in self.steps}).prepare()
         except CycleError as error:
             raise ValueError(f"plan of {self.passage_id}: steps form a cycle: {error.args[1]}") from None
-        asked = [question for step in self.steps for question in step.questions]
-        if sorted(asked) != sorted(self.questions):
+        asked = [question for step in self.steps if step.form != "edges" for question in step.questions]
+        complete = set(asked) <= set(self.questions) if self.open else sorted(asked) == sorted(self.questions)
+        if not complete or len(set(asked)) < len(asked):
             raise ValueError(f"plan of {self.passage_id}: each question has to be asked by exactly one step")
 
 

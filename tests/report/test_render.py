@@ -17,7 +17,7 @@ from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.report.build import index_view, page_view, pages_of
 from depqa_ray.report.render import render_index, render_page, write_pages
 from depqa_ray.results.metrics import compute_results
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
 from tests.report.pages import Page, read_page
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, write_sample
@@ -49,9 +49,11 @@ def hostile_records(text: str) -> RunRecords:
         strategy, text, text, (Outcome(text, "answered", text, True), Outcome("other", "failed", reason=text)), text,
         replica=text, batch=0, completed=1.0,
     )  # fmt: skip
-    record = PassageRecord(passage, (Edge(text, "other", 0.5, text, "model"),))
+    record = PassageRecord(passage)
+    edge = Edge(text, "other", 0.5, text, "model")
+    dag = DagRecord(strategy, text, "model", (edge,), (edge,), {text: 1}, text)
     manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
-    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (text,))
+    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (dag,), (text,))
 
 
 def pages(records: RunRecords) -> list[str]:
@@ -101,7 +103,7 @@ def test_the_style_sheet_is_the_only_one_that_the_page_allows() -> None:
 
 def test_nothing_is_loaded_from_anywhere() -> None:
     for html in pages(sample_records()):
-        assert not re.search(r"https?://|url\((?!#arrow)|@import|//[a-z]", html)
+        assert not re.search(r"https?://|url\((?!#arrow-)|@import|//[a-z]", html)
 
 
 def test_a_run_makes_an_index_and_a_page_a_passage(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_a_page_shows_questions_answers_and_where_they_come_from() -> None:
 
     for text in ("Who founded Velcarn?", "Mira Oston", "Harrowick probably", "the engine ran out of room"):
         assert text in page.text
-    for text in ("exact", "partial, F1 0.667", "wrong", "failed", "gold, not selected", "batch 2, replica r0"):
+    for text in ("exact", "partial, F1 0.667", "wrong", "failed", "not selected, gold", "batch 2, replica r0"):
         assert text in page.text
     for text in (*STRATEGIES, "embedded", "Imaginary Accelerator"):
         assert text in page.text

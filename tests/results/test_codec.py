@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.codec import Record, from_object, to_line
-from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
 
 # Lone surrogates and control characters too: a JSON file with escapes can bring them in.
 TEXT = st.text(st.characters(), max_size=20)
@@ -28,7 +28,18 @@ STEPS = st.builds(
     TEXT, COUNT, COUNT,
 )  # fmt: skip
 RECORDS = st.one_of(
-    st.builds(PassageRecord, PASSAGES, EDGES),
+    st.builds(PassageRecord, PASSAGES),
+    st.builds(
+        DagRecord,
+        TEXT,
+        TEXT,
+        st.sampled_from(["model", "gold", "heuristic", "none"]),
+        EDGES,
+        EDGES,
+        st.dictionaries(TEXT, COUNT, max_size=2),
+        TEXT,
+        st.booleans(),
+    ),
     STEPS,
     st.builds(PassageResult, TEXT, TEXT, TIME, TIME, st.integers(0, 9)),
     st.builds(BadRow, TEXT, TEXT, TEXT, st.none() | st.dictionaries(TEXT, TEXT, max_size=2)),

@@ -109,7 +109,7 @@ def test_given_passages_and_outcomes_in_any_order_then_the_intervals_are_the_sam
 def test_given_results_then_they_come_back_from_their_file() -> None:
     results = compute_results(sample_records())
 
-    assert results.version == 2
+    assert results.version == 3
     assert RunResults.model_validate_json(results.to_json()) == results
     assert results.bootstrap.model_dump() == {
         "baseline": "sequential", "resamples": 10_000, "confidence": 0.95, "seed": 13

@@ -79,6 +79,6 @@ def test_a_manifest_is_made_from_settings() -> None:
 
     manifest = settings_manifest(settings, ["sequential"], started="now")
 
-    assert manifest.labels == RunLabels("embedded", "simulated", "embedded", "auto", True, ("sequential",))
+    assert manifest.labels == RunLabels("embedded", "simulated", "embedded", "model", True, ("sequential",), True)
     assert manifest.settings["max_new_tokens"] == settings.max_new_tokens
     assert manifest.fingerprint != settings_manifest(settings, ["full_batch"], started="now").fingerprint

@@ -19,7 +19,8 @@ from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResu
 from depqa_ray.results.entries import NO_OUTCOME
 from depqa_ray.results.metrics import compute_results, wall_clock
 from depqa_ray.results.predictions import predictions, write_predictions
-from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.resampling import Resampling
 from depqa_ray.results.schema import RunResults
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn
 
@@ -161,7 +162,7 @@ def test_averages_are_over_questions_for_scores_and_over_passages_for_the_rest()
     assert summary.totals.questions_per_second == pytest.approx(8 / 4.0)
 
 
-def test_tokens_spent_on_edges_stand_apart() -> None:
+def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
     record = lantern()
     edges = StepResult("s", "lan", "edges", (), prompt_tokens=90, generated_tokens=30, completed=0.5, batch=0)
     ask = StepResult(
@@ -174,9 +175,86 @@ def test_tokens_spent_on_edges_stand_apart() -> None:
     )
 
     entry = results.passages[0].strategies[0]
-    assert (entry.prompt_tokens, entry.generated_tokens) == (100, 9)
-    assert (entry.edge_prompt_tokens, entry.edge_generated_tokens) == (90, 30)
-    assert (entry.batches, entry.latency) == (2, 2.0)
+    assert (entry.prompt_tokens, entry.generated_tokens) == (190, 39)
+    assert (entry.dep_prompt_tokens, entry.dep_generated_tokens, entry.dep_tokens) == (90, 30, 120)
+    assert (entry.batches, entry.latency, entry.dep_latency) == (2, 2.0, 0.5)
+    summary = results.strategies["s"]
+    assert (summary.dep_tokens, summary.dep_latency, summary.totals.dep_tokens) == (120, 0.5, 120)
+
+
+def dag(passage: str, kept: int, proposed: int, **details: object) -> DagRecord:
+    """The first edges of the chain a -> b -> c -> d, of which the second and the third are gold."""
+    chain = tuple(Edge(f"{passage}-{a}", f"{passage}-{b}") for a, b in pairwise("abcd"))
+    return DagRecord("s", passage, "model", chain[:proposed], chain[:kept], **details)  # type: ignore[arg-type]
+
+
+def chained(passage: str, known: bool = True) -> PassageRecord:
+    ids = [f"{passage}-{letter}" for letter in "abcd"]
+    gold = tuple(Edge(a, b, 1.0, "", "gold") for a, b in pairwise(ids[1:])) if known else None
+    return PassageRecord(Passage(passage, "", "", tuple(Question(id_, "?", ("x",)) for id_ in ids), gold))
+
+
+def test_the_dependencies_of_a_run_are_counted_and_set_against_the_gold_ones() -> None:
+    passages = (chained("p"), chained("q"), chained("r", known=False))
+    dags = (
+        dag("p", kept=2, proposed=3, dropped_counts={"low confidence": 1}),
+        dag("q", kept=1, proposed=1, fallback="nonsense", dropped_counts={"self edge": 2, "low confidence": 1}),
+        dag("r", kept=0, proposed=0, cached=True),
+    )
+    finished = tuple(PassageResult("s", record.passage.id, 0.0, 1.0) for record in passages)
+
+    summary = compute_results(RunRecords(sample_manifest(), passages, (), finished, dags=dags)).strategies["s"].dag
+
+    assert summary is not None
+    assert (summary.passages, summary.asked, summary.cached, summary.fallbacks) == (3, 2, 1, 1)
+    assert (summary.edges, summary.depth, summary.width) == (1.0, pytest.approx(2.0), 3.0)
+    assert summary.dropped == {"low confidence": 2, "self edge": 2}
+    # Gold of p and q: two each. Proposed: three and one, of which two are gold; kept: two and one, of which one.
+    assert summary.proposed_quality is not None and summary.selected_quality is not None
+    assert (summary.proposed_quality.precision, summary.proposed_quality.recall) == (0.5, 0.5)
+    assert (summary.selected_quality.edges, summary.selected_quality.gold) == (3, 4)
+    assert (summary.selected_quality.precision, summary.selected_quality.recall) == (pytest.approx(1 / 3), 0.25)
+    # Of p's questions a and c have the right parents; of q's only a has.
+    assert summary.selected_quality.right_share == 3 / 8
+
+
+def test_without_gold_edges_the_quality_of_edges_is_unknown() -> None:
+    records = RunRecords(
+        sample_manifest(),
+        (chained("r", known=False),),
+        (),
+        (PassageResult("s", "r", 0.0, 1.0),),
+        dags=(dag("r", 1, 1),),
+    )
+    summary = compute_results(records).strategies["s"].dag
+    assert summary is not None
+    assert summary.proposed_quality is summary.selected_quality is None
+
+
+def test_a_strategy_without_dependencies_has_none() -> None:
+    results = compute_results(sample_records())
+    assert results.strategies["sequential"].dag is None
+    assert results.passages[0].strategies[0].dag is None
+    assert results.passages[0].strategies[0].questions[1].parents == []
+    assert results.passages[0].strategies[2].questions[1].parents == ["velcarn-q1"]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+def test_percentiles_are_in_order_and_within_the_latencies(latencies: list[float]) -> None:
+    steps, finished = [], []
+    for place, latency in enumerate(latencies):
+        steps.append(
+            StepResult("s", f"{place}", "all", (Outcome(f"{place}-a", "answered"),), completed=latency, batch=0)
+        )
+        finished.append(PassageResult("s", f"{place}", 0.0, latency))
+    passages = tuple(chained(f"{place}", known=False) for place in range(len(latencies)))
+    resampling = Resampling(resamples=100)
+
+    results = compute_results(RunRecords(sample_manifest(), passages, tuple(steps), tuple(finished)), resampling)
+
+    found = results.strategies["s"].latency_percentiles
+    assert found is not None
+    assert min(latencies) <= found.p50 <= found.p95 <= found.p99 <= max(latencies)
 
 
 def test_steps_that_were_never_sent_are_no_batch() -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from depqa_ray.errors import StoreError
-from depqa_ray.models import Edge
 from depqa_ray.passages.bad_input import BadRow
-from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.records import PassageResult
 from depqa_ray.results.store import RunStore, write_atomically
-from tests.sample_run import lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
+from tests.sample_run import dag_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -157,15 +156,15 @@ def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: P
     assert RunStore.open(tmp_path).session == 1
 
 
-def test_edges_that_come_later_replace_the_earlier_ones(tmp_path: Path) -> None:
-    passage = lantern().passage
-    edge = Edge("lan-1", "lan-3", 0.9, "", "model")
+def test_given_a_resumption_then_the_edges_of_what_was_not_finished_are_forgotten(tmp_path: Path) -> None:
+    kept, begun = dag_of(velcarn()), dag_of(lantern())
     with RunStore.create(tmp_path, sample_manifest()) as store:
-        store.append(PassageRecord(passage))
-        store.append(PassageRecord(passage, (edge,)))
-        store.append(PassageRecord(passage))
-
-    assert store.read().passages == (PassageRecord(passage, (edge,)),)
+        for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), begun):
+            store.append(record)
+    assert store.read().dags == (kept, begun)
+    with RunStore.open(tmp_path) as store:
+        store.resume()
+    assert store.read().dags == (kept,)
 
 
 def test_bad_rows_are_kept(tmp_path: Path) -> None:

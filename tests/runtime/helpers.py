@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from depqa_ray.answering.prompts import asks_for_edges, label
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import Completion, Edge, Outcome, Passage, Prompt, Question, StepResult
-from depqa_ray.runtime.driver import Job
+from depqa_ray.runtime.planning import Job
 from depqa_ray.runtime.pool import Joined
+from depqa_ray.scheduling.plan import Plan
+from depqa_ray.strategies import compile_plan
 
 
 @dataclass
@@ -19,6 +24,7 @@ class MemorySink:
     results: list[StepResult] = field(default_factory=list)
     finishes: list[tuple[str, str, float, float]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    plans: dict[tuple[str, str], ChosenEdges] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
 
     def ended(self, result: StepResult) -> None:
@@ -28,6 +34,11 @@ class MemorySink:
             assert place not in self.outcomes, f"{place} ended twice"
             self.outcomes[place] = outcome
 
+    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+        place = (job.strategy, job.passage.id)
+        assert place not in self.plans, f"{place} was planned twice"
+        self.plans[place] = chosen
+
     def finished(self, job: Job, admitted: float, at: float) -> None:
         self.finishes.append((job.strategy, job.passage.id, admitted, at))
 
@@ -36,6 +47,20 @@ class MemorySink:
 
     def joined(self, event: Joined) -> None:
         self.remarks.append(f"{event.replica} joined")
+
+
+@dataclass(frozen=True)
+class GivenEdges:
+    """A planner that knows the edges of each passage, by its id."""
+
+    edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
+
+    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+        edges = self.edges.get(job.passage.id, ())
+        return compile_plan(job.strategy, job.passage, edges), ChosenEdges("gold", edges, edges)
+
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+        raise AssertionError("nothing is asked")
 
 
 def passage(name: str, questions: int) -> Passage:
@@ -57,6 +82,27 @@ def passages_with_edges(draw: st.DrawFn, name: str = "p") -> tuple[Passage, tupl
     pairs = [(parent, child) for child in range(count) for parent in range(child)]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=10)) if pairs else []
     return passage(name, count), tuple(edge(name, parent, child) for parent, child in chosen)
+
+
+def stated(passage: Passage, edges: tuple[Edge, ...]) -> str:
+    """The reply of a model that states exactly these edges."""
+    names = {question.id: label(place) for place, question in enumerate(passage.questions)}
+    parents: dict[str, dict[str, float]] = {name: {} for name in names.values()}
+    for edge_ in edges:
+        parents[names[edge_.child]][names[edge_.parent]] = 0.9
+    return json.dumps(parents)
+
+
+def asking(replies: dict[str, str]) -> Callable[[Prompt], Completion]:
+    """Answers questions with their numbers, and requests for edges with the reply for the passage of that text."""
+
+    def answer(prompt: Prompt) -> Completion:
+        if not asks_for_edges(prompt.own):
+            return answer_with_number(prompt)
+        (reply,) = (reply for text, reply in replies.items() if text in prompt.shared)
+        return Completion(prompt.id, reply, len(prompt.own.split()), len(reply.split()))
+
+    return answer
 
 
 def answer_with_number(prompt: Prompt) -> Completion:

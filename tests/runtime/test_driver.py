@@ -11,16 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Prompt
-from depqa_ray.runtime.driver import Driver, Job
+from depqa_ray.models import Completion, Edge, Prompt
+from depqa_ray.runtime.driver import Driver
+from depqa_ray.runtime.planning import Job
 from depqa_ray.runtime.virtual import VirtualPool
 from depqa_ray.strategies import STRATEGIES
-from tests.runtime.helpers import MemorySink, answer_with_number, edge, passage, passages_with_edges
+from tests.runtime.helpers import GivenEdges, MemorySink, answer_with_number, edge, passage, passages_with_edges
 
 
-def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, room: int = 8) -> MemorySink:
+def drive(
+    jobs: Sequence[Job], pool: VirtualPool, *edges: Edge, in_flight: int | None = None, room: int = 8
+) -> MemorySink:
+    """Run the jobs; edges belong to the passages of the same name."""
     sink = MemorySink()
-    asyncio.run(Driver(pool, sink, max_new_tokens=16, steps_per_replica=room, in_flight=in_flight).run(iter(jobs)))
+    names = {job.passage.id for job in jobs}
+    planner = GivenEdges({name: tuple(e for e in edges if e.child.startswith(f"{name}-")) for name in names})
+    asyncio.run(Driver(pool, sink, planner, 16, room, in_flight).run(iter(jobs)))
     return sink
 
 
@@ -35,9 +41,10 @@ def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends
 ) -> None:
     drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
     speeds = data.draw(st.lists(st.floats(0.1, 9.0), min_size=5, max_size=5))
-    jobs = [Job(strategy, passage_, edges) for passage_, edges in drawn for strategy in STRATEGIES]
+    jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
+    edges = [edge_ for _, found in drawn for edge_ in found]
     pool = VirtualPool(replicas, lambda prompt: speeds[hash(prompt.id) % 5], answer_with_number)
-    sink = drive(jobs, pool, room=room)
+    sink = drive(jobs, pool, *edges, room=room)
     assert len(sink.finishes) == len(jobs)
     for passage_, _ in drawn:
         for strategy in STRATEGIES:
@@ -53,7 +60,7 @@ def test_given_replicas_that_are_lost_and_replaced_then_all_questions_still_end(
     passage_, edges = drawn
     lost = {f"replica-{number}": at for number, at in enumerate(losses)}
     pool = VirtualPool(2, one_second, answer_with_number, lost, replacements=len(losses) + spare)
-    sink = drive([Job("dependency_parallel", passage_, edges)], pool)
+    sink = drive([Job("dependency_parallel", passage_)], pool, *edges)
     assert len(sink.outcomes) == len(passage_.questions)
     assert len(sink.finishes) == 1
 
@@ -69,7 +76,7 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
             return Completion(prompt.id, error="refused")
         return answer_with_number(prompt)
 
-    sink = drive([Job("dependency_parallel", passage_, edges)], VirtualPool(1, one_second, refuse))
+    sink = drive([Job("dependency_parallel", passage_)], VirtualPool(1, one_second, refuse), *edges)
     assert len(sink.outcomes) == len(passage_.questions)
     for number, question in enumerate(passage_.questions):
         outcome = sink.outcomes["dependency_parallel", question.id]
@@ -91,7 +98,7 @@ def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_an
     ready = {}
     for strategy in ("dependency_parallel", "dependency_layered"):
         pool = VirtualPool(1, seconds, answer_with_number)
-        sink = drive([Job(strategy, passage("p", 3), (edge("p", 0, 2),))], pool)
+        sink = drive([Job(strategy, passage("p", 3))], pool, edge("p", 0, 2))
         ready[strategy] = {result.step_id: result.ready for result in sink.results}["ask:p-q2"]
     assert ready == {"dependency_parallel": 1.0, "dependency_layered": 5.0}
 
@@ -100,7 +107,7 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
     edges = (edge("p", 0, 1), edge("p", 1, 2))
     figures = {}
     for strategy in STRATEGIES:
-        sink = drive([Job(strategy, passage("p", 4), edges)], VirtualPool(1, one_second, answer_with_number))
+        sink = drive([Job(strategy, passage("p", 4))], VirtualPool(1, one_second, answer_with_number), *edges)
         ((_, _, admitted, at),) = sink.finishes
         figures[strategy] = (at - admitted, len({result.batch for result in sink.results}))
     assert figures == {
@@ -135,7 +142,7 @@ def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
             ahead.append(len(taken) - len(self.finishes))
 
     pool = VirtualPool(1, one_second, answer_with_number)
-    asyncio.run(Driver(pool, Watching(), max_new_tokens=16, steps_per_replica=4).run(jobs()))
+    asyncio.run(Driver(pool, Watching(), GivenEdges(), max_new_tokens=16, steps_per_replica=4).run(jobs()))
     assert len(taken) == 50
     assert max(ahead) <= 4
 

@@ -1,0 +1,81 @@
+"""Tables over a whole run that stand under its averages: latencies, dependencies, and how right these are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from depqa_ray.report.text import ABSENT, number, one_line, score, seconds
+from depqa_ray.report.view import ScoreRow, TableView
+from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunResults, StrategySummary
+
+ISOLATED: Final = "one passage at a time, on idle replicas"
+LOADED: Final = "under full load"
+
+_LATENCY: Final = ("mean", "p50", "p95", "p99")
+_DEPENDENCIES: Final = (
+    "asked", "of\ncache", "fall-\nbacks", "edges", "depth", "width", "paral-\nlelism", "tokens", "latency\ns"
+)  # fmt: skip
+_QUALITY: Final = (
+    "proposed\nprecision", "\nrecall", "\nF1", "selected\nprecision", "\nrecall", "\nF1", "right\nparents"
+)  # fmt: skip
+
+
+def run_tables(results: RunResults) -> tuple[TableView, ...]:
+    """The tables that a run has something to say in."""
+    return tuple(_tables(results))
+
+
+def _tables(results: RunResults) -> Iterator[TableView]:
+    summaries = list(results.strategies.values())
+    if rows := tuple(_latency_row(summary) for summary in summaries if summary.latency_percentiles is not None):
+        title = f"Latency in seconds, {ISOLATED if results.run.isolated else LOADED}"
+        yield TableView(title, "From a passage's admission to its last answer, over passages.", _LATENCY, rows)
+    dags = [(summary, summary.dag) for summary in summaries if summary.dag is not None]
+    if dags:
+        rows = tuple(_dependencies_row(summary, dag) for summary, dag in dags)
+        caption = "Passages whose dependencies the model was asked for; then means over all passages."
+        yield TableView("Dependencies", caption, _DEPENDENCIES, rows, tuple(_notes(dags)))
+    if rows := tuple(_quality_row(summary, dag) for summary, dag in dags if dag.proposed_quality is not None):
+        caption = "Over passages with gold dependencies; right: the share of questions with exactly the gold parents."
+        yield TableView("Dependencies against the gold ones", caption, _QUALITY, rows)
+
+
+def _latency_row(summary: StrategySummary) -> ScoreRow:
+    found = summary.latency_percentiles
+    percentiles = (found.p50, found.p95, found.p99) if found else ()
+    return ScoreRow(one_line(summary.name), tuple(map(seconds, (summary.latency, *percentiles))))
+
+
+def _dependencies_row(summary: StrategySummary, dag: DagSummary) -> ScoreRow:
+    whole = map(number, (dag.asked, dag.cached, dag.fallbacks))
+    shape = (f"{value:.2f}" for value in (dag.edges, dag.depth, dag.width, dag.parallelism))
+    return ScoreRow(one_line(summary.name), (*whole, *shape, number(summary.dep_tokens), seconds(summary.dep_latency)))
+
+
+def _quality_row(summary: StrategySummary, dag: DagSummary) -> ScoreRow:
+    cells = (*_scores(dag.proposed_quality), *_scores(dag.selected_quality))
+    right = dag.selected_quality.right_share if dag.selected_quality else None
+    return ScoreRow(one_line(summary.name), (*cells, score(right)))
+
+
+def _scores(quality: EdgeQualityEntry | None) -> tuple[str, ...]:
+    if quality is None:
+        return (ABSENT,) * 3
+    return tuple(map(score, (quality.precision, quality.recall, quality.f1)))
+
+
+def _notes(dags: Sequence[tuple[StrategySummary, DagSummary]]) -> Iterator[str]:
+    if any(dag.asked for _, dag in dags):
+        yield (
+            "Asked: passages whose dependencies the model was asked for; the tokens and the latency of that are also "
+            "part of the averages."
+        )
+    if any(dag.cached for _, dag in dags):
+        yield "Of cache: passages whose reply an earlier run had kept; they cost nothing here."
+    if any(dag.fallbacks for _, dag in dags):
+        yield "Fallbacks: passages whose reply was of no use; their dependencies are guessed from the wording."
+    for summary, dag in dags:
+        if dag.dropped:
+            what = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in dag.dropped.items())
+            yield f"{one_line(summary.name)} left out: {what}."

@@ -1,0 +1,86 @@
+"""The dependencies of a passage and of a whole run, in figures. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from depqa_ray.dependencies.graph import DependencyGraph
+from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
+from depqa_ray.models import Edge, Passage
+from depqa_ray.results.averages import mean
+from depqa_ray.results.records import DagRecord
+from depqa_ray.results.schema import AnswerEntry, DagEntry, DagSummary, EdgeEntry, EdgeQualityEntry, encodable
+
+
+def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry]) -> DagEntry:
+    """The dependencies of one passage; the answers, one for each of its questions, say what each question cost."""
+    ids = [question.id for question in passage.questions]
+    graph = DependencyGraph(ids, dag.kept)
+    tokens = [answer.prompt_tokens + answer.generated_tokens for answer in answers]
+    return DagEntry(
+        source=dag.source,
+        fallback=dag.fallback,
+        cached=dag.cached,
+        proposed=list(map(_edge_entry, dag.proposed)),
+        edges=list(map(_edge_entry, dag.kept)),
+        dropped=dict(dag.dropped_counts),
+        depth=graph.depth,
+        width=graph.width,
+        parallelism=graph.parallelism(dict(zip(ids, tokens, strict=True))),
+    )
+
+
+def dag_summary(passages: Iterable[tuple[Passage, DagEntry | None]]) -> DagSummary | None:
+    """The dependencies of a strategy over its passages; None where it goes by none."""
+    found = [(passage, dag) for passage, dag in passages if dag is not None]
+    if not found:
+        return None
+    dags = [dag for _, dag in found]
+    dropped: Counter[str] = Counter()
+    for dag in dags:
+        dropped.update(dag.dropped)
+    cached = sum(dag.cached for dag in dags)
+    return DagSummary(
+        passages=len(dags),
+        asked=sum(dag.source == "model" for dag in dags) - cached,
+        cached=cached,
+        fallbacks=sum(bool(dag.fallback) for dag in dags),
+        edges=mean(len(dag.edges) for dag in dags),
+        depth=mean(dag.depth for dag in dags),
+        width=mean(dag.width for dag in dags),
+        parallelism=mean(dag.parallelism for dag in dags),
+        dropped=dict(sorted(dropped.items())),
+        proposed_quality=_quality([(passage, dag.proposed) for passage, dag in found]),
+        selected_quality=_quality([(passage, dag.edges) for passage, dag in found]),
+    )
+
+
+def _quality(pairs: Iterable[tuple[Passage, Sequence[EdgeEntry]]]) -> EdgeQualityEntry | None:
+    """How well the edges of passages with gold ones match these; None where there is no such passage."""
+    found = EdgeQuality()
+    for passage, entries in pairs:
+        if passage.gold_edges is not None:
+            edges = [Edge(entry.parent, entry.child) for entry in entries]
+            gold = [Edge(encodable(edge.parent), encodable(edge.child)) for edge in passage.gold_edges]
+            found += edge_quality([encodable(question.id) for question in passage.questions], edges, gold)
+    if not found.questions:
+        return None
+    return EdgeQualityEntry(
+        edges=found.proposed,
+        gold=found.gold,
+        precision=found.precision if found.proposed else None,
+        recall=found.recall if found.gold else None,
+        f1=found.f1 if found.proposed or found.gold else None,
+        right_share=found.right_share,
+    )
+
+
+def _edge_entry(edge: Edge) -> EdgeEntry:
+    return EdgeEntry(
+        parent=edge.parent,
+        child=edge.child,
+        confidence=edge.confidence,
+        origin=edge.origin,
+        rationale=edge.rationale,
+    )

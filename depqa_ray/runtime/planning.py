@@ -1,0 +1,117 @@
+"""From a job to its plan: where the edges come from, and who pays for them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from depqa_ray.answering.prompts import step_prompt
+from depqa_ray.config import EMBEDDED, Settings, StrategyName
+from depqa_ray.dependencies.cache import EdgeCache
+from depqa_ray.dependencies.source import (
+    ChosenEdges,
+    edges_of_reply,
+    heuristic_instead,
+    selection_rules,
+    stated_edges,
+)
+from depqa_ray.engines.base import Decoding
+from depqa_ray.models import Passage, Prompt
+from depqa_ray.reader import weights_folder
+from depqa_ray.scheduling.plan import Plan
+from depqa_ray.strategies import USES_EDGES, asking_plan, compile_plan, extended_plan
+
+_WEIGHTS: Final = ("*.safetensors", "config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One passage to be answered under one strategy."""
+
+    strategy: StrategyName
+    passage: Passage
+
+
+class Planner(Protocol):
+    """Says what a job's plan is. Chosen edges come along as soon as they are known."""
+
+    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+        """The plan that a job begins with. An open one asks for edges."""
+        ...
+
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+        """How an open plan goes on after the model's reply; None where it gave none, for that reason."""
+        ...
+
+
+class EdgePlanner:
+    """Takes the edges from where the settings say, and from the cache what an earlier run has asked already."""
+
+    def __init__(self, settings: Settings, decoding: Decoding, remark: Callable[[str], None]) -> None:
+        self._source = settings.dependency_source
+        self._rules = selection_rules(settings)
+        self._max_new_tokens = settings.max_new_tokens
+        self._cache = None if settings.no_dep_cache else _cache(settings, decoding)
+        self._remark = remark
+
+    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+        """See Planner. Raises InputError where gold edges are asked of data that has none."""
+        if job.strategy not in USES_EDGES:
+            return compile_plan(job.strategy, job.passage, ()), None
+        chosen = self._known(job)
+        if chosen is None:
+            return asking_plan(job.strategy, job.passage), None
+        return compile_plan(job.strategy, job.passage, chosen.kept), chosen
+
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+        """See Planner. A reply is kept for later runs, whatever it is worth."""
+        if reply is None:
+            chosen = heuristic_instead(job.passage, self._rules, reason)
+        else:
+            self._keep(job, reply)
+            chosen = edges_of_reply(job.passage, reply, self._rules)
+        return extended_plan(plan, compile_plan(job.strategy, job.passage, chosen.kept)), chosen
+
+    def _known(self, job: Job) -> ChosenEdges | None:
+        """The edges where nobody has to be asked."""
+        if self._source != "model":
+            return stated_edges(job.passage, self._source, self._rules)
+        reply = self._cache.find(self._prompt(job)) if self._cache else None
+        return None if reply is None else edges_of_reply(job.passage, reply, self._rules, cached=True)
+
+    def _keep(self, job: Job, reply: str) -> None:
+        if self._cache is None:
+            return
+        try:
+            self._cache.keep(self._prompt(job), reply)
+        except OSError as error:  # the run itself lacks nothing
+            self._remark(f"replies about edges are not kept: {self._cache.folder}: {error.strerror or error}")
+            self._cache = None
+
+    def _prompt(self, job: Job) -> Prompt:
+        (step,) = asking_plan(job.strategy, job.passage).steps
+        return step_prompt("", job.passage, step, {}, self._max_new_tokens)
+
+
+def _cache(settings: Settings, decoding: Decoding) -> EdgeCache:
+    name = settings.deps_model or settings.model_name
+    model = {"name": name, "weights": _weights(name), "dtype": settings.dtype, "decoding": asdict(decoding)}
+    if settings.deps_engine == "openai" or (settings.deps_engine is None and settings.engine == "openai"):
+        model["server"] = settings.deps_base_url or settings.openai_base_url or os.environ.get("OPENAI_BASE_URL", "")
+    return EdgeCache(settings.dep_cache or _usual_folder(), model, uuid.uuid4().hex)
+
+
+def _usual_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "depqa-ray" / "edges"
+
+
+def _weights(model_name: str) -> Mapping[str, Any]:
+    """What tells a folder's weights from others that it held before; nothing for a model of the hub or of a server."""
+    folder = weights_folder() if model_name == EMBEDDED else Path(model_name)
+    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern)) if folder.is_dir() else []
+    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}

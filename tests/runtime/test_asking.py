@@ -1,0 +1,279 @@
+"""Edges asked of the model as a step of the plan: over replicas in a virtual clock, and from one run to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as with_settings
+from hypothesis import strategies as st
+
+from depqa_ray.answering.prompts import asks_for_edges
+from depqa_ray.config import load_settings
+from depqa_ray.dependencies.heuristic import propose_edges
+from depqa_ray.engines.base import Decoding
+from depqa_ray.errors import ClusterError
+from depqa_ray.models import Completion, Passage, Prompt, Question
+from depqa_ray.runtime.driver import Driver
+from depqa_ray.runtime.planning import EdgePlanner, Job
+from depqa_ray.runtime.pool import Exhausted, Lost
+from depqa_ray.runtime.virtual import VirtualPool
+from depqa_ray.strategies import STRATEGIES, USES_EDGES
+from tests.runtime.helpers import MemorySink, answer_with_number, asking, edge, passage, passages_with_edges, stated
+
+KEEP_ALL = {"min_confidence": "0", "cost_weight": "0", "max_dependencies": "99"}
+NONSENSE = [
+    "",
+    "I would rather not.",
+    '{"Q1": "Rome", "Q2": "1999"}',
+    '{"Q1": {}, "Q2": {"Q1',
+    '{"Q2": {"Q9": 1}}',
+    "{" * 50,
+]
+
+
+def planner(sink: MemorySink, **flags: Any) -> EdgePlanner:
+    settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
+    return EdgePlanner(settings, Decoding(), sink.remark)
+
+
+def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemorySink:
+    sink = MemorySink()
+    asyncio.run(Driver(pool, sink, planner(sink, **flags), 16, 8, in_flight).run(iter(jobs)))
+    return sink
+
+
+def one_second(prompt: Prompt) -> float:
+    return 1.0
+
+
+@with_settings(max_examples=50)
+@given(st.data(), st.integers(1, 3))
+def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_goes_by_it(
+    data: st.DataObject, replicas: int
+) -> None:
+    drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
+    replies = {passage_.text: stated(passage_, edges) for passage_, edges in drawn}
+    jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
+    sink = drive(jobs, VirtualPool(replicas, one_second, asking(replies)))
+    assert len(sink.finishes) == len(jobs)
+    for passage_, edges in drawn:
+        for strategy in STRATEGIES:
+            for question in passage_.questions:
+                assert sink.outcomes[strategy, question.id].answer == question.answers[0]
+            chosen = sink.plans.get((strategy, passage_.id))
+            assert (chosen is not None) == (strategy in USES_EDGES)
+            if chosen is not None:
+                assert chosen.fallback == "" and chosen.source == "model"
+                pairs = {(kept.parent, kept.child) for kept in chosen.kept}
+                assert pairs == {(wanted.parent, wanted.child) for wanted in edges}
+
+
+def test_given_the_request_for_edges_then_it_is_a_step_with_its_own_time_and_tokens() -> None:
+    asked = passage("p", 3)
+    pool = VirtualPool(1, one_second, asking({asked.text: stated(asked, (edge("p", 0, 2),))}))
+    sink = drive([Job("dependency_parallel", asked)], pool)
+    first, *others = sink.results
+    assert (first.step_id, first.outcomes, first.batch, first.ready, first.completed) == ("edges", (), 0, 0.0, 1.0)
+    assert first.prompt_tokens > 0 and first.generated_tokens > 0
+    assert {result.step_id: result.ready for result in others} == {"ask:p-q0": 1.0, "ask:p-q1": 1.0, "ask:p-q2": 2.0}
+
+
+def test_given_a_slow_request_for_edges_then_other_passages_go_on_meanwhile() -> None:
+    slow, quick = passage("slow", 2), passage("quick", 2)
+
+    def seconds(prompt: Prompt) -> float:
+        return 50.0 if "slow" in prompt.shared and asks_for_edges(prompt.own) else 1.0
+
+    answer = asking({slow.text: stated(slow, ()), quick.text: stated(quick, ())})
+    sink = drive([Job("dependency_parallel", slow), Job("dependency_parallel", quick)], VirtualPool(1, seconds, answer))
+    assert [(name, at) for _, name, _, at in sink.finishes] == [("quick", 2.0), ("slow", 51.0)]
+
+
+@pytest.mark.parametrize("reply", NONSENSE)
+def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes_over_and_nothing_is_lost(
+    reply: str,
+) -> None:
+    texts = ("Who founded Velcarn?", "In which town was that person born?", "On which river does that town lie?")
+    asked = Passage("v", "v", "Velcarn.", tuple(Question(f"v-{n}", text, ("x",)) for n, text in enumerate(texts)))
+
+    def answer(prompt: Prompt) -> Completion:
+        return Completion(prompt.id, reply, 5, 5)
+
+    sink = drive([Job(strategy, asked) for strategy in STRATEGIES], VirtualPool(1, one_second, answer))
+    assert len(sink.outcomes) == len(STRATEGIES) * len(texts)
+    assert set(sink.plans) == {(strategy, "v") for strategy in USES_EDGES}
+    for chosen in sink.plans.values():
+        assert chosen.fallback
+        assert chosen.kept == propose_edges(asked.questions)
+        assert {kept.origin for kept in chosen.kept} == {"heuristic"}
+
+
+def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the_questions_are_asked() -> None:
+    def refuse(prompt: Prompt) -> Completion:
+        if asks_for_edges(prompt.own):
+            return Completion(prompt.id, error="the prompt is too long")
+        return answer_with_number(prompt)
+
+    sink = drive([Job("dependency_parallel", passage("p", 3))], VirtualPool(1, one_second, refuse))
+    assert sink.plans["dependency_parallel", "p"].fallback == "the prompt is too long"
+    assert {outcome.status for outcome in sink.outcomes.values()} == {"answered"}
+
+
+@with_settings(max_examples=50)
+@given(passages_with_edges(), st.lists(st.floats(0.0, 4.0), max_size=3))
+def test_given_replicas_that_are_lost_while_edges_are_asked_then_all_questions_end(
+    drawn: tuple, losses: list[float]
+) -> None:
+    passage_, edges = drawn
+    lost = {f"replica-{number}": at for number, at in enumerate(losses)}
+    answer = asking({passage_.text: stated(passage_, edges)})
+    pool = VirtualPool(1, one_second, answer, lost, replacements=len(losses))
+    sink = drive([Job("dependency_parallel", passage_)], pool)
+    assert len(sink.outcomes) == len(passage_.questions)
+    assert len(sink.plans) == len(sink.finishes) == 1
+
+
+def test_given_cycles_and_self_edges_and_strange_confidences_then_they_are_dropped_and_counted() -> None:
+    reply = {"Q1": {"Q2": 0.5, "Q1": 0.9, "Q7": 0.9}, "Q2": {"Q1": 0.9, "Q3": 7}, "Q3": {"Q2": 0.9}}
+    asked = passage("p", 3)
+    pool = VirtualPool(1, one_second, asking({asked.text: json.dumps(reply)}))
+    chosen = drive([Job("dependency_parallel", asked)], pool).plans["dependency_parallel", "p"]
+    assert [(kept.parent, kept.child) for kept in chosen.kept] == [("p-q0", "p-q1"), ("p-q1", "p-q2")]
+    assert chosen.dropped_counts == {
+        "self edge": 1,
+        "unknown question": 1,
+        "confidence out of range": 1,
+        "closes a cycle": 1,
+    }
+    assert chosen.fallback == ""
+
+
+class TwoKinds(VirtualPool):
+    """A virtual pool whose last replica is for edges alone, and is lost for good at ``leaves``."""
+
+    def __init__(self, answer: Callable[[Prompt], Completion], leaves: float | None = None) -> None:
+        super().__init__(2, one_second, answer)
+        self.sent: list[tuple[str, bool]] = []
+        if leaves is not None:
+            self._later(leaves, Lost("replica-1", "gone"))
+
+    def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
+        self.sent += [(replica, asks_for_edges(prompt.own)) for prompt in prompts]
+        super().send(replica, prompts)
+
+    def _happens(self, event: Any) -> Any:
+        events = super()._happens(event)
+        for place, happened in enumerate(events):
+            if getattr(happened, "info", None) and happened.replica == "replica-1":
+                events[place] = type(happened)(happened.replica, happened.info, "edges")
+        if any(isinstance(happened, Lost) and happened.replica == "replica-1" for happened in events):
+            events.append(Exhausted("gone", "edges"))
+        return events
+
+
+def drive_apart(jobs: Sequence[Job], pool: VirtualPool) -> MemorySink:
+    sink = MemorySink()
+    asyncio.run(Driver(pool, sink, planner(sink), 16, 8, edges_apart=True).run(iter(jobs)))
+    return sink
+
+
+def test_given_a_replica_for_edges_alone_then_it_is_asked_for_them_and_for_nothing_else() -> None:
+    passages = [passage(f"p{number}", 3) for number in range(4)]
+    pool = TwoKinds(asking({p.text: stated(p, (edge(p.id, 0, 1),)) for p in passages}))
+    sink = drive_apart([Job("dependency_parallel", p) for p in passages], pool)
+    assert len(sink.outcomes) == 12
+    assert set(pool.sent) == {("replica-0", False), ("replica-1", True)}
+    assert {chosen.fallback for chosen in sink.plans.values()} == {""}
+
+
+@pytest.mark.parametrize("leaves", [0.5, 1.5, 2.5])
+def test_given_the_replica_for_edges_is_gone_for_good_then_the_heuristic_takes_over(leaves: float) -> None:
+    passages = [passage(f"p{number}", 3) for number in range(6)]
+    pool = TwoKinds(asking({p.text: stated(p, ()) for p in passages}), leaves)
+    sink = MemorySink()
+    driver = Driver(pool, sink, planner(sink), 16, 8, 1, edges_apart=True)
+    asyncio.run(driver.run(iter([Job("dependency_parallel", p) for p in passages])))
+    assert len(sink.outcomes) == 18
+    assert sink.plans["dependency_parallel", "p5"].fallback == "gone"
+    assert any("the heuristic takes over" in remark for remark in sink.remarks)
+
+
+def test_given_the_replica_for_edges_never_comes_then_the_run_fails_and_says_why() -> None:
+    class Never(TwoKinds):
+        def _happens(self, event: Any) -> Any:
+            if getattr(event, "replica", "") == "replica-1":
+                return [Exhausted("no such server", "edges")]
+            return super()._happens(event)
+
+    with pytest.raises(ClusterError, match=r"--deps-engine.*no such server"):
+        drive_apart([Job("dependency_parallel", passage("p", 2))], Never(answer_with_number))
+
+
+def counting(replies: dict[str, str]) -> tuple[Callable[[Prompt], Completion], list[str]]:
+    requests: list[str] = []
+
+    def answer(prompt: Prompt) -> Completion:
+        if asks_for_edges(prompt.own):
+            requests.append(prompt.id)
+        return asking(replies)(prompt)
+
+    return answer, requests
+
+
+def test_given_a_reply_of_an_earlier_run_then_nobody_is_asked_and_the_plan_is_the_same(tmp_path: Path) -> None:
+    asked = passage("p", 4)
+    flags = {"no_dep_cache": False, "dep_cache": tmp_path, "model_name": "some/model"}
+    jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
+    answer, requests = counting({asked.text: stated(asked, (edge("p", 0, 2), edge("p", 2, 3)))})
+
+    first = drive(jobs, VirtualPool(1, one_second, answer), 1, **flags)
+    assert len(requests) == 2  # each strategy asks, and pays, for itself
+    second = drive(jobs, VirtualPool(1, one_second, answer), 1, **flags)
+
+    assert len(requests) == 2
+    for place, chosen in second.plans.items():
+        assert chosen.cached and not first.plans[place].cached
+        assert chosen.kept == first.plans[place].kept != ()
+    assert {result.step_id for result in first.results} == {result.step_id for result in second.results} | {"edges"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"model_name": "other/model"}, {"max_new_tokens": "17"}, {"no_dep_cache": True}, {"dtype": "float32"}],
+)
+def test_given_another_model_or_prompt_then_the_kept_reply_is_not_taken(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    asked = passage("p", 2)
+    flags = {"no_dep_cache": False, "dep_cache": tmp_path, "model_name": "some/model"}
+    answer, requests = counting({asked.text: stated(asked, ())})
+    for more in ({}, changed):
+        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags | more)
+    assert len(requests) == 2
+
+
+def test_given_a_damaged_cache_then_the_model_is_asked_again(tmp_path: Path) -> None:
+    asked = passage("p", 2)
+    flags = {"no_dep_cache": False, "dep_cache": tmp_path}
+    answer, requests = counting({asked.text: stated(asked, ())})
+    for text in (None, "{", '{"version": 99, "run": "x", "reply": "{}"}'):
+        for file in tmp_path.rglob("*.json"):
+            file.write_text(text or "")
+        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags)
+    assert len(requests) == 3
+
+
+def test_given_a_cache_that_cannot_be_written_then_the_run_says_so_once_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    passages = [passage(f"p{number}", 2) for number in range(3)]
+    answer = asking({p.text: stated(p, ()) for p in passages})
+    jobs = [Job("dependency_parallel", p) for p in passages]
+    sink = drive(jobs, VirtualPool(1, one_second, answer), no_dep_cache=False, dep_cache=tmp_path / "file" / "cache")
+    assert len(sink.outcomes) == 6
+    assert sum("not kept" in remark for remark in sink.remarks) == 1
