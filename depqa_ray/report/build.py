@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from depqa_ray.models import UNKNOWN, StepResult
-from depqa_ray.report.figures import passage_row, summary_row, total_row
+from depqa_ray.report.figures import final_rows, passage_row, summary_row, total_row
 from depqa_ray.report.graph import graph_view
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
@@ -37,6 +37,7 @@ def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
         origin=origin_view(results, remarks),
         strategies=tuple(map(one_line, names)),
         scores=tuple(summary_row(summary) for summary in summaries),
+        final=final_rows(summaries),
         intervals=intervals_view(results),
         totals=tuple(total_row(summary) for summary in summaries),
         passages=tuple(_link(position, entry, names) for position, entry in enumerate(results.passages)),

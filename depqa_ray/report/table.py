@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from depqa_ray.report.figures import count_passages, passage_row, split_row, summary_row
+from depqa_ray.report.figures import count_passages, final_rows, passage_row, split_row, summary_row
 from depqa_ray.report.interval_table import interval_lines
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
@@ -28,6 +28,7 @@ _FIGURES: Final = (
 )  # fmt: skip
 _EDGES: Final = _FIGURES.index("edge\ntokens")
 _SPLITS: Final = ("with\nparents", "EM", "F1", "without\nparents", "EM", "F1")
+_FINAL: Final = ("questions", "EM", "F1")
 
 
 def print_results(
@@ -61,6 +62,9 @@ def result_lines(results: RunResults, *, all_passages: bool = False) -> Iterator
         yield ""
         rows = tuple(map(split_row, summaries))
         yield from sheet(_SPLITS, [Block("Questions with and without parents among the gold edges", rows)])
+    if final := final_rows(summaries):
+        yield ""
+        yield from sheet(_FINAL, [Block("Final answers", final)])
     if (intervals := intervals_view(results)) is not None:
         yield ""
         yield from interval_lines(intervals)

@@ -171,6 +171,7 @@ class IndexView:
     origin: OriginView
     strategies: tuple[str, ...]
     scores: tuple[ScoreRow, ...]
+    final: tuple[ScoreRow, ...]
     intervals: IntervalsView | None
     totals: tuple[ScoreRow, ...]
     passages: tuple[LinkView, ...]
