@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
@@ -61,6 +62,12 @@ def lantern() -> PassageRecord:
     )
     passage = Passage("lan", "The lantern", "The lantern burns lamp oil. It hangs in the north window.", questions)
     return PassageRecord(passage, (Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic"),))
+
+
+def with_final(record: PassageRecord) -> PassageRecord:
+    """The passage with its last question as the one that the others lead to."""
+    *others, last = record.passage.questions
+    return replace(record, passage=replace(record.passage, questions=(*others, replace(last, final=True))))
 
 
 def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[StepResult]:
