@@ -62,7 +62,10 @@ class Settings(BaseSettings):
     command_defaults: ClassVar[Mapping[str, Any]] = {}
 
     dataset: str = _setting(
-        "squad", "data", "squad (the hub's rajpurkar/squad), embedded, or a SQuAD JSON, Parquet or JSON lines file"
+        "squad",
+        "data",
+        "squad (the hub's rajpurkar/squad), embedded, a SQuAD JSON, Parquet or JSON lines file, or musique:FILE "
+        "(MuSiQue-Ans JSON lines)",
     )
     split: str = _setting("train", "data", "split of the hub's data set")
     context_count: Annotated[int, Field(ge=0)] = _setting(1, "data", "passages to sample; 0 = all")

@@ -24,11 +24,17 @@ class Question:
 
     ``answers`` are the gold answers; any of them counts as right. ``(UNKNOWN,)`` marks an unanswerable question.
     ``id`` is unique in a data set and is what the official SQuAD prediction files are keyed by.
+
+    ``slots`` are placeholders in the text (``#1``), none of them empty, each with the id of an earlier question of the
+    passage whose answer it stands for. ``final`` says that the answer is what the passage is about to find out: the
+    other questions are steps on the way.
     """
 
     id: str
     text: str
     answers: tuple[str, ...]
+    slots: tuple[tuple[str, str], ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

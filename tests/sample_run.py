@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +75,12 @@ def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> DagR
     source: Literal["gold", "heuristic"] = "heuristic" if gold is None else "gold"
     dropped = {"too many parents": len(proposed[3:])} if proposed[3:] else {}
     return DagRecord(strategy, record.passage.id, source, proposed, proposed[:3], dropped)
+
+
+def with_final(record: PassageRecord) -> PassageRecord:
+    """The passage with its last question as the one that the others lead to."""
+    *others, last = record.passage.questions
+    return replace(record, passage=replace(record.passage, questions=(*others, replace(last, final=True))))
 
 
 def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[StepResult]:

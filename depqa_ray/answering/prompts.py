@@ -12,6 +12,9 @@ several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
 edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 ================  =================================================================================
 
+Where a question's text has a placeholder for another one's answer (``slots``), it shows the answer itself where the
+prompt may know it, else the label of that question where the prompt asks it too, else that question's text.
+
 One question with its parents' answers and one question with the whole history are the same form with other lines, so
 that strategies differ in what they know and in nothing else.
 """
@@ -22,7 +25,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from depqa_ray.models import UNKNOWN, Passage, Prompt, Step
+from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
 
 PROMPT_VERSION: Final = "2"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""
@@ -78,15 +81,17 @@ def step_prompt(
     ``max_new_tokens`` is the room for one answer; a step that asks several questions gets that much for each.
     Raises KeyError where a question or an answer that the step needs is missing.
     """
-    texts = {question.id: question.text for question in passage.questions}
-    asked = [texts[question_id] for question_id in step.questions]
+    questions = {question.id: question for question in passage.questions}
+    stand_ins = {} if step.form == "single" else _labels_of(step.questions)
+    stand_ins |= {id_: answers[id_] or UNKNOWN for id_ in step.context}
+    asked = [_filled(questions[id_], questions, stand_ins) for id_ in step.questions]
     known = 0
     if step.form == "edges":
         own = edges_part(asked)
     elif step.form == "batch":
         own = batch_part(asked)
     else:
-        context = [(texts[id_], answers[id_]) for id_ in step.context]
+        context = [(_filled(questions[id_], questions, stand_ins), answers[id_]) for id_ in step.context]
         own, known = question_part(asked[0], context), len(known_part(context))
     return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked), known)
 
@@ -94,6 +99,35 @@ def step_prompt(
 def asks_for_edges(own: str) -> bool:
     """Whether a prompt with this own part asks for dependencies instead of answers."""
     return own.endswith(_EDGES_REQUEST)
+
+
+def _labels_of(asked: Sequence[str]) -> dict[str, str]:
+    """What stands for the answers of questions (ids) that one prompt asks together."""
+    return {id_: f"(the answer to {label(position)})" for position, id_ in enumerate(asked)}
+
+
+def _filled(question: Question, questions: Mapping[str, Question], stand_ins: Mapping[str, str]) -> str:
+    """The question's text with its placeholders filled: by what stands in for an answer (by question id), or else by
+    the question that it is the answer to, itself filled.
+    """
+    return fill_slots(
+        question.text,
+        {
+            placeholder: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
+            for placeholder, source in question.slots
+        },
+    )
+
+
+def fill_slots(text: str, fillings: Mapping[str, str]) -> str:
+    """The text with each placeholder replaced, in one go: what is filled in is never searched for placeholders.
+
+    A placeholder that a digit follows (``#1`` in ``#10``) is another one.
+    """
+    if not fillings:
+        return text
+    longest_first = sorted(map(re.escape, fillings), key=len, reverse=True)
+    return re.sub(f"(?:{'|'.join(longest_first)})(?![0-9])", lambda match: fillings[match[0]], text)
 
 
 def reply_keys(own: str) -> list[str]:

@@ -4,7 +4,8 @@ Everything compares normalised texts: lower case, without ASCII punctuation, wit
 with single spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe", which is no article.
 
 Corner cases of the official script, kept: a gold answer that normalises to nothing ("The") is matched exactly by any
-answer that does ("a"), yet its F1 is 0, since no word is shared.
+answer that does ("a"), yet its F1 is 0, since no word is shared. MuSiQue's script, for final answers, is the same but
+for that F1, which it takes for 1.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from depqa_ray.dependencies.guess import Guess
+from depqa_ray.dependencies.words import FUNCTION_WORDS
 
 _CONFIDENCE: Final = 0.95
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -14,7 +15,7 @@ _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "sev
 # "#2" stands for an answer; "the #1 song" is a rank. "Q2" is a question; "Q2 2014" is a quarter.
 _HASH = re.compile(r"(?<![\w#])#(\d{1,3})\b")
 _RANK_BEFORE = re.compile(r"\bthe\s+$", re.IGNORECASE)
-_NOUN_AFTER = re.compile(r"\s+[a-z]")
+_WORD_AFTER = re.compile(r"\s+([a-z]+)")
 _SHORT = re.compile(r"\bQ(\d{1,3})\b(?!\s+(?:of\s+)?\d{4})")
 _LONG = re.compile(
     r"\b(?:questions?|answers?)\s+#?(\d{1,3}(?:(?:\s*,\s*|\s*,?\s*(?:and|or|to)\s+)#?\d{1,3})*)\b", re.IGNORECASE
@@ -37,9 +38,9 @@ def guess_numbered(text: str, position: int) -> list[Guess]:
 
 
 def _mentions(text: str, position: int) -> Iterator[tuple[int, str]]:
-    for match in _HASH.finditer(text):
-        is_rank = _RANK_BEFORE.search(text, 0, match.start()) and _NOUN_AFTER.match(text, match.end())
-        if not is_rank:
+    hashes = list(_HASH.finditer(text))
+    if not all(_is_rank(text, match) for match in hashes):  # "the #2 expelled from #1": who writes one, writes all so
+        for match in hashes:
             yield int(match[1]) - 1, match[0]
     for match in _SHORT.finditer(text):
         yield int(match[1]) - 1, match[0]
@@ -50,6 +51,13 @@ def _mentions(text: str, position: int) -> Iterator[tuple[int, str]]:
         yield _place(match, position), match[0]
     for match in _ABOVE.finditer(text):
         yield position - 1, match[0]
+
+
+def _is_rank(text: str, match: re.Match[str]) -> bool:
+    """Whether a hash looks like a rank: "the" before it and a noun (no function word) after it."""
+    after = _WORD_AFTER.match(text, match.end())
+    noun = after is not None and after[1] not in FUNCTION_WORDS
+    return noun and _RANK_BEFORE.search(text, 0, match.start()) is not None
 
 
 def _place(match: re.Match[str], position: int) -> int:

@@ -37,11 +37,21 @@ def title(row: Mapping[str, Any]) -> str:
     return _of_type(_present(row, "title"), str, "'title'")
 
 
+def flag(row: Mapping[str, Any], key: str) -> bool:
+    """The truth value under ``key``."""
+    return _of_type(_present(row, key), bool, f"'{key}'")
+
+
+def texts(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The texts in the list under ``key``; an empty or blank one is an error."""
+    return tuple(_filled(value, f"a value of '{key}'") for value in items(row, key))
+
+
 def parents(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids under ``depends_on``, each once; none where the field is absent or null."""
     if row.get("depends_on") is None:
         return ()
-    return tuple(dict.fromkeys(_filled(id_, "a value of 'depends_on'") for id_ in items(row, "depends_on")))
+    return tuple(dict.fromkeys(texts(row, "depends_on")))
 
 
 def gold_answers(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from depqa_ray.report.text import ABSENT, counted, number, one_line, rate, score, seconds
 from depqa_ray.report.view import ScoreRow
-from depqa_ray.results.schema import PassageStrategy, StrategySummary
+from depqa_ray.results.schema import PassageStrategy, Split, StrategySummary
 
 
 def passage_row(entry: PassageStrategy) -> ScoreRow:
@@ -62,10 +62,18 @@ def _figures(entry: PassageStrategy | StrategySummary, splits: tuple[str, ...] =
 
 def split_row(summary: StrategySummary) -> ScoreRow:
     """The scores with gold parents, then without: the number of questions, EM and F1 of each."""
-    cells: list[str] = []
-    for split in (summary.with_parents, summary.without_parents):
-        cells += [number(split.questions), score(split.em), score(split.f1)] if split else ["0", ABSENT, ABSENT]
-    return ScoreRow(one_line(summary.name), tuple(cells))
+    return ScoreRow(one_line(summary.name), _split_cells(summary.with_parents) + _split_cells(summary.without_parents))
+
+
+def final_rows(summaries: Sequence[StrategySummary]) -> tuple[ScoreRow, ...]:
+    """The scores of the final answers: the number of questions, EM and F1; no rows where there are no such answers."""
+    if not any(summary.final for summary in summaries):
+        return ()
+    return tuple(ScoreRow(one_line(summary.name), _split_cells(summary.final)) for summary in summaries)
+
+
+def _split_cells(split: Split | None) -> tuple[str, str, str]:
+    return (number(split.questions), score(split.em), score(split.f1)) if split else ("0", ABSENT, ABSENT)
 
 
 def count_passages(summaries: Sequence[StrategySummary]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from depqa_ray.report.figures import final_rows
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds
 from depqa_ray.report.view import ScoreRow, TableView
 from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunResults, StrategySummary
@@ -13,6 +14,7 @@ ISOLATED: Final = "one passage at a time, on idle replicas"
 LOADED: Final = "under full load"
 
 _LATENCY: Final = ("mean", "p50", "p95", "p99")
+_FINAL: Final = ("questions", "EM", "F1")
 _DEPENDENCIES: Final = (
     "asked", "of\ncache", "fall-\nbacks", "edges", "depth", "width", "paral-\nlelism", "tokens", "latency\ns"
 )  # fmt: skip
@@ -28,6 +30,9 @@ def run_tables(results: RunResults) -> tuple[TableView, ...]:
 
 def _tables(results: RunResults) -> Iterator[TableView]:
     summaries = list(results.strategies.values())
+    if rows := final_rows(summaries):
+        caption = "Over the questions whose answers are their passages' final ones; the others are steps on the way."
+        yield TableView("Final answers", caption, _FINAL, rows)
     if rows := tuple(_latency_row(summary) for summary in summaries if summary.latency_percentiles is not None):
         title = f"Latency in seconds, {ISOLATED if results.run.isolated else LOADED}"
         yield TableView(title, "From a passage's admission to its last answer, over passages.", _LATENCY, rows)

@@ -53,8 +53,14 @@ def _dag_record(fields: dict[str, Any]) -> DagRecord:
 
 def _passage(fields: dict[str, Any]) -> Passage:
     gold = fields.pop("gold_edges")
-    questions = tuple(Question(item["id"], item["text"], tuple(item["answers"])) for item in fields.pop("questions"))
+    questions = tuple(map(_question, fields.pop("questions")))
     return Passage(questions=questions, gold_edges=None if gold is None else _edges(gold), **fields)
+
+
+def _question(item: dict[str, Any]) -> Question:
+    # Runs that were written before questions had slots are read, too.
+    slots = tuple((placeholder, source) for placeholder, source in item.get("slots", ()))
+    return Question(item["id"], item["text"], tuple(item["answers"]), slots, item.get("final", False))
 
 
 def _edges(items: list[dict[str, Any]]) -> tuple[Edge, ...]:

@@ -114,6 +114,7 @@ def _summary(
         dag=dag_summary((cell.record.passage, cell.entry.dag) for cell in cells),
         with_parents=with_parents,
         without_parents=without_parents,
+        final=_final(cells),
         totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
         **statistics._asdict(),
     )
@@ -171,6 +172,17 @@ def _splits(cells: list[_Cell]) -> tuple[Split, Split] | tuple[None, None]:
         for answer, question in zip(cell.entry.questions, cell.record.passage.questions, strict=True):
             (dependent if question.id in children else others).append(answer)
     return _split(dependent), _split(others)
+
+
+def _final(cells: list[_Cell]) -> Split | None:
+    """Scores over the questions whose answers are final."""
+    answers = [
+        answer
+        for cell in cells
+        for answer, question in zip(cell.entry.questions, cell.record.passage.questions, strict=True)
+        if question.final
+    ]
+    return _split(answers) if answers else None
 
 
 def _split(answers: list[AnswerEntry]) -> Split:

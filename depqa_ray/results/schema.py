@@ -163,7 +163,7 @@ class PassageEntry(_Record):
 
 
 class Split(_Record):
-    """Scores over the questions that have parents among the gold edges, or over those that have none.
+    """Scores over some of the questions: those that have parents among the gold edges, say, or that have none.
 
     ``em`` and ``f1`` are null where there is no such question.
     """
@@ -258,7 +258,8 @@ class StrategySummary(_Record):
 
     ``metrics`` are means over questions, so that a passage with many questions weighs more, as in the official score.
     Tokens, ``latency`` and ``batches`` are means over passages. ``unfinished`` passages count in nothing. The splits
-    are null where no passage has gold edges, and cover the passages that have them. ``dag`` is null for a strategy
+    are null where no passage has gold edges, and cover the passages that have them. ``final`` covers the questions
+    whose answers are their passages' final ones, and is null where there are none. ``dag`` is null for a strategy
     without dependencies, ``latency_percentiles`` over no passage.
 
     ``intervals`` are those of the averages here, null over fewer than two passages. ``differences`` are over the
@@ -282,6 +283,7 @@ class StrategySummary(_Record):
     dag: DagSummary | None
     with_parents: Split | None
     without_parents: Split | None
+    final: Split | None
     totals: Totals
     intervals: dict[Figure, Interval | None]
     differences: dict[Figure, Difference]

@@ -68,6 +68,16 @@ def test_given_two_numbers_then_both_questions_are_meant() -> None:
     assert sure_parents("Who is A?", "Who is B?", "Is it questions 1 and 2 that agree?") == ["1", "2"]
 
 
+@pytest.mark.parametrize("question", ["Who led the #1 while #2 slept?", "What did the #2 give to #1?", "#2 >> #1"])
+def test_given_hashes_of_which_one_is_no_rank_then_all_are_references(question: str) -> None:
+    assert sure_parents("Who is A?", "Who is B?", question) == ["1", "2"]
+
+
+@pytest.mark.parametrize("question", ["#1 >> place of birth", "Who met the #1 when it rained?", "Is #1 's town old?"])
+def test_given_a_placeholder_in_the_way_of_composed_questions_then_it_is_a_reference(question: str) -> None:
+    assert sure_parents("Who is A?", question) == ["1"]
+
+
 @pytest.mark.parametrize(
     "question",
     [

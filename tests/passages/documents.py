@@ -33,6 +33,26 @@ def row(id_: str, context: str = "A text.", title: str = "T", **changes: Any) ->
     return {key: value for key, value in values.items() if value is not ...}
 
 
+def composed(id_: str, *steps: str, **changes: Any) -> dict[str, Any]:
+    """An item of MuSiQue-Ans with those steps; a field changed to ``...`` is left out."""
+    values = {
+        "id": id_,
+        "question": f"What is {id_} about?",
+        "answerable": True,
+        "answer": "the end",
+        "answer_aliases": ["an end"],
+        "paragraphs": [
+            {"idx": 0, "title": "The lamp", "paragraph_text": "Ada made the lamp.", "is_supporting": True},
+            {"idx": 1, "title": "Ada", "paragraph_text": "Ada was born in Kelham.", "is_supporting": True},
+        ],
+        "question_decomposition": [
+            {"id": number, "question": step, "answer": f"gold {number}", "paragraph_support_idx": 0}
+            for number, step in enumerate(steps, 1)
+        ],
+    } | changes
+    return {key: value for key, value in values.items() if value is not ...}
+
+
 def write_json(path: Path, value: Any) -> str:
     """The path of a file that holds the value."""
     path.write_text(json.dumps(value), encoding="utf-8")

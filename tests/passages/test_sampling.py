@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -108,3 +109,21 @@ def test_given_no_gold_edges_when_questions_are_drawn_then_none_are_invented() -
 def test_given_a_passage_when_drawn_with_many_seeds_then_each_question_has_its_turn() -> None:
     drawn = {question.id for seed in range(50) for question in sample_questions(passage("p", 6), 2, seed).questions}
     assert len(drawn) == 6
+
+
+@given(dags(), st.integers(1, 9), st.integers(0, 1000))
+def test_given_slots_along_the_gold_edges_when_questions_are_drawn_then_they_name_kept_questions(
+    whole: Passage, size: int, seed: int
+) -> None:
+    def slots(id_: str) -> tuple[tuple[str, str], ...]:
+        return tuple((f"#{edge.parent}", edge.parent) for edge in whole.gold_edges or () if edge.child == id_)
+
+    last = len(whole.questions) - 1
+    questions = tuple(
+        replace(question, slots=slots(question.id), final=place == last)
+        for place, question in enumerate(whole.questions)
+    )
+    part = sample_questions(replace(whole, questions=questions), size, seed)
+    kept = {question.id for question in part.questions}
+    assert kept >= {source for question in part.questions for _, source in question.slots}
+    assert [question for question in part.questions if question.final] == [q for q in questions[last:] if q.id in kept]

@@ -31,6 +31,17 @@ def test_given_a_folder_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> 
         load_passages(str(tmp_path / "set.json"), split="train", on_bad_input="fail")
 
 
+def test_given_musique_without_a_file_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load_passages("musique:")
+    assert str(error.value) == "'musique:' names no file; write the path of a MuSiQue-Ans .jsonl file behind it"
+    for name, what in ((str(tmp_path / "none.jsonl"), "No such file"), (str(tmp_path), "Is a directory")):
+        with pytest.raises(InputError, match=what) as error:
+            load_passages(f"musique:{name}")
+        assert str(error.value).startswith(f"{name}: cannot be read: ")
+        assert "\n" not in str(error.value)
+
+
 def test_given_nobody_to_take_bad_rows_when_skipping_then_it_is_an_error() -> None:
     with pytest.raises(ValueError, match="set_aside"):
         BadInput("skip")

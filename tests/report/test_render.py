@@ -20,7 +20,7 @@ from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
 from tests.report.pages import Page, read_page
-from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, write_sample
+from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final, write_sample
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -159,6 +159,17 @@ def test_tables_and_pictures_can_be_read_aloud() -> None:
         assert all(element.attributes.get("aria-label") for element in page.all("svg"))
         ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
         assert len(ids) == len(set(ids))
+
+
+def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
+    page = read_page(pages(sample_records(with_final(velcarn())))[0])
+
+    assert any("steps on the way" in element.text for element in page.all("caption"))
+    rows = {element.text for element in page.all("tr")}
+    assert {"sequential10.0000.000", "full_batch11.0001.000", "dependency_parallel11.0001.000"} <= {
+        "".join(row.split()) for row in rows
+    }
+    assert "steps on the way" not in pages(sample_records())[0]
 
 
 @pytest.mark.parametrize(

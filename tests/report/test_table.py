@@ -12,7 +12,7 @@ from depqa_ray.report.table import MOST_PASSAGES, print_results
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
 from depqa_ray.strategies import STRATEGIES as ALL_STRATEGIES
-from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn
+from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final
 
 
 def printed(records: RunRecords, width: int = 80, *, terminal: bool = False, all_passages: bool = False) -> str:
@@ -103,6 +103,26 @@ def test_titles_are_neither_markup_nor_control() -> None:
 
 def test_without_gold_edges_there_are_no_splits() -> None:
     assert "gold edges" not in printed(sample_records(lantern()))
+
+
+def test_final_answers_have_a_block_where_there_are_some() -> None:
+    text = printed(sample_records(with_final(velcarn()), with_final(lantern())))
+
+    heads, _, *block = text[text.index("questions     EM") :].splitlines()[:6]
+    assert heads.split() == ["questions", "EM", "F1"]
+    assert block[0] == "Final answers"
+    assert block[1].split() == ["sequential", "2", "0.000", "0.000"]
+    assert block[3].split() == ["dependency_parallel", "2", "1.000", "1.000"]
+    assert "Final answers" not in printed(sample_records())
+
+
+def test_a_strategy_that_finished_no_final_question_has_dashes() -> None:
+    records = sample_records(with_final(velcarn()))
+
+    text = printed(replace(records, finished=records.finished[:2]))
+
+    rows = text[text.index("Final answers") :].splitlines()
+    assert rows[3].split() == ["dependency_parallel", "0", "—", "—"]
 
 
 def test_an_empty_run_prints_empty_sheets() -> None:

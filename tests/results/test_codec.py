@@ -20,7 +20,10 @@ COUNT = st.integers(-1, 10**9)
 EDGES = st.lists(
     st.builds(Edge, TEXT, TEXT, st.floats(0, 1), TEXT, st.sampled_from(["gold", "heuristic", "model"])), max_size=3
 ).map(tuple)
-QUESTIONS = st.lists(st.builds(Question, TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple)), max_size=3).map(tuple)
+SLOTS = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
+QUESTIONS = st.lists(
+    st.builds(Question, TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple), SLOTS, st.booleans()), max_size=3
+).map(tuple)
 PASSAGES = st.builds(Passage, TEXT, TEXT, TEXT, QUESTIONS, st.none() | EDGES)
 OUTCOMES = st.builds(Outcome, TEXT, st.sampled_from(["answered", "failed", "skipped"]), TEXT, st.booleans(), TEXT)
 STEPS = st.builds(
@@ -64,3 +67,12 @@ def test_every_record_is_one_line_of_ascii(record: Record) -> None:
 def test_a_time_that_is_no_number_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         to_line(PassageResult("s", "p", 0.0, float("nan")))
+
+
+def test_a_question_that_was_written_before_there_were_slots_is_read() -> None:
+    record = PassageRecord(Passage("p", "", "A text.", (Question("q", "Who?", ("a",)),)))
+    written = json.loads(to_line(record))
+    for question in written["passage"]["questions"]:
+        del question["slots"], question["final"]
+
+    assert from_object(written) == record

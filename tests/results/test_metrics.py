@@ -21,8 +21,8 @@ from depqa_ray.results.metrics import compute_results, wall_clock
 from depqa_ray.results.predictions import predictions, write_predictions
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.resampling import Resampling
-from depqa_ray.results.schema import RunResults
-from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn
+from depqa_ray.results.schema import RunResults, Split
+from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final
 
 WORDS = st.sampled_from(["", "unknown", "red", "the red", "red lamp", "lamp", "The", "Unknown."])
 
@@ -239,7 +239,7 @@ def test_a_strategy_without_dependencies_has_none() -> None:
     assert results.passages[0].strategies[2].questions[1].parents == ["velcarn-q1"]
 
 
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+@given(st.lists(st.floats(0.001, 100), min_size=1, max_size=50))
 def test_percentiles_are_in_order_and_within_the_latencies(latencies: list[float]) -> None:
     steps, finished = [], []
     for place, latency in enumerate(latencies):
@@ -277,6 +277,18 @@ def test_without_gold_edges_there_is_no_split() -> None:
     summary = compute_results(sample_records(lantern())).strategies["full_batch"]
 
     assert summary.with_parents is None and summary.without_parents is None
+
+
+def test_final_answers_have_scores_of_their_own() -> None:
+    # The last question fails under the sequential strategy; the lantern has no final question.
+    strategies = compute_results(sample_records(with_final(velcarn()), lantern())).strategies
+
+    assert strategies["sequential"].final == Split(questions=1, em=0.0, f1=0.0)
+    assert strategies["full_batch"].final == Split(questions=1, em=1.0, f1=1.0)
+
+
+def test_without_final_questions_there_are_no_scores_of_them() -> None:
+    assert {summary.final for summary in compute_results(sample_records()).strategies.values()} == {None}
 
 
 def test_gold_edges_that_join_nothing_leave_one_side_empty() -> None:

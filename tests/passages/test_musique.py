@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depqa_ray.dependencies.heuristic import propose_edges
+from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
+from depqa_ray.errors import InputError
+from depqa_ray.models import Edge, Passage, Question
+from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.sources import load_passages
+from tests.passages.documents import composed, write_lines
+
+STEPS = ("The lamp >> maker", "#1 >> place of birth")
+
+
+def load(path: str) -> list[Passage]:
+    return list(load_passages(f"musique:{path}"))
+
+
+def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
+    bad: list[BadRow] = []
+    return list(load_passages(f"musique:{path}", on_bad_input="skip", set_aside=bad.append)), bad
+
+
+def slots(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]]:
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", *steps)))
+    return [question.slots for question in passage.questions]
+
+
+def test_given_an_item_when_loaded_then_its_steps_are_the_questions_of_its_paragraphs(tmp_path: Path) -> None:
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", *STEPS)))
+    assert passage == Passage(
+        "a",
+        "What is a about?",
+        "The lamp\nAda made the lamp.\n\nAda\nAda was born in Kelham.",
+        (
+            Question("a-1", "The lamp >> maker", ("gold 1",)),
+            Question("a-2", "#1 >> place of birth", ("the end", "an end"), (("#1", "a-1"),), final=True),
+        ),
+        (Edge("a-1", "a-2", 1.0, "it names #1", "gold"),),
+    )
+
+
+def test_given_aliases_when_loaded_then_only_the_final_answer_has_them_and_each_once(tmp_path: Path) -> None:
+    item = composed("a", *STEPS, answer="Kelham", answer_aliases=["Kelham", "Old Kelham", "Old Kelham"])
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", item))
+    assert [question.answers for question in passage.questions] == [("gold 1",), ("Kelham", "Old Kelham")]
+    assert [question.final for question in passage.questions] == [False, True]
+
+
+def test_given_a_single_step_when_loaded_then_it_is_final_and_depends_on_nothing(tmp_path: Path) -> None:
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", "Who made it?", answer_aliases=[])))
+    assert passage.questions == (Question("a-1", "Who made it?", ("the end",), final=True),)
+    assert passage.gold_edges == ()
+
+
+def test_given_two_roots_when_loaded_then_the_step_that_joins_them_needs_both(tmp_path: Path) -> None:
+    assert slots(tmp_path, "Who?", "Where?", "Did #2 see #1, or #2 itself?") == [(), (), (("#2", "a-2"), ("#1", "a-1"))]
+
+
+def test_given_more_than_nine_steps_when_loaded_then_1_is_not_found_in_10(tmp_path: Path) -> None:
+    assert slots(tmp_path, *["Who?"] * 10, "Is it #10?")[-1] == (("#10", "a-10"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"id": "a"}, "the id 'a' was given to an earlier item"),
+        ({"id": ...}, "'id' is missing"),
+        ({"id": 7}, "'id' must be a text, not a number"),
+        ({"question": ""}, "'question' is empty"),
+        ({"answerable": False}, "'answerable' is false, and only answerable items are supported"),
+        ({"answerable": ...}, "'answerable' is missing"),
+        ({"answerable": "yes"}, "'answerable' must be true or false, not a text"),
+        ({"answer": " "}, "'answer' is empty"),
+        ({"answer_aliases": ...}, "'answer_aliases' is missing"),
+        ({"answer_aliases": [None]}, "a value of 'answer_aliases' must be a text, not null"),
+        ({"paragraphs": []}, "'paragraphs' is empty"),
+        ({"paragraphs": ["text"]}, "paragraphs[0]: it must be an object, not a text"),
+        ({"paragraphs": [{"title": "T", "paragraph_text": "\ud800"}]}, "paragraphs[0]: 'paragraph_text' holds half a"),
+        ({"paragraphs": [{"title": "", "paragraph_text": "A text."}]}, "paragraphs[0]: 'title' is empty"),
+        ({"question_decomposition": ...}, "'question_decomposition' is missing"),
+        ({"question_decomposition": []}, "'question_decomposition' is empty"),
+        ({"question_decomposition": [{"question": "Who?"}]}, "question_decomposition[0]: 'answer' is missing"),
+        ({"question_decomposition": [{"question": "#1?", "answer": "a"}]}, "step 1 asks for #1, which is no earlier"),
+        ({"question_decomposition": [{"question": "#0?", "answer": "a"}]}, "step 1 asks for #0, which is no earlier"),
+    ],
+)
+def test_given_a_bad_item_when_loaded_then_it_is_told_or_set_aside(
+    tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    assert_bad(tmp_path, composed("b", *STEPS, **changes), what)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [("{", "not JSON: "), ("[" * 100_000, "not JSON: "), ("[]", "a row must be an object, not a list")],
+)
+def test_given_a_line_that_is_no_item_when_loaded_then_it_is_told_or_set_aside(
+    tmp_path: Path, line: str, what: str
+) -> None:
+    assert_bad(tmp_path, line, what)
+
+
+def assert_bad(tmp_path: Path, bad: Any, what: str) -> None:
+    path = write_lines(tmp_path / "set.jsonl", composed("a", *STEPS), bad, composed("c", *STEPS))
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: row 2: {what}")
+    assert str(error.value).endswith("; mend the row as MuSiQue-Ans has it, or leave it out")
+    assert "\n" not in str(error.value)
+    passages, (aside,) = load_the_rest(path)
+    assert [passage.id for passage in passages] == ["a", "c"]
+    assert aside.where == f"{path}: row 2"
+    assert aside.what.startswith(what)
+    json.dumps(aside.row)
+
+
+def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(b"\xff\xff\n")
+    with pytest.raises(InputError, match="not UTF-8 text"):
+        load_the_rest(str(path))
+
+
+def test_given_many_long_items_when_read_then_one_is_held_at_a_time(tmp_path: Path) -> None:
+    paragraphs = [{"title": "T", "paragraph_text": "x" * 100_000}]
+    path = write_lines(tmp_path / "set.jsonl", *(composed(str(n), *STEPS, paragraphs=paragraphs) for n in range(50)))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in load_passages(f"musique:{path}")) == 50
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_500_000  # the file has 5 MB
+
+
+def test_given_real_items_when_loaded_then_all_are_there_and_the_heuristic_finds_their_edges(shared_data: Path) -> None:
+    passages = load(str(shared_data / "musique" / "musique_ans_dev_100.jsonl"))
+    assert len(passages) == 100
+    assert {len(passage.questions) for passage in passages} == {2, 3, 4}
+    assert all([q.final for q in p.questions] == [False] * (len(p.questions) - 1) + [True] for p in passages)
+    quality = sum(
+        (
+            edge_quality([q.id for q in passage.questions], propose_edges(passage.questions), passage.gold_edges or ())
+            for passage in passages
+        ),
+        EdgeQuality(),
+    )
+    assert quality.gold == 136
+    assert quality.precision == quality.recall == 1.0
