@@ -12,6 +12,7 @@ from depqa_ray.report.figures import passage_row, summary_row, total_row
 from depqa_ray.report.graph import graph_view
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
+from depqa_ray.report.published import published_view
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
 from depqa_ray.report.timeline import draw_timeline, step_label
 from depqa_ray.report.view import AnswerView, CourseView, IndexView, LinkView, PageView, QuestionView, StepView
@@ -38,6 +39,7 @@ def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
         strategies=tuple(map(one_line, names)),
         scores=tuple(summary_row(summary) for summary in summaries),
         intervals=intervals_view(results),
+        published=published_view(results),
         totals=tuple(total_row(summary) for summary in summaries),
         passages=tuple(_link(position, entry, names) for position, entry in enumerate(results.passages)),
     )

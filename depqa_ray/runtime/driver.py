@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
-from depqa_ray.answering.prompts import label, step_prompt
+from depqa_ray.answering.prompts import SYSTEM, label, step_prompt
 from depqa_ray.config import StrategyName
 from depqa_ray.errors import ClusterError
 from depqa_ray.models import Completion, Edge, Outcome, Passage, Step, StepResult
@@ -81,6 +81,7 @@ class Driver:
 
     ``in_flight`` bounds the jobs under way; where it is None, jobs are admitted while the replicas have fewer than
     ``steps_per_replica`` steps each. Jobs are taken from their iterator only then, so memory does not grow with them.
+    ``system`` gives the system message of all prompts about a passage; ``seed`` is that of drawn orders.
     Invariant: ``_active`` has exactly the scheduler's jobs; ``_sent`` exactly the prompts with living replicas.
     """
 
@@ -92,9 +93,13 @@ class Driver:
         steps_per_replica: int,
         in_flight: int | None = None,
         scheduler: DependencyScheduler | None = None,
+        *,
+        system: Callable[[Passage], str] = lambda passage: SYSTEM,
+        seed: int = 0,
     ) -> None:
         self._pool, self._sink = pool, sink
         self._max_new_tokens = max_new_tokens
+        self._system, self._seed = system, seed
         self._steps_per_replica, self._in_flight = steps_per_replica, in_flight
         self._scheduler = scheduler or DependencyScheduler()
         self._began = pool.now()
@@ -121,7 +126,7 @@ class Driver:
         return self._scheduler.running < self._scheduler.replicas * self._steps_per_replica
 
     def _admit(self, job: Job) -> bool:
-        plan = compile_plan(job.strategy, job.passage, job.edges)
+        plan = compile_plan(job.strategy, job.passage, job.edges, seed=self._seed)
         now = self._now()
         self._active[(job.strategy, job.passage.id)] = _Active(job, now)
         self._tell(Admitted(plan, now, len(job.passage.text) / _CHARACTERS_PER_TOKEN, _step_work(plan)))
@@ -205,10 +210,11 @@ class Driver:
         active = self._active[dispatch.key]
         now = self._now()
         prompts = []
+        system = self._system(active.job.passage)
         for step in dispatch.steps:
             prompt_id = "/".join((*dispatch.key, step.id, str(dispatch.attempt)))
             passage, answers = active.job.passage, active.answers
-            prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens))
+            prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens, system))
             self._sent[prompt_id] = _Sent(step, dispatch, now)
         self._pool.send(dispatch.replica, prompts)
 
