@@ -13,6 +13,7 @@ from depqa_ray.report.text import ABSENT, number, one_line, score
 from depqa_ray.report.view import PublishedView, ScoreRow
 from depqa_ray.results.entries import mean
 from depqa_ray.results.schema import AnswerEntry, RunResults, StrategySummary
+from depqa_ray.strategies import USES_EDGES
 
 _NOT_MEASURED: Final = (ABSENT,) * 5
 
@@ -41,9 +42,9 @@ def _row(name: str, row: PublishedRow, summary: StrategySummary | None, results:
     published = (score(row.em), score(row.f1), number(row.tokens))
     if summary is None:
         return ScoreRow(name, (*published, *_NOT_MEASURED))
-    tokens = (
-        summary.prompt_tokens + summary.generated_tokens + summary.edge_prompt_tokens + summary.edge_generated_tokens
-    )
+    tokens = summary.prompt_tokens + summary.generated_tokens
+    if name in USES_EDGES:
+        tokens += summary.edge_prompt_tokens + summary.edge_generated_tokens
     answers = list(_answers(name, results))
     first = (score(mean(_first(metric, answer) for answer in answers)) for metric in (exact_match, f1))
     return ScoreRow(name, (*published, score(summary.metrics.em), score(summary.metrics.f1), number(tokens), *first))
@@ -71,7 +72,7 @@ def _notes(preset: Preset, settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"This run is not the published protocol: {'; '.join(changed)}."
     else:
         yield "All settings of the run are those of the published protocol."
-    yield "Tokens are prompt and generated tokens a passage, those of asking for the order included."
+    yield "Tokens are prompt and generated tokens a passage, with those of asking for edges where a strategy uses them."
 
 
 def _comparable(value: Any) -> Any:

@@ -28,6 +28,23 @@ def one_second(prompt: Prompt) -> float:
     return 1.0
 
 
+def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> None:
+    asked: list[Prompt] = []
+
+    def answer(prompt: Prompt) -> Completion:
+        asked.append(prompt)
+        return answer_with_number(prompt)
+
+    jobs = [Job(strategy, passage(name, 3)) for name in ("p", "r") for strategy in STRATEGIES]
+    driver = Driver(
+        VirtualPool(1, one_second, answer), MemorySink(), 16, 8, system=lambda passage_: f"About {passage_.id}."
+    )
+    asyncio.run(driver.run(iter(jobs)))
+    assert {(prompt.system, prompt.shared) for prompt in asked} == {
+        (f"About {name}.", f"Passage: The text of {name}.\n\n") for name in ("p", "r")
+    }
+
+
 @settings(max_examples=50)
 @given(st.data(), st.integers(1, 3), st.integers(1, 4))
 def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends_once_with_its_own_answer(
@@ -157,3 +174,14 @@ def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counte
     pool = Echoing(2, one_second, answer_with_number, losses={"replica-0": 0.5})
     sink = drive([Job("independent", passage("p", 3))], pool)
     assert len(sink.outcomes) == 3
+
+
+def test_given_another_seed_then_another_order_is_drawn() -> None:
+    def order(seed: int) -> list[str]:
+        sink = MemorySink()
+        job = Job("sequential_shuffled", passage("p", 6))
+        asyncio.run(Driver(VirtualPool(1, one_second, answer_with_number), sink, 16, 8, seed=seed).run(iter([job])))
+        return [result.step_id for result in sink.results]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
