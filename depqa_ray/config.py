@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -275,15 +274,11 @@ class Settings(BaseSettings):
             of_file = TomlConfigSettingsSource if toml else YamlConfigSettingsSource
             sources.append(of_file(settings_cls, cls.config_file))
         own = InitSettingsSource(settings_cls, dict(cls.command_defaults))
-        return (*sources, _PresetSource(settings_cls), own)
+        return (*sources, _PresetSource(settings_cls, {}), own)
 
 
-class _PresetSource(PydanticBaseSettingsSource):
+class _PresetSource(InitSettingsSource):
     """The settings of the preset that an earlier source names. An unknown name is left to the settings' own check."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """One setting of the preset, as the base class wants it; None where the preset has no say."""
-        return self().get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """All settings of the preset."""

@@ -122,6 +122,8 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
         figures[strategy] = (at - admitted, len({result.batch for result in sink.results}))
     assert figures == {
         "sequential": (4.0, 4),
+        "sequential_shuffled": (4.0, 4),
+        "sequential_ordered": (4.0, 4),
         "full_batch": (1.0, 1),
         "independent": (1.0, 1),
         "dependency_parallel": (3.0, 3),
