@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     _experiment(commands, "run", _run, "answer with one strategy", _RUN)
     _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
-    summary = "compare all strategies on the embedded data with the embedded reader"
+    summary = "compare strategies on the embedded data with the embedded reader"
     _experiment(commands, "demo", _compare, summary, _DEMO)
     _report_command(commands)
     _worlds_command(commands)

@@ -1,8 +1,8 @@
 """The settings: the one place where a default is written. Flags, environment and configuration files are read from it.
 
 A value comes from the first of these that has it: a flag (``--context-count 5``), an environment variable
-(``DEPQA_CONTEXT_COUNT=5``), the file given with ``--config`` (TOML or YAML, keys like ``context_count``), the default
-here.
+(``DEPQA_CONTEXT_COUNT=5``), the file given with ``--config`` (TOML or YAML, keys like ``context_count``), the preset
+that one of these names, the command's own default, the default here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,8 +25,18 @@ from pydantic_settings import (
 )
 
 from depqa_ray.errors import InputError, SettingsError
+from depqa_ray.files import read_text_of
+from depqa_ray.presets import PRESETS, PresetName
 
-StrategyName = Literal["sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"]
+StrategyName = Literal[
+    "sequential",
+    "sequential_shuffled",
+    "sequential_ordered",
+    "full_batch",
+    "independent",
+    "dependency_parallel",
+    "dependency_layered",
+]
 EngineName = Literal["transformers", "shared_prefix", "vllm", "openai", "simulated"]
 DependencySource = Literal["model", "heuristic", "gold", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
@@ -60,6 +70,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DEPQA_", extra="forbid", frozen=True, protected_namespaces=())
     config_file: ClassVar[Path | None] = None
     command_defaults: ClassVar[Mapping[str, Any]] = {}
+    _system_prompt: str | None = PrivateAttr(default=None)
 
     dataset: str = _setting(
         "squad",
@@ -110,6 +121,12 @@ class Settings(BaseSettings):
         (), "model", "end an answer before any of these texts, separated by commas; \\n is a line's end, \\, a comma"
     )
     stop_at_json: bool = _setting(True, "model", "end an answer where its first JSON object closes")
+    system_prompt_file: Path | None = _setting(
+        None, "model", "a text file whose text stands in for the system line of every prompt"
+    )
+    shots: Annotated[int, Field(ge=0)] = _setting(
+        0, "model", "worked examples in every prompt, drawn by --seed from other passages of the data set"
+    )
     max_batch_size: Count = _setting(
         32, "model", "most prompts that a replica generates together", shapes_results=False
     )
@@ -159,6 +176,13 @@ class Settings(BaseSettings):
         ("sequential", "full_batch", "independent", "dependency_parallel"),
         "strategy",
         "the strategies of `compare`, separated by commas",
+    )
+    preset: PresetName | None = _setting(
+        None,
+        "strategy",
+        "the settings behind a published table, which is then shown beside the results; other settings come before "
+        "those of the preset",
+        shapes_results=False,
     )
 
     baseline: StrategyName | None = _setting(
@@ -250,6 +274,18 @@ class Settings(BaseSettings):
             raise ValueError(f"--deps-engine asks a model for edges, and --deps {self.dependency_source} asks none")
         return self
 
+    @model_validator(mode="after")
+    def _read_system_prompt(self) -> Settings:
+        """Read the file once, here: what is asked, and what the manifest says of it, is then one and the same text."""
+        if self.system_prompt_file is not None:
+            self._system_prompt = read_text_of(self.system_prompt_file, flag_of("system_prompt_file"))
+        return self
+
+    @property
+    def system_prompt(self) -> str | None:
+        """The text of the ``system_prompt_file``, as it was when the settings were loaded; None without one."""
+        return self._system_prompt
+
     @property
     def dependency_source(self) -> DependencySource:
         """Where edges come from, ``--no-llm-deps`` taken into account."""
@@ -281,13 +317,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the configuration file, then the command's own defaults."""
+        """Flags, then the environment, the configuration file, the preset, and the command's own defaults."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if cls.config_file is not None:
             toml = cls.config_file.suffix == ".toml"
             of_file = TomlConfigSettingsSource if toml else YamlConfigSettingsSource
             sources.append(of_file(settings_cls, cls.config_file))
-        return (*sources, InitSettingsSource(settings_cls, dict(cls.command_defaults)))
+        own = InitSettingsSource(settings_cls, dict(cls.command_defaults))
+        return (*sources, _PresetSource(settings_cls, {}), own)
+
+
+class _PresetSource(InitSettingsSource):
+    """The settings of the preset that an earlier source names. An unknown name is left to the settings' own check."""
+
+    def __call__(self) -> dict[str, Any]:
+        """All settings of the preset."""
+        name = self.current_state.get("preset")
+        preset = PRESETS.get(name) if isinstance(name, str) else None
+        return dict(preset.settings) if preset else {}
 
 
 def setting_extra(name: str) -> dict[str, Any]:

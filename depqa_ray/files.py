@@ -1,9 +1,26 @@
-"""Files that are written whole or not at all."""
+"""Files that are read or written whole, or not at all."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from depqa_ray.errors import SettingsError
+
+
+def read_text_of(path: Path, flag: str) -> str:
+    """The text of a UTF-8 file that a flag names, without blank ends. Raises SettingsError where there is none."""
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", str(path), f"check {flag}") from None
+    except UnicodeDecodeError:
+        raise SettingsError("not UTF-8 text", str(path), f"give {flag} a text file in UTF-8") from None
+    except ValueError as error:  # a name that no file can have
+        raise SettingsError(f"cannot be read: {error}", repr(str(path)), f"check {flag}") from None
+    if not text:
+        raise SettingsError("holds no text", str(path), f"write it, or leave {flag} out")
+    return text
 
 
 def replace_file(path: Path, text: str, *, durable: bool) -> None:

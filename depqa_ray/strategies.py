@@ -6,6 +6,7 @@ open; the reply lets the strategy extend it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,17 +19,17 @@ from depqa_ray.scheduling.plan import Plan
 EDGES: Final = "edges"
 """The id of the step that asks for the edges."""
 
-USES_EDGES: Final = frozenset({"dependency_parallel", "dependency_layered"})
-"""The strategies whose plans depend on the edges."""
 
-
-def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge]) -> Plan:
+def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge], *, seed: int = 0) -> Plan:
     """The plan of a strategy for a passage. ``edges`` are the selected ones; strategies without a DAG ignore them.
 
+    A drawn order comes from ``seed`` and the passage's id alone.
     Raises ValueError where the edges form a cycle or name questions that the passage does not have.
     """
     ids = tuple(question.id for question in passage.questions)
-    return Plan(strategy, passage.id, ids, _COMPILERS[strategy](ids, edges))
+    return Plan(
+        strategy, passage.id, ids, _COMPILERS[strategy](ids, edges, random.Random(f"{seed}/order/{passage.id}"))
+    )
 
 
 def asking_plan(strategy: StrategyName, passage: Passage) -> Plan:
@@ -44,7 +45,7 @@ def extended_plan(plan: Plan, complete: Plan) -> Plan:
     return replace(complete, steps=(*plan.steps, *after))
 
 
-def _sequential(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+def _sequential(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
     """A chain: each step sees all earlier answers."""
     return tuple(
         Step(_id(id_), (id_,), parents=(_id(ids[index - 1]),) if index else (), context=ids[:index])
@@ -52,17 +53,27 @@ def _sequential(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]
     )
 
 
-def _full_batch(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+def _sequential_shuffled(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
+    """The chain in an order that is drawn for each passage."""
+    return _sequential(tuple(dice.sample(ids, len(ids))), edges, dice)
+
+
+def _sequential_ordered(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
+    """The chain in an order in which each question comes after those whose answers it needs."""
+    return _sequential(DependencyGraph(ids, edges).topological_order(), edges, dice)
+
+
+def _full_batch(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
     """One step that asks everything."""
     return (Step("all", ids, form="batch"),)
 
 
-def _independent(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+def _independent(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
     """A step a question, none waiting for another."""
     return tuple(Step(_id(id_), (id_,)) for id_ in ids)
 
 
-def _dependency_parallel(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+def _dependency_parallel(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
     """A step a question, which starts when its own parents have ended and sees their answers."""
     graph = DependencyGraph(ids, edges)
     return tuple(
@@ -70,7 +81,7 @@ def _dependency_parallel(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[S
     )
 
 
-def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[Step, ...]:
+def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge], dice: random.Random) -> tuple[Step, ...]:
     """The steps of ``dependency_parallel``, where each also waits for the whole layer before its own."""
     layers = DependencyGraph(ids, edges).layers()
     before = {
@@ -78,7 +89,7 @@ def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge]) -> tuple[St
     }
     return tuple(
         Step(step.id, step.questions, step.parents, step.context, waits=before[step.questions[0]])
-        for step in _dependency_parallel(ids, edges)
+        for step in _dependency_parallel(ids, edges, dice)
     )
 
 
@@ -87,11 +98,19 @@ def _id(question_id: str) -> str:
     return f"ask:{question_id}"
 
 
-_COMPILERS: Final[Mapping[StrategyName, Callable[[tuple[str, ...], Sequence[Edge]], tuple[Step, ...]]]] = {
+_Compiler = Callable[[tuple[str, ...], Sequence[Edge], random.Random], tuple[Step, ...]]
+_COMPILERS: Final[Mapping[StrategyName, _Compiler]] = {
     "sequential": _sequential,
+    "sequential_shuffled": _sequential_shuffled,
+    "sequential_ordered": _sequential_ordered,
     "full_batch": _full_batch,
     "independent": _independent,
     "dependency_parallel": _dependency_parallel,
     "dependency_layered": _dependency_layered,
 }
 STRATEGIES: Final[tuple[StrategyName, ...]] = tuple(_COMPILERS)
+
+USES_EDGES: Final[frozenset[StrategyName]] = frozenset(
+    {"dependency_parallel", "dependency_layered", "sequential_ordered"}
+)
+"""The strategies whose plans depend on the edges; to the others it does not matter what finding them costs."""

@@ -20,7 +20,7 @@ PACKAGE = "depqa_ray"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "models", "config"),
+    ("errors", "files", "models", "presets", "config"),
     ("passages", "answering", "dependencies"),
     ("scheduling", "strategies", "engines", "reader"),
     ("results", "benchmark"),

@@ -17,7 +17,6 @@ from depqa_ray.flags import given_settings
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.cluster import connected_ray
-from depqa_ray.strategies import STRATEGIES
 from tests.sample_run import write_sample
 from tests.test_config import LINEAGE
 
@@ -88,6 +87,10 @@ def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
         (["run", "--context-coun", "1"], "--context-coun"),
         (["run", "--config", "none.toml"], "none.toml"),
         (["compare", "--strategies", "sequential,full_batch", "--baseline", "independent"], "--baseline"),
+        (["compare", "--preset", "qwen4"], "--preset: Input should be 'qwen3-4b-squad-1000x5'"),
+        (["run", "--system-prompt-file", "none.txt"], "none.txt: cannot be read"),
+        (["run", "--dataset", "embedded", "--shots", "24"], "the data set has 24; lower --shots"),
+        (["run", "--shots", "-1"], "--shots"),
         (["run", "--dataset", "none.json"], "none.json"),
         (["run", "--dataset", "words"], "words"),
         (["run", "--dataset", "embedded", "--min-questions", "50", "--max-questions", "60"], "lower --min-questions"),
@@ -211,7 +214,7 @@ def assert_complete(folder: Path, strategies: tuple[str, ...]) -> None:
     [
         ("run", ("dependency_parallel",)),
         ("compare", ("sequential", "full_batch", "independent", "dependency_parallel")),
-        ("demo", STRATEGIES),
+        ("demo", ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered")),
     ],
 )
 def test_given_a_command_then_its_run_is_complete_and_made_again_to_the_byte(
@@ -245,6 +248,32 @@ def test_given_the_demo_then_its_pages_are_in_its_run_directory(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_ray")
+def test_given_a_preset_then_the_published_figures_stand_beside_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    preset = ("--preset", "qwen3-4b-squad-1000x5", "--deps", "heuristic")
+    assert main(["compare", *SIMULATED, *preset, "--run-dir", "r", "--html-dir", "h"]) == 0
+    shown = capsys.readouterr().out
+
+    strategies = ("independent", "full_batch", "sequential_shuffled", "sequential_ordered")
+    assert_complete(Path("r"), strategies)
+    assert json.loads(Path("r/manifest.json").read_text("utf-8"))["settings"]["preset"] == "qwen3-4b-squad-1000x5"
+    page = Path("h/index.html").read_text("utf-8")
+    for text in (*strategies, "0.677", "1444.0"):
+        assert text in shown and text in page
+    assert "--context-count 2 instead of 1000" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_a_system_prompt_and_shots_then_the_manifest_keeps_what_was_asked() -> None:
+    Path("line.txt").write_text("Answer briefly.\n", "utf-8")
+    assert main(["run", *SIMULATED, "--system-prompt-file", "line.txt", "--shots", "2", "--run-dir", "r"]) == 0
+    settings = json.loads(Path("r/manifest.json").read_text("utf-8"))["settings"]
+    assert settings["system_prompt"] == "Answer briefly."
+    assert len(set(settings["examples"])) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
 def test_given_a_run_directory_that_is_there_then_it_is_refused_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *SIMULATED, "--run-dir", "r"]) == 0
     before = Path("r/outcomes.jsonl").read_bytes()
@@ -267,7 +296,7 @@ def test_given_bad_rows_to_skip_then_they_are_set_aside_and_counted(capsys: pyte
 
     assert said_by(capsys, "run", *flags, "--run-dir", "r")[0] == 2
     assert not Path("r").exists()
-    assert main(["run", *flags, "--run-dir", "r", "--on-bad-input", "skip"]) == 0
+    assert main(["run", *flags, "--run-dir", "r", "--on-bad-input", "skip", "--shots", "1"]) == 0
     assert json.loads(Path("r/results.json").read_text("utf-8"))["run"]["bad_rows"] == 1
     assert "1 row of the data set left out" in capsys.readouterr().out
     assert_complete(Path("r"), ("dependency_parallel",))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from depqa_ray.config import Settings, flag_of, load_settings
 from depqa_ray.errors import SettingsError
+from depqa_ray.presets import PRESETS, PresetName
 
 LINEAGE = {
     "model_name": "Qwen/Qwen3-4B",
@@ -83,6 +85,8 @@ def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
         ("temperature", "warm"),
         ("top_p", "0"),
         ("top_p", "1.1"),
+        ("shots", "-1"),
+        ("preset", "qwen4"),
         ("engine", "steam"),
         ("request_timeout", "0"),
         ("strategy", "guessing"),
@@ -183,13 +187,114 @@ def test_stop_texts_of_a_file_are_taken_as_they_are_and_none_may_be_empty(tmp_pa
         load_settings({}, config)
 
 
+PRESET = "qwen3-4b-squad-1000x5"
+
+
+def test_every_preset_has_its_name_and_says_what_settings_understand() -> None:
+    assert set(PRESETS) == set(get_args(PresetName))
+    for name, preset in PRESETS.items():
+        settings = load_settings({"preset": name})
+        assert {key: getattr(settings, key) for key in preset.settings} == preset.settings
+        assert set(preset.rows) == set(settings.strategies)
+
+
+def test_a_preset_comes_after_whatever_the_user_says_and_before_the_commands_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text("seed = 3\n", "utf-8")
+    settings = load_settings(
+        {"preset": PRESET, "context_count": "2"}, config, {"dataset": "embedded", "resamples": 200}
+    )
+    assert (settings.context_count, settings.seed, settings.dataset, settings.resamples) == (2, 3, "squad", 200)
+    monkeypatch.setenv("DEPQA_MAX_NEW_TOKENS", "7")
+    assert load_settings({"preset": PRESET}).max_new_tokens == 7
+
+
+@pytest.mark.parametrize("place", ["variable", "file"])
+def test_a_preset_can_be_named_wherever_settings_are(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text(f"preset: {PRESET}\n" if place == "file" else "", "utf-8")
+    if place == "variable":
+        monkeypatch.setenv("DEPQA_PRESET", PRESET)
+    assert load_settings({}, config).context_count == 1000
+    assert load_settings({}).preset == (PRESET if place == "variable" else None)
+
+
+def test_a_system_prompt_is_read_when_settings_are_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "line.txt"
+    path.write_bytes("\ufeff Kurz: {answer} \n\n".encode())
+    settings = load_settings({"system_prompt_file": str(path)})
+    path.write_text("another", "utf-8")
+    assert settings.system_prompt == "Kurz: {answer}"
+    assert load_settings({}).system_prompt is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b" \n", "holds no text"),
+        ("folder", "cannot be read"),
+    ],
+)
+def test_a_system_prompt_that_cannot_be_had_is_told_in_one_line(
+    content: bytes | str | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "line.txt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        path.mkdir()
+    with pytest.raises(SettingsError, match=said) as caught:
+        load_settings({"system_prompt_file": str(path)})
+    assert "line.txt" in str(caught.value) and "--system-prompt-file" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_llm_deps_means_heuristic_edges() -> None:
     assert load_settings({"no_llm_deps": True}).dependency_source == "heuristic"
-    assert load_settings({}).dependency_source == "auto"
+    assert load_settings({}).dependency_source == "model"
+    with pytest.raises(SettingsError, match="cannot go with --deps gold"):
+        load_settings({"no_llm_deps": True, "deps": "gold"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"deps_engine": "openai"}, "--deps-engine and --deps-model go together"),
+        ({"deps_model": "m"}, "--deps-engine and --deps-model go together"),
+        ({"deps_engine": "openai", "deps_model": "m", "deps": "gold"}, "--deps gold asks none"),
+        ({"deps_engine": "openai", "deps_model": "m", "no_llm_deps": True}, "--deps heuristic asks none"),
+    ],
+)
+def test_who_is_asked_for_edges_has_to_make_sense(flags: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "isolated", "most"),
+    [
+        ({}, True, 1),
+        ({"in_flight": "1"}, True, 1),
+        ({"in_flight": "8"}, False, 8),
+        ({"isolate": False}, False, None),
+        ({"isolate": False, "in_flight": "1"}, False, 1),
+    ],
+)
+def test_one_passage_at_a_time_is_what_isolates(flags: dict[str, object], isolated: bool, most: int | None) -> None:
+    settings = load_settings(flags)
+    assert (settings.isolated, settings.most_in_flight) == (isolated, most)
 
 
 def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
     assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.shaping()
     assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.shaping()
+    assert {"system_prompt_file", "shots", "deps"} <= Settings.shaping()
+    assert "preset" not in Settings.shaping()
     assert not {"baseline", "resamples", "confidence"} & Settings.shaping()
     assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.shaping()

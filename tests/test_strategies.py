@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from depqa_ray.scheduling.plan import needs
-from depqa_ray.strategies import STRATEGIES, compile_plan
+from depqa_ray.strategies import STRATEGIES, USES_EDGES, compile_plan
 from tests.runtime.helpers import edge, passage, passages_with_edges
 
 
@@ -17,7 +20,8 @@ def test_given_any_passage_then_every_strategy_asks_each_question_once_and_shows
     passage_, edges = drawn
     for strategy in STRATEGIES:
         plan = compile_plan(strategy, passage_, edges)
-        assert [q for step in plan.steps for q in step.questions] == [q.id for q in passage_.questions]
+        assert sorted(q for step in plan.steps for q in step.questions) == [q.id for q in passage_.questions]
+        assert plan.questions == tuple(q.id for q in passage_.questions)
         ended: dict[str, set[str]] = {}
         by_id = {step.id: step for step in plan.steps}
 
@@ -30,6 +34,52 @@ def test_given_any_passage_then_every_strategy_asks_each_question_once_and_shows
         for step in plan.steps:
             before = set().union(*(known(need) for need in needs(step)))
             assert set(step.context) <= before
+
+
+@given(passages_with_edges())
+def test_given_any_edges_then_only_the_strategies_that_use_them_take_notice(drawn: tuple) -> None:
+    passage_, edges = drawn
+    for strategy in set(STRATEGIES) - USES_EDGES:
+        assert compile_plan(strategy, passage_, edges) == compile_plan(strategy, passage_, ())
+    assert set(STRATEGIES) >= USES_EDGES
+
+
+def test_given_an_edge_then_each_strategy_that_uses_edges_has_another_plan() -> None:
+    backwards = (edge("p", 2, 0),)
+    for strategy in USES_EDGES:
+        assert compile_plan(strategy, passage("p", 3), backwards) != compile_plan(strategy, passage("p", 3), ())
+
+
+@given(passages_with_edges(), st.integers())
+def test_given_an_order_then_the_sequential_strategies_are_one_chain_that_shows_the_whole_history(
+    drawn: tuple, seed: int
+) -> None:
+    passage_, edges = drawn
+    for strategy in ("sequential", "sequential_shuffled", "sequential_ordered"):
+        steps = compile_plan(strategy, passage_, edges, seed=seed).steps
+        assert all(later.parents == (earlier.id,) for earlier, later in pairwise(steps))
+        assert steps[0].parents == ()
+        order = tuple(step.questions[0] for step in steps)
+        assert [step.context for step in steps] == [order[:place] for place in range(len(order))]
+
+
+@given(passages_with_edges())
+def test_given_edges_then_sequential_ordered_asks_each_question_after_those_it_needs(drawn: tuple) -> None:
+    passage_, edges = drawn
+    place = {
+        step.questions[0]: place for place, step in enumerate(compile_plan("sequential_ordered", passage_, edges).steps)
+    }
+    assert all(place[edge_.parent] < place[edge_.child] for edge_ in edges)
+
+
+def test_given_a_seed_then_sequential_shuffled_draws_the_same_order_again_and_others_for_others() -> None:
+    def order(name: str, seed: int) -> tuple[int, ...]:
+        steps = compile_plan("sequential_shuffled", passage(name, 5), (), seed=seed).steps
+        return tuple(int(step.questions[0].rpartition("q")[2]) for step in steps)
+
+    assert order("p", 1) == order("p", 1)
+    assert len({order("p", seed) for seed in range(20)}) > 10
+    assert len({order(f"p{number}", 1) for number in range(20)}) > 10
 
 
 def test_given_a_fork_and_a_join_then_dependency_parallel_follows_the_edges() -> None:

@@ -17,12 +17,17 @@ prompt may know it, else the label of that question where the prompt asks it too
 
 One question with its parents' answers and one question with the whole history are the same form with other lines, so
 that strategies differ in what they know and in nothing else.
+
+The texts are ``TEMPLATES``; the functions fill them in. A system line of the user's and worked examples take part in
+``system_message``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
@@ -30,15 +35,35 @@ from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
 PROMPT_VERSION: Final = "2"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""
 
-SYSTEM: Final = (
-    f'Answer from the passage with its shortest exact words, or "{UNKNOWN}". Reply with JSON only: '
-    '{"answer": "..."}, or for several questions {"Q1": "...", "Q2": "..."}.'
-)
 
-_EDGES_REQUEST: Final = (
-    "Do not answer. For each question, name the questions whose answers it needs, with your confidence: "
-    '{"Q1": {}, "Q2": {"Q1": 0.9}}'
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The texts that prompts are made of. A name in braces is filled in; ``system`` and ``edges`` stand as they are."""
+
+    system: str
+    edges: str
+    passage: str
+    known: str
+    question: str
+    listed: str
+    example: str
+
+
+TEMPLATES: Final = Templates(
+    system=f'Answer from the passage with its shortest exact words, or "{UNKNOWN}". Reply with JSON only: '
+    '{"answer": "..."}, or for several questions {"Q1": "...", "Q2": "..."}.',
+    edges="Do not answer. For each question, name the questions whose answers it needs, with your confidence: "
+    '{"Q1": {}, "Q2": {"Q1": 0.9}}',
+    passage="Passage: {text}\n\n",
+    known="Known: {question} Answer: {answer}\n",
+    question="Question: {question}",
+    listed="{label}: {question}",
+    example="\n\nExample:\n{passage}{question}\n{answer}\n\n{questions}\n{answers}",
 )
+"""The texts of PROMPT_VERSION."""
+
+SYSTEM: Final = TEMPLATES.system
+"""The system line, where the user gives no other."""
 
 _LABELS: Final = re.compile(r"^(Q\d+): ", re.MULTILINE)
 
@@ -50,31 +75,71 @@ def label(position: int) -> str:
 
 def shared_part(passage: Passage) -> str:
     """What the user message begins with in every prompt about the passage."""
-    return f"Passage: {passage.text}\n\n"
+    return TEMPLATES.passage.format(text=passage.text)
 
 
 def known_part(context: Sequence[tuple[str, str]]) -> str:
     """The (question, answer) pairs that a question may build on."""
-    return "".join(f"Known: {earlier} Answer: {answer or UNKNOWN}\n" for earlier, answer in context)
+    return "".join(TEMPLATES.known.format(question=earlier, answer=answer or UNKNOWN) for earlier, answer in context)
 
 
 def question_part(question: str, context: Sequence[tuple[str, str]] = ()) -> str:
     """One question after the (question, answer) pairs that it may build on."""
-    return f"{known_part(context)}Question: {question}"
+    return known_part(context) + TEMPLATES.question.format(question=question)
 
 
 def batch_part(questions: Sequence[str]) -> str:
     """Several questions at once."""
-    return "\n".join(f"{label(position)}: {text}" for position, text in enumerate(questions))
+    return "\n".join(
+        TEMPLATES.listed.format(label=label(position), question=text) for position, text in enumerate(questions)
+    )
 
 
 def edges_part(questions: Sequence[str]) -> str:
     """The request for the dependencies between the questions."""
-    return f"{batch_part(questions)}\n{_EDGES_REQUEST}"
+    return f"{batch_part(questions)}\n{TEMPLATES.edges}"
+
+
+def example_part(passage: Passage) -> str:
+    """A passage as an example: its first question that needs no other one alone, then all of its questions at once.
+
+    Each in the form of a prompt, followed by the reply that is wished for, with the first gold answer.
+    """
+    children = {edge.child for edge in passage.gold_edges or ()}
+    first = next(question for question in passage.questions if question.id not in children)
+    golds = {label(position): question.answers[0] for position, question in enumerate(passage.questions)}
+    questions = {question.id: question for question in passage.questions}
+    labels = _labels_of(list(questions))
+    return TEMPLATES.example.format(
+        passage=shared_part(passage),
+        question=question_part(_filled(first, questions, {})),
+        answer=_reply({"answer": first.answers[0]}),
+        questions=batch_part([_filled(question, questions, labels) for question in passage.questions]),
+        answers=_reply(golds),
+    )
+
+
+def _reply(answers: Mapping[str, str]) -> str:
+    return json.dumps(answers, ensure_ascii=False)
+
+
+def system_message(line: str, shots: int, examples: Sequence[Passage], passage: Passage) -> str:
+    """What the system says in every prompt about ``passage``: the system line, then ``shots`` worked examples.
+
+    ``examples`` are one more than that, with different texts: the last one stands in where the passage asked about is
+    among the others. So no prompt holds its own answers, and nearly all passages have the same message.
+    """
+    others = [example for example in examples if example.text != passage.text]
+    return line + "".join(map(example_part, others[:shots]))
 
 
 def step_prompt(
-    prompt_id: str, passage: Passage, step: Step, answers: Mapping[str, str], max_new_tokens: int
+    prompt_id: str,
+    passage: Passage,
+    step: Step,
+    answers: Mapping[str, str],
+    max_new_tokens: int,
+    system: str = SYSTEM,
 ) -> Prompt:
     """The prompt of a plan's step, given the answers (by question id) that it shows.
 
@@ -93,12 +158,12 @@ def step_prompt(
     else:
         context = [(_filled(questions[id_], questions, stand_ins), answers[id_]) for id_ in step.context]
         own, known = question_part(asked[0], context), len(known_part(context))
-    return Prompt(prompt_id, SYSTEM, shared_part(passage), own, max_new_tokens * len(asked), known)
+    return Prompt(prompt_id, system, shared_part(passage), own, max_new_tokens * len(asked), known)
 
 
 def asks_for_edges(own: str) -> bool:
     """Whether a prompt with this own part asks for dependencies instead of answers."""
-    return own.endswith(_EDGES_REQUEST)
+    return own.endswith(TEMPLATES.edges)
 
 
 def _labels_of(asked: Sequence[str]) -> dict[str, str]:

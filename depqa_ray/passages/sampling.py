@@ -6,12 +6,17 @@ neither a passage's draw nor its questions.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import random
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from depqa_ray.errors import InputError
 from depqa_ray.models import Passage
+
+EXAMPLE_QUESTIONS: Final = 3
+"""Questions of a passage that is shown as a worked example, at most."""
 
 
 def sample_passages(
@@ -57,6 +62,30 @@ def sample_questions(passage: Passage, count: int, seed: int) -> Passage:
         questions=tuple(question for question in passage.questions if question.id in kept),
         gold_edges=passage.gold_edges and tuple(edge for edge in passage.gold_edges if edge.child in kept),
     )
+
+
+def draw_examples(passages: Iterable[Passage], *, count: int, min_questions: int, seed: int) -> tuple[Passage, ...]:
+    """``count`` passages with different texts and at least ``min_questions`` questions, in the order of their draw.
+
+    Each keeps at most EXAMPLE_QUESTIONS of its questions, as ``sample_questions`` chooses them. The draw has random
+    numbers of its own, from the seed and a passage's text; as many passages are held as are drawn.
+
+    Raises InputError where there are fewer.
+    """
+    drawn: list[tuple[float, Passage]] = []
+    for passage in passages:
+        if len(passage.questions) < min_questions or any(passage.text == other.text for _, other in drawn):
+            continue
+        key = random.Random(f"{seed}/example/{passage.text}").random()
+        bisect.insort(drawn, (key, passage), key=lambda entry: entry[0])
+        del drawn[count:]
+    if len(drawn) < count:
+        raise InputError(
+            f"worked examples need {count} passages of at least {min_questions} questions with different texts, and "
+            f"the data set has {len(drawn)}",
+            fix="lower --shots or --min-questions",
+        )
+    return tuple(sample_questions(passage, EXAMPLE_QUESTIONS, seed) for _, passage in drawn)
 
 
 class _Counted:

@@ -12,6 +12,7 @@ from depqa_ray.report.figures import passage_row, summary_row, total_row
 from depqa_ray.report.graph import graph_views, labels_of
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
+from depqa_ray.report.published import published_view
 from depqa_ray.report.run_tables import run_tables
 from depqa_ray.report.text import ABSENT, counted, number, one_line, score, seconds, visible
 from depqa_ray.report.timeline import draw_timeline, step_label
@@ -39,6 +40,7 @@ def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
         scores=tuple(summary_row(summary) for summary in summaries),
         tables=run_tables(results),
         intervals=intervals_view(results),
+        published=published_view(results),
         totals=tuple(total_row(summary) for summary in summaries),
         passages=tuple(_link(position, entry, names) for position, entry in enumerate(results.passages)),
     )

@@ -13,10 +13,11 @@ from depqa_ray.report.figures import count_passages, passage_row, split_row, sum
 from depqa_ray.report.interval_table import interval_lines
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
+from depqa_ray.report.published import published_view
 from depqa_ray.report.run_tables import run_tables
 from depqa_ray.report.sheet import WIDTH, Block, sheet
 from depqa_ray.report.text import counted, number, one_line, rate, seconds, shorten
-from depqa_ray.report.view import ScoreRow
+from depqa_ray.report.view import PublishedView, ScoreRow
 from depqa_ray.results.schema import PassageEntry, RunResults, StrategySummary
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _FIGURES: Final = (
     "strict", "lenient", "EM", "F1", "prompt\ntokens", "gen.\ntokens", "dep.\ntokens", "latency\ns", "batches"
 )  # fmt: skip
 _DEPENDENCIES: Final = _FIGURES.index("dep.\ntokens")
+_PUBLISHED: Final = ("published\nEM", "F1", "tokens", "measured\nEM", "F1", "tokens", "1 gold\nEM", "F1")
 _SPLITS: Final = ("with\nparents", "EM", "F1", "without\nparents", "EM", "F1")
 
 
@@ -71,6 +73,17 @@ def result_lines(results: RunResults, *, all_passages: bool = False) -> Iterator
     if (intervals := intervals_view(results)) is not None:
         yield ""
         yield from interval_lines(intervals)
+    if (published := published_view(results)) is not None:
+        yield ""
+        yield from _published_lines(published)
+
+
+def _published_lines(view: PublishedView) -> Iterator[str]:
+    yield from textwrap.wrap(view.title, WIDTH)
+    yield from sheet(_PUBLISHED, [Block("A published table beside this run", view.rows)])
+    yield ""
+    for note in view.notes:
+        yield from textwrap.wrap(note, WIDTH)
 
 
 def _title(place: int, entry: PassageEntry) -> str:

@@ -182,6 +182,19 @@ class IntervalsView:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedView:
+    """A published table beside the run.
+
+    A row's figures are the published EM, F1 and tokens a passage, the measured ones, and the measured EM and F1 against
+    the first gold answer alone.
+    """
+
+    title: str
+    rows: tuple[ScoreRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class IndexView:
     """The run's page: figures over all passages, then the passages."""
 
@@ -190,5 +203,6 @@ class IndexView:
     scores: tuple[ScoreRow, ...]
     tables: tuple[TableView, ...]
     intervals: IntervalsView | None
+    published: PublishedView | None
     totals: tuple[ScoreRow, ...]
     passages: tuple[LinkView, ...]

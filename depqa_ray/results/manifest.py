@@ -84,9 +84,18 @@ class Manifest:
 
 
 def settings_manifest(
-    settings: Settings, strategies: Sequence[str], *, started: str, devices: Collection[str] = ()
+    settings: Settings,
+    strategies: Sequence[str],
+    *,
+    started: str,
+    devices: Collection[str] = (),
+    examples: Sequence[str] = (),
 ) -> Manifest:
-    """The manifest of a run of ``strategies`` with these settings (see :func:`make_manifest`)."""
+    """The manifest of a run of ``strategies`` with these settings (see :func:`make_manifest`).
+
+    Among the settings stand the text of the system prompt, with its digest, and ``examples``: the ids of the passages
+    that were drawn as worked examples, which follow from the settings.
+    """
     labels = RunLabels(
         model=settings.model_name,
         engine=settings.engine,
@@ -98,7 +107,12 @@ def settings_manifest(
     )
     # Which strategies run shapes the answers too, and depends on the command as well as on the settings.
     values = settings.model_dump(mode="json") | {"strategies": list(strategies)}
-    return make_manifest(labels, values, started=started, shaping=Settings.shaping(), devices=devices)
+    # The text is for people and loses what may be private; its digest tells any two texts apart.
+    text = settings.system_prompt
+    prompt = {} if text is None else {"system_prompt": text, "system_prompt_sha256": _sha256(text)}
+    shaping = Settings.shaping() | set(prompt)
+    values |= {**prompt, "examples": list(examples)}
+    return make_manifest(labels, values, started=started, shaping=shaping, devices=devices)
 
 
 def make_manifest(
@@ -135,7 +149,11 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
         sort_keys=True,
         separators=(",", ":"),
     )
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _sha256(canonical)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

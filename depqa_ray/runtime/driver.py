@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
-from depqa_ray.answering.prompts import label, step_prompt
+from depqa_ray.answering.prompts import SYSTEM, label, step_prompt
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Outcome, Step, StepResult
+from depqa_ray.models import Completion, Outcome, Passage, Step, StepResult
 from depqa_ray.runtime.planning import Job, Planner
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
 from depqa_ray.scheduling.events import (
@@ -85,7 +85,9 @@ class Driver:
 
     ``in_flight`` bounds the jobs under way; where it is None, jobs are admitted while the replicas have fewer than
     ``steps_per_replica`` steps each. Jobs are taken from their iterator only then, so memory does not grow with them.
-    With ``fresh`` the replicas forget what they have read before each job, which only makes sense one job at a time.
+    ``system`` gives the system message of all prompts about a passage. With ``fresh`` the replicas forget what they
+    have read before each job, which only makes sense one job at a time. With ``edges_apart`` the pool has replicas that
+    are asked for edges and nothing else.
     Invariant: ``_active`` has exactly the scheduler's jobs; ``_sent`` exactly the prompts with living replicas.
     """
 
@@ -98,11 +100,13 @@ class Driver:
         steps_per_replica: int,
         in_flight: int | None = None,
         *,
+        system: Callable[[Passage], str] = lambda passage: SYSTEM,
         fresh: bool = False,
         edges_apart: bool = False,
     ) -> None:
         self._pool, self._sink, self._planner = pool, sink, planner
         self._max_new_tokens = max_new_tokens
+        self._system = system
         self._steps_per_replica, self._in_flight, self._fresh = steps_per_replica, in_flight, fresh
         self._roles: tuple[Role, ...] = ("answers", "edges") if edges_apart else ("answers",)
         self._seen: set[Role] = set()
@@ -245,10 +249,11 @@ class Driver:
         active = self._active[dispatch.key]
         now = self._now()
         prompts = []
+        system = self._system(active.job.passage)
         for step in dispatch.steps:
             prompt_id = "/".join((*dispatch.key, step.id, str(dispatch.attempt)))
             passage, answers = active.job.passage, active.answers
-            prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens))
+            prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens, system))
             self._sent[prompt_id] = _Sent(step, dispatch, now)
         self._pool.send(dispatch.replica, prompts)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from depqa_ray.answering.prompts import SYSTEM, system_message
 from depqa_ray.config import Settings, StrategyName
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.engines.base import Decoding, EngineSpec, Fault
 from depqa_ray.models import Passage, StepResult
 from depqa_ray.passages.bad_input import BadRow
-from depqa_ray.passages.sampling import sample_passages
+from depqa_ray.passages.sampling import draw_examples, sample_passages
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.results.manifest import settings_manifest
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
@@ -70,23 +72,35 @@ def run_experiment(
     observer = observer or _Nobody()
     aside: list[BadRow] = []
     passages = _begun(_sampled(settings, aside))
+    examples = _examples(settings)
+    system = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     started = datetime.now(timezone.utc)
     folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
     with connected_ray():
         manifest = settings_manifest(
-            settings, strategies, started=started.isoformat(timespec="seconds"), devices=accelerators()
+            settings,
+            strategies,
+            started=started.isoformat(timespec="seconds"),
+            devices=accelerators(),
+            examples=[example.id for example in examples],
         )
         with RunStore.create(folder, manifest) as store:
             observer.begun(folder)
             jobs = _jobs(passages, strategies, store, aside)
-            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), faults))
+            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), faults, system))
     return folder
 
 
-async def _drive(settings: Settings, jobs: Iterator[Job], sink: StoreSink, faults: tuple[Fault, ...]) -> None:
+async def _drive(
+    settings: Settings,
+    jobs: Iterator[Job],
+    sink: StoreSink,
+    faults: tuple[Fault, ...],
+    system: Callable[[Passage], str],
+) -> None:
     spec = _engine_spec(settings, faults)
     edges = (_edges_spec(settings, spec), edges_shape(settings)) if settings.deps_engine else None
-    planner = EdgePlanner(settings, spec.decoding, sink.remark)
+    planner = EdgePlanner(settings, spec.decoding, system, sink.remark)
     pool: Pool = RayPool(spec, pool_shape(settings), edges)
     try:
         driver = Driver(
@@ -96,6 +110,7 @@ async def _drive(settings: Settings, jobs: Iterator[Job], sink: StoreSink, fault
             settings.max_new_tokens,
             _BATCHES_AHEAD * settings.max_batch_size,
             settings.most_in_flight,
+            system=system,
             fresh=settings.isolated,
             edges_apart=edges is not None,
         )
@@ -184,6 +199,20 @@ def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
         max_questions=settings.max_questions,
         seed=settings.seed,
     )
+
+
+def _examples(settings: Settings) -> tuple[Passage, ...]:
+    """The passages to be shown as worked examples and a spare one; none without ``--shots``.
+
+    The data set is read for them from its beginning to its end. The rows that are skipped here are set aside by the
+    reading that asks.
+    """
+    if not settings.shots:
+        return ()
+    passages = load_passages(
+        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=lambda row: None
+    )
+    return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 
 def _begun(passages: Iterator[Passage]) -> Iterator[Passage]:

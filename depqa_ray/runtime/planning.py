@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,7 +20,7 @@ from depqa_ray.dependencies.source import (
     stated_edges,
 )
 from depqa_ray.engines.base import Decoding
-from depqa_ray.models import Passage, Prompt
+from depqa_ray.models import Edge, Passage, Prompt
 from depqa_ray.reader import weights_folder
 from depqa_ray.scheduling.plan import Plan
 from depqa_ray.strategies import USES_EDGES, asking_plan, compile_plan, extended_plan
@@ -51,9 +51,16 @@ class Planner(Protocol):
 class EdgePlanner:
     """Takes the edges from where the settings say, and from the cache what an earlier run has asked already."""
 
-    def __init__(self, settings: Settings, decoding: Decoding, remark: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        decoding: Decoding,
+        system: Callable[[Passage], str],
+        remark: Callable[[str], None],
+    ) -> None:
         self._source = settings.dependency_source
         self._rules = selection_rules(settings)
+        self._seed, self._system = settings.seed, system
         self._max_new_tokens = settings.max_new_tokens
         self._cache = None if settings.no_dep_cache else _cache(settings, decoding)
         self._remark = remark
@@ -61,11 +68,11 @@ class EdgePlanner:
     def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
         """See Planner. Raises InputError where gold edges are asked of data that has none."""
         if job.strategy not in USES_EDGES:
-            return compile_plan(job.strategy, job.passage, ()), None
+            return self._compile(job, ()), None
         chosen = self._known(job)
         if chosen is None:
             return asking_plan(job.strategy, job.passage), None
-        return compile_plan(job.strategy, job.passage, chosen.kept), chosen
+        return self._compile(job, chosen.kept), chosen
 
     def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
         """See Planner. A reply is kept for later runs, whatever it is worth."""
@@ -74,7 +81,10 @@ class EdgePlanner:
         else:
             self._keep(job, reply)
             chosen = edges_of_reply(job.passage, reply, self._rules)
-        return extended_plan(plan, compile_plan(job.strategy, job.passage, chosen.kept)), chosen
+        return extended_plan(plan, self._compile(job, chosen.kept)), chosen
+
+    def _compile(self, job: Job, edges: Sequence[Edge]) -> Plan:
+        return compile_plan(job.strategy, job.passage, edges, seed=self._seed)
 
     def _known(self, job: Job) -> ChosenEdges | None:
         """The edges where nobody has to be asked."""
@@ -94,7 +104,7 @@ class EdgePlanner:
 
     def _prompt(self, job: Job) -> Prompt:
         (step,) = asking_plan(job.strategy, job.passage).steps
-        return step_prompt("", job.passage, step, {}, self._max_new_tokens)
+        return step_prompt("", job.passage, step, {}, self._max_new_tokens, system=self._system(job.passage))
 
 
 def _cache(settings: Settings, decoding: Decoding) -> EdgeCache:

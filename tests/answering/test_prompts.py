@@ -1,39 +1,99 @@
-"""The prompts of steps whose questions build on each other, and the schema that a prompt's reply keeps to."""
+"""The prompts to the character, and the schema that a prompt's reply keeps to, against the prompts themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import (
+    PROMPT_VERSION,
+    SYSTEM,
     batch_part,
     edges_part,
-    fill_slots,
-    label,
+    example_part,
+    known_part,
     question_part,
-    reply_keys,
     reply_schema,
+    shared_part,
     step_prompt,
+    system_message,
 )
-from depqa_ray.models import Passage, Prompt, PromptForm, Question, Step
+from depqa_ray.models import UNKNOWN, Edge, Passage, Question, Step
 
-LAMP = Passage(
-    "lamp",
-    "The lamp",
-    "Ada, born in Kelham, made the lamp.",
+HARBOUR = Passage(
+    "h",
+    "Harbour",
+    "The pier {0} is 90 m long. Ané built it.",
     (
-        Question("1", "Who made the lamp?", ("Ada",)),
-        Question("2", "Where was #1 born?", ("Kelham",), (("#1", "1"),)),
-        Question("3", "Does #1 like #2, or #10?", ("yes",), (("#1", "1"), ("#2", "2"))),
+        Question("h2", "Where was she born?", ("Oslo",)),
+        Question("h1", "Who built the pier?", ("Ané", "an engineer")),
+        Question("h3", "Who sold it?", (UNKNOWN,)),
     ),
+    (Edge("h1", "h2", origin="gold"),),
 )
 
 
-def ask(step: Step, answers: Mapping[str, str] | None = None) -> Prompt:
-    return step_prompt("id", LAMP, step, answers or {}, 48)
+def test_the_texts_of_version_2_are_these_to_the_character() -> None:
+    assert PROMPT_VERSION == "2"
+    assert SYSTEM == (
+        'Answer from the passage with its shortest exact words, or "unknown". Reply with JSON only: {"answer": "..."}, '
+        'or for several questions {"Q1": "...", "Q2": "..."}.'
+    )
+    assert shared_part(HARBOUR) == "Passage: The pier {0} is 90 m long. Ané built it.\n\n"
+    known = [("Who {x}?", "{y}"), ("Where?", "")]
+    assert known_part(known) == "Known: Who {x}? Answer: {y}\nKnown: Where? Answer: unknown\n"
+    assert question_part("Why {z}?", known) == known_part(known) + "Question: Why {z}?"
+    assert batch_part(["Who {x}?", "Where?"]) == "Q1: Who {x}?\nQ2: Where?"
+    assert edges_part(["Who?", "Where?"]) == (
+        "Q1: Who?\nQ2: Where?\nDo not answer. For each question, name the questions whose answers it needs, with your "
+        'confidence: {"Q1": {}, "Q2": {"Q1": 0.9}}'
+    )
+
+
+def test_given_a_passage_then_its_example_asks_in_both_forms_and_answers_with_the_first_gold_answers() -> None:
+    assert example_part(HARBOUR) == (
+        "\n\nExample:\nPassage: The pier {0} is 90 m long. Ané built it.\n\n"
+        'Question: Who built the pier?\n{"answer": "Ané"}\n\n'
+        "Q1: Where was she born?\nQ2: Who built the pier?\nQ3: Who sold it?\n"
+        '{"Q1": "Oslo", "Q2": "Ané", "Q3": "unknown"}'
+    )
+
+
+def test_given_an_example_then_its_parts_are_those_of_real_prompts() -> None:
+    ids = tuple(question.id for question in HARBOUR.questions)
+    single = step_prompt("p", HARBOUR, Step("a", ("h1",)), {}, 8)
+    batch = step_prompt("p", HARBOUR, Step("b", ids, form="batch"), {}, 8)
+    assert f"{single.shared}{single.own}\n" in example_part(HARBOUR)
+    assert f"{batch.own}\n" in example_part(HARBOUR)
+
+
+def test_given_a_system_message_then_the_prompt_has_it_and_the_own_line_without() -> None:
+    ask = partial(step_prompt, "p", HARBOUR, Step("a", ("h1",)), {}, 8)
+    assert ask().system == SYSTEM
+    assert ask(system="Be brief.").system == "Be brief."
+
+
+@given(st.data(), st.integers(0, 4))
+def test_given_any_examples_then_no_prompt_holds_its_own_passage_and_the_others_share_their_message(
+    data: st.DataObject, shots: int
+) -> None:
+    texts = data.draw(st.lists(st.text(min_size=1), min_size=shots + 1, max_size=9, unique=True))
+    passages = [
+        Passage(str(place), "", f"<{text}>", (Question(f"q{place}", f"[{place}]?", (f"gold-{place}.",)),))
+        for place, text in enumerate(texts)
+    ]
+    examples = data.draw(st.permutations(passages))[: shots + 1]
+    usual = system_message("Line.", shots, examples, HARBOUR)
+    for passage in passages:
+        message = system_message("Line.", shots, examples, passage)
+        assert message.startswith("Line.") and message.count("\n\nExample:\nPassage: <") == shots
+        assert json.dumps({"answer": passage.questions[0].answers[0]}) not in message
+        if passage not in examples[:shots]:
+            assert message == usual
 
 
 @pytest.mark.parametrize(
@@ -61,105 +121,3 @@ def test_given_the_request_for_edges_then_the_reply_names_for_each_question_othe
     }
     assert schema["properties"]["Q2"]["properties"]["Q1"] == {"type": "number"}
     assert schema["properties"]["Q2"]["required"] == []
-
-
-def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_and_in_the_history() -> None:
-    answers = {"1": "Ada #2", "2": ""}
-    prompt = ask(Step("s", ("3",), context=("1", "2")), answers)
-    assert prompt.own == (
-        "Known: Who made the lamp? Answer: Ada #2\n"
-        "Known: Where was Ada #2 born? Answer: unknown\n"
-        "Question: Does Ada #2 like unknown, or #10?"
-    )
-    assert prompt.own[prompt.known :] == "Question: Does Ada #2 like unknown, or #10?"
-
-
-def test_given_no_answers_when_asked_alone_then_the_question_says_what_it_is_about() -> None:
-    assert ask(Step("s", ("3",))).own == (
-        "Question: Does (the answer to: Who made the lamp?) like "
-        "(the answer to: Where was (the answer to: Who made the lamp?) born?), or #10?"
-    )
-
-
-def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out() -> None:
-    prompt = ask(Step("s", ("3",), context=("2",)), {"1": "not shown", "2": "Kelham"})
-    known = "Known: Where was (the answer to: Who made the lamp?) born? Answer: Kelham\n"
-    assert prompt.own == f"{known}Question: Does (the answer to: Who made the lamp?) like Kelham, or #10?"
-    assert prompt.known == len(known)
-
-
-@pytest.mark.parametrize("form", ["batch", "edges"])
-def test_given_questions_asked_together_then_a_placeholder_names_the_label(form: PromptForm) -> None:
-    own = ask(Step("s", ("1", "2", "3"), form=form)).own
-    assert own.splitlines()[:3] == [
-        "Q1: Who made the lamp?",
-        "Q2: Where was (the answer to Q1) born?",
-        "Q3: Does (the answer to Q1) like (the answer to Q2), or #10?",
-    ]
-    assert reply_keys(own) == ["Q1", "Q2", "Q3"]
-
-
-def test_given_some_questions_asked_together_then_the_others_are_spelled_out_or_known() -> None:
-    assert ask(Step("s", ("1", "3"), form="batch")).own.splitlines() == [
-        "Q1: Who made the lamp?",
-        "Q2: Does (the answer to Q1) like (the answer to: Where was (the answer to Q1) born?), or #10?",
-    ]
-    assert ask(Step("s", ("3",), context=("1", "2"), form="batch"), {"1": "Ada", "2": "Kelham"}).own == (
-        "Q1: Does Ada like Kelham, or #10?"
-    )
-
-
-NUMBERS = st.integers(1, 12)
-
-
-@given(st.lists(NUMBERS | st.sampled_from([" ", "?", "#", "x"]), max_size=12), st.sets(NUMBERS), st.text("#12 x"))
-def test_given_any_placeholders_then_each_whole_one_is_filled_once(
-    parts: list[int | str], filled: set[int], filling: str
-) -> None:
-    fillings = {f"#{number}": f"<{number}{filling}>" for number in filled}
-    # A part is followed by a space, so that no digit of the next one lengthens a placeholder.
-    text = "".join(f"#{part} " if isinstance(part, int) else f"{part} " for part in parts)
-    expected = "".join(
-        f"{fillings.get(f'#{part}', f'#{part}')} " if isinstance(part, int) else f"{part} " for part in parts
-    )
-    assert fill_slots(text, fillings) == expected
-
-
-@given(st.text(), st.text(st.characters(), max_size=9))
-def test_given_an_answer_of_any_text_then_it_stands_as_it_is(before: str, answer: str) -> None:
-    assert fill_slots(f"{before.replace('#', '')}#1?", {"#1": answer}) == f"{before.replace('#', '')}{answer}?"
-
-
-@st.composite
-def composed(draw: st.DrawFn) -> Passage:
-    """Questions each of which may have placeholders for any earlier ones."""
-    questions: list[Question] = []
-    for place in range(draw(st.integers(1, 6))):
-        sources = draw(st.lists(st.sampled_from(range(place)), unique=True)) if place else []
-        text = f"Ask {place}" + "".join(f" #{source}" for source in sources) + "?"
-        questions.append(Question(str(place), text, ("a",), tuple((f"#{n}", str(n)) for n in sources)))
-    return Passage("p", "", "A text.", tuple(questions))
-
-
-@given(composed(), st.data())
-def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_question_begins(
-    passage: Passage, data: st.DataObject
-) -> None:
-    ids = [question.id for question in passage.questions]
-    context = tuple(data.draw(st.lists(st.sampled_from(ids), unique=True)))
-    step = Step("s", (data.draw(st.sampled_from(ids)),), context=context)
-    prompt = step_prompt("id", passage, step, dict.fromkeys(ids, "said"), 9)
-    assert "#" not in prompt.own
-    assert prompt.own[: prompt.known].count("\n") == len(context)
-    assert prompt.own[prompt.known :].startswith("Question: Ask ")
-    batch = step_prompt("id", passage, Step("all", tuple(ids), form="batch"), {}, 9)
-    assert "#" not in batch.own and "the answer to:" not in batch.own
-    assert reply_keys(batch.own) == [label(place) for place in range(len(ids))]
-
-
-@given(st.lists(st.text(), min_size=1, max_size=4))
-def test_given_questions_without_slots_then_their_texts_stand_as_they_are(texts: list[str]) -> None:
-    questions = tuple(Question(str(place), text, ()) for place, text in enumerate(texts))
-    ids = tuple(question.id for question in questions)
-    prompt = step_prompt("id", Passage("p", "", "", questions), Step("all", ids, form="batch"), {}, 9)
-    assert prompt.own == batch_part(texts)

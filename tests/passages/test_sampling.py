@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.errors import InputError
 from depqa_ray.models import Passage
-from depqa_ray.passages.sampling import sample_passages, sample_questions
+from depqa_ray.passages.sampling import draw_examples, sample_passages, sample_questions
 from tests.passages.documents import passage
 
 PASSAGES = [passage(f"p{number}", 1 + number % 6) for number in range(40)]
@@ -127,3 +127,39 @@ def test_given_slots_along_the_gold_edges_when_questions_are_drawn_then_they_nam
     kept = {question.id for question in part.questions}
     assert kept >= {source for question in part.questions for _, source in question.slots}
     assert [question for question in part.questions if question.final] == [q for q in questions[last:] if q.id in kept]
+
+
+def examples(passages: list[Passage], number: int = 3, at_least: int = 1, seed: int = 1) -> tuple[Passage, ...]:
+    return draw_examples(passages, count=number, min_questions=at_least, seed=seed)
+
+
+def test_given_a_seed_when_examples_are_drawn_then_they_are_the_same_in_any_order_of_the_file() -> None:
+    drawn = examples(PASSAGES, at_least=4)
+    assert drawn == examples(PASSAGES[::-1], at_least=4)
+    assert drawn != examples(PASSAGES, at_least=4, seed=2)
+    assert [len(example.questions) for example in drawn] == [3, 3, 3]
+
+
+def test_given_one_more_example_when_drawn_then_the_others_stay() -> None:
+    assert examples(PASSAGES, 4)[:3] == examples(PASSAGES, 3)
+
+
+def test_given_passages_of_the_same_text_when_examples_are_drawn_then_each_text_comes_once() -> None:
+    twins = [replace(item, id=f"{item.id}#{copy}") for item in PASSAGES[:5] for copy in range(3)]
+    assert len({example.text for example in examples(twins, 5)}) == 5
+    with pytest.raises(InputError, match="the data set has 5"):
+        examples(twins, 6)
+
+
+def test_given_too_few_passages_when_examples_are_drawn_then_one_line_says_so() -> None:
+    with pytest.raises(InputError) as error:
+        examples(PASSAGES, 7, at_least=6)
+    assert str(error.value) == (
+        "worked examples need 7 passages of at least 6 questions with different texts, and the data set has 6; "
+        "lower --shots or --min-questions"
+    )
+
+
+def test_given_every_passage_when_examples_are_drawn_many_times_then_each_has_its_turn() -> None:
+    drawn = [example.id for seed in range(400) for example in examples(PASSAGES, 10, seed=seed)]
+    assert all(60 < drawn.count(p.id) < 140 for p in PASSAGES)  # 100 expected, standard deviation 8.7

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from depqa_ray.config import Settings
+from depqa_ray.config import Settings, load_settings
 from depqa_ray.results.manifest import (
+    Manifest,
     RunLabels,
     fingerprint,
     make_manifest,
@@ -82,3 +83,26 @@ def test_a_manifest_is_made_from_settings() -> None:
     assert manifest.labels == RunLabels("embedded", "simulated", "embedded", "model", True, ("sequential",), True)
     assert manifest.settings["max_new_tokens"] == settings.max_new_tokens
     assert manifest.fingerprint != settings_manifest(settings, ["full_batch"], started="now").fingerprint
+
+
+def test_the_text_of_the_system_prompt_is_kept_and_makes_another_run(tmp_path: Path) -> None:
+    path = tmp_path / "line.txt"
+
+    def of(text: str) -> Manifest:
+        path.write_text(text, "utf-8")
+        return settings_manifest(load_settings({"system_prompt_file": str(path)}), ["sequential"], started="now")
+
+    assert of("Be brief.").settings["system_prompt"] == "Be brief."
+    assert of("Be brief.").fingerprint == of("Be brief.\n").fingerprint
+    assert of("Be brief.").fingerprint != of("Be briefer.").fingerprint
+    private = "See https://example.org/?key={}"
+    assert "1" not in of(private.format(1)).settings["system_prompt"]
+    assert of(private.format(1)).fingerprint != of(private.format(2)).fingerprint
+
+
+def test_the_examples_are_kept_and_follow_from_the_settings() -> None:
+    plain = settings_manifest(Settings(), ["sequential"], started="now")
+    shown = settings_manifest(Settings(), ["sequential"], started="now", examples=["a", "b"])
+    assert (plain.settings["examples"], shown.settings["examples"]) == ([], ["a", "b"])
+    assert plain.fingerprint == shown.fingerprint
+    assert plain.fingerprint != settings_manifest(Settings(shots=1), ["sequential"], started="now").fingerprint

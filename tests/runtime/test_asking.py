@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from depqa_ray.answering.prompts import asks_for_edges
+from depqa_ray.answering.prompts import SYSTEM, asks_for_edges, system_message
 from depqa_ray.config import load_settings
 from depqa_ray.dependencies.heuristic import propose_edges
 from depqa_ray.engines.base import Decoding
@@ -39,7 +40,7 @@ NONSENSE = [
 
 def planner(sink: MemorySink, **flags: Any) -> EdgePlanner:
     settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
-    return EdgePlanner(settings, Decoding(), sink.remark)
+    return EdgePlanner(settings, Decoding(), lambda passage: SYSTEM, sink.remark)
 
 
 def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemorySink:
@@ -277,3 +278,25 @@ def test_given_a_cache_that_cannot_be_written_then_the_run_says_so_once_and_goes
     sink = drive(jobs, VirtualPool(1, one_second, answer), no_dep_cache=False, dep_cache=tmp_path / "file" / "cache")
     assert len(sink.outcomes) == 6
     assert sum("not kept" in remark for remark in sink.remarks) == 1
+
+
+def test_given_another_seed_then_another_order_is_drawn() -> None:
+    def order(seed: str) -> list[str]:
+        pool = VirtualPool(1, one_second, answer_with_number)
+        sink = drive([Job("sequential_shuffled", passage("p", 6))], pool, seed=seed)
+        return [result.step_id for result in sink.results]
+
+    assert order("1") == order("1")
+    assert order("1") != order("2")
+
+
+def test_given_another_system_message_then_the_kept_reply_is_not_taken(tmp_path: Path) -> None:
+    asked = passage("p", 2)
+    answer, requests = counting({asked.text: stated(asked, ())})
+    settings = load_settings({"dep_cache": tmp_path})
+    for line in ("Be brief.", "Be long."):
+        system = partial(system_message, line, 0, ())
+        driven = EdgePlanner(settings, Decoding(), system, lambda text: None)
+        driver = Driver(VirtualPool(1, one_second, answer), MemorySink(), driven, 16, 8, system=system)
+        asyncio.run(driver.run(iter([Job("dependency_parallel", asked)])))
+    assert len(requests) == 2

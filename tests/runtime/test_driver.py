@@ -34,6 +34,22 @@ def one_second(prompt: Prompt) -> float:
     return 1.0
 
 
+def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> None:
+    asked: list[Prompt] = []
+
+    def answer(prompt: Prompt) -> Completion:
+        asked.append(prompt)
+        return answer_with_number(prompt)
+
+    jobs = [Job(strategy, passage(name, 3)) for name in ("p", "r") for strategy in STRATEGIES]
+    pool, sink = VirtualPool(1, one_second, answer), MemorySink()
+    driver = Driver(pool, sink, GivenEdges(), 16, 8, system=lambda passage_: f"About {passage_.id}.")
+    asyncio.run(driver.run(iter(jobs)))
+    assert {(prompt.system, prompt.shared) for prompt in asked} == {
+        (f"About {name}.", f"Passage: The text of {name}.\n\n") for name in ("p", "r")
+    }
+
+
 @settings(max_examples=50)
 @given(st.data(), st.integers(1, 3), st.integers(1, 4))
 def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends_once_with_its_own_answer(
@@ -112,6 +128,8 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
         figures[strategy] = (at - admitted, len({result.batch for result in sink.results}))
     assert figures == {
         "sequential": (4.0, 4),
+        "sequential_shuffled": (4.0, 4),
+        "sequential_ordered": (4.0, 4),
         "full_batch": (1.0, 1),
         "independent": (1.0, 1),
         "dependency_parallel": (3.0, 3),

@@ -1,0 +1,135 @@
+"""A published table beside a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from depqa_ray.models import Outcome, Question
+from depqa_ray.presets import PRESETS
+from depqa_ray.report.build import index_view
+from depqa_ray.report.published import published_view
+from depqa_ray.report.render import render_index
+from depqa_ray.report.table import result_lines
+from depqa_ray.results.metrics import compute_results
+from depqa_ray.results.records import RunRecords
+from depqa_ray.results.schema import RunResults
+from tests.report.pages import read_page
+from tests.sample_run import sample_records, velcarn
+
+PRESET = "qwen3-4b-squad-1000x5"
+PROTOCOL = {
+    name: list(value) if isinstance(value, tuple) else value for name, value in PRESETS[PRESET].settings.items()
+}
+NAMES = {"sequential": "sequential_shuffled", "dependency_parallel": "sequential_ordered"}
+
+
+def records_of(records: RunRecords, **settings: Any) -> RunRecords:
+    """The records under the names of the preset's strategies, with these settings."""
+    manifest = replace(records.manifest, settings={**records.manifest.settings, "preset": PRESET, **settings})
+    steps = tuple(replace(step, strategy=NAMES.get(step.strategy, step.strategy)) for step in records.steps)
+    finished = tuple(replace(item, strategy=NAMES.get(item.strategy, item.strategy)) for item in records.finished)
+    return replace(records, manifest=manifest, steps=steps, finished=finished)
+
+
+def results(**settings: Any) -> RunResults:
+    return compute_results(records_of(sample_records(), **(PROTOCOL | settings)))
+
+
+def test_given_a_run_of_the_preset_then_its_rows_stand_beside_the_published_ones() -> None:
+    found = results()
+    view = published_view(found)
+    assert view is not None
+    rows = {row.strategy: row.figures for row in view.rows}
+    assert list(rows) == ["independent", "full_batch", "sequential_shuffled", "sequential_ordered"]
+    assert rows["independent"] == ("0.636", "0.800", "1296.5", "—", "—", "—", "—", "—")
+    summary = found.strategies["full_batch"]
+    tokens = f"{summary.prompt_tokens + summary.generated_tokens:.1f}"
+    assert rows["full_batch"][:6] == (
+        "0.677", "0.838", "400.2", f"{summary.metrics.em:.3f}", f"{summary.metrics.f1:.3f}", tokens
+    )  # fmt: skip
+    assert "1,000 passages" in view.title and "over 2 passages" in view.title
+
+
+def test_given_a_second_gold_answer_then_it_counts_in_the_official_score_alone() -> None:
+    record = velcarn()
+    first = record.passage.questions[0]
+    questions = (Question(first.id, first.text, ("Somebody", *first.answers)), *record.passage.questions[1:])
+    records = sample_records(replace(record, passage=replace(record.passage, questions=questions)))
+    right = Outcome(first.id, "answered", first.answers[0], True)
+    steps = tuple(
+        replace(step, outcomes=(right,)) if [o.question_id for o in step.outcomes] == [first.id] else step
+        for step in records.steps
+    )
+    view = published_view(compute_results(records_of(replace(records, steps=steps))))
+    assert view is not None
+    (ordered,) = [row.figures for row in view.rows if row.strategy == "sequential_ordered"]
+    assert (ordered[3], ordered[6]) == ("1.000", "0.800")
+
+
+def test_given_edges_that_the_model_was_asked_for_then_their_tokens_count_where_they_are_used() -> None:
+    records = records_of(sample_records())
+    asked = tuple(
+        replace(step, step_id="edges", outcomes=(), prompt_tokens=1000, generated_tokens=0)
+        for step in records.steps
+        if step.step_id == "velcarn-q1" and step.strategy == "sequential_ordered"
+    )
+    plain, dear = (
+        published_view(compute_results(found)) for found in (records, replace(records, steps=(*records.steps, *asked)))
+    )
+    assert plain is not None and dear is not None
+    tokens = [{row.strategy: row.figures[5] for row in view.rows} for view in (plain, dear)]
+    assert tokens[0]["full_batch"] == tokens[1]["full_batch"]
+    assert tokens[0]["sequential_shuffled"] == tokens[1]["sequential_shuffled"]
+    assert float(tokens[1]["sequential_ordered"]) == float(tokens[0]["sequential_ordered"]) + 500
+
+
+def notes(**settings: Any) -> str:
+    view = published_view(results(**settings))
+    assert view is not None
+    return "\n".join(view.notes)
+
+
+def test_given_the_settings_of_the_protocol_then_the_notes_say_so() -> None:
+    assert notes(strategies=PROTOCOL["strategies"][::-1]).startswith("All settings of the run are those of the")
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(name: str) -> None:
+    text = notes(**{name: 7}).splitlines()[0]
+    flag = "--" + name.replace("_", "-")
+    assert text.startswith(f"This run is not the published protocol: {flag} 7 instead of ")
+    assert ";" not in text
+
+
+@pytest.mark.parametrize("named", [None, "another", 5])
+def test_given_no_preset_or_one_that_nobody_knows_then_there_is_no_table(named: object) -> None:
+    found = results(preset=named)
+    assert published_view(found) is None
+    assert "ublished" not in render_index(index_view(found)) + "\n".join(result_lines(found))
+
+
+def test_given_a_run_without_any_of_the_strategies_then_there_is_no_table() -> None:
+    records = sample_records()
+    manifest = replace(records.manifest, settings={"preset": PRESET})
+    steps = tuple(replace(step, strategy="dependency_layered") for step in records.steps[:5])
+    assert published_view(compute_results(replace(records, manifest=manifest, steps=steps, finished=()))) is None
+
+
+def test_the_lines_on_the_terminal_fit_into_80_columns() -> None:
+    lines = list(result_lines(results(model_name="m" * 70)))
+    start = next(place for place, line in enumerate(lines) if line.startswith("Published over"))
+    assert max(map(len, lines[start:])) <= 80
+    assert any(line.startswith("  sequential_shuffled") and "1113.1" in line for line in lines[start:])
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "{{ 7 * 7 }}", "\x1b[31m", "a\nb"])
+def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> None:
+    found = results(model_name=hostile)
+    html = render_index(index_view(found))
+    page = read_page(html)
+    assert not page.all("script") and "--model-name 49" not in page.text and "\x1b" not in html
+    assert "--model-name " in page.text
+    assert "\x1b" not in "".join(result_lines(found)) and all("\n" not in line for line in result_lines(found))
