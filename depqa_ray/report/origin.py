@@ -14,6 +14,9 @@ from depqa_ray.results.schema import RunEntry, RunResults
 SIMULATED: Final = "simulated"
 """The engine that answers from a cost model."""
 
+SERVER: Final = "openai"
+"""The engine whose cache nobody here can empty."""
+
 _WORLDS: Final = "worlds"
 """Part of the name of every file of generated worlds."""
 
@@ -35,14 +38,20 @@ def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
 
 
 def _caveats(run: RunEntry) -> list[str]:
+    caveats = []
     if run.engine == SIMULATED:
-        return ["The figures are simulated: a cost model stood in for the model and the machine."]
-    if run.embedded_reader and not _is_worlds(run.dataset):
-        return [
+        caveats.append("The figures are simulated: a cost model stood in for the model and the machine.")
+    elif run.embedded_reader and not _is_worlds(run.dataset):
+        caveats.append(
             "The embedded reader answered. It was trained on generated worlds and knows worlds, not Wikipedia: "
             "its scores on this data set do not rank the strategies."
-        ]
-    return []
+        )
+    if run.isolated and run.engine == SERVER:
+        caveats.append(
+            "The server may have had a passage's beginning at hand from the strategy before; each strategy went first "
+            "on some passages."
+        )
+    return caveats
 
 
 def _gaps(results: RunResults) -> list[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from depqa_ray.answering.prompts import SYSTEM, system_message
-from depqa_ray.config import Settings, StrategyName
+from depqa_ray.config import DependencySource, Settings, StrategyName
+from depqa_ray.dependencies.gold import gold_edges
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.engines.base import Decoding, EngineSpec, Fault
 from depqa_ray.models import Passage, StepResult
@@ -71,7 +72,7 @@ def run_experiment(
     """
     observer = observer or _Nobody()
     aside: list[BadRow] = []
-    passages = _begun(_sampled(settings, aside))
+    passages = _begun(_sampled(settings, aside), settings.dependency_source)
     examples = _examples(settings)
     system = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     started = datetime.now(timezone.utc)
@@ -215,9 +216,12 @@ def _examples(settings: Settings) -> tuple[Passage, ...]:
     return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 
-def _begun(passages: Iterator[Passage]) -> Iterator[Passage]:
+def _begun(passages: Iterator[Passage], source: DependencySource) -> Iterator[Passage]:
     """The same stream with its first passage read already, so that unusable data is told of before anything starts."""
-    return chain([next(passages)], passages)
+    first = next(passages)
+    if source == "gold":
+        gold_edges(first)
+    return chain([first], passages)
 
 
 def _jobs(

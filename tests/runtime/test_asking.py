@@ -75,6 +75,29 @@ def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_go
                 assert pairs == {(wanted.parent, wanted.child) for wanted in edges}
 
 
+@given(st.data())
+def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behind_its_own_passage(
+    data: st.DataObject,
+) -> None:
+    drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r", "s")]
+    replies = {passage_.text: stated(passage_, edges) for passage_, edges in drawn}
+    sent: dict[str, set[tuple[str, str]]] = {strategy: set() for strategy in STRATEGIES}
+    passages = {passage_.id: passage_ for passage_, _ in drawn}
+
+    def answer(prompt: Prompt) -> Completion:
+        strategy, passage_id, _ = prompt.id.split("/", 2)
+        assert prompt.shared == f"Passage: {passages[passage_id].text}\n\n"
+        if not asks_for_edges(prompt.own):
+            asked = [line.partition(": ")[2] for line in prompt.own.splitlines() if not line.startswith("Known:")]
+            sent[strategy].update((passage_id, text) for text in asked)
+        return asking(replies)(prompt)
+
+    jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
+    drive(jobs, VirtualPool(2, one_second, answer))
+    wanted = {(passage_.id, question.text) for passage_, _ in drawn for question in passage_.questions}
+    assert all(texts == wanted for texts in sent.values())
+
+
 def test_given_the_request_for_edges_then_it_is_a_step_with_its_own_time_and_tokens() -> None:
     asked = passage("p", 3)
     pool = VirtualPool(1, one_second, asking({asked.text: stated(asked, (edge("p", 0, 2),))}))

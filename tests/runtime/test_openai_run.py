@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from depqa_ray.results.records import RunRecords
+from depqa_ray.results.schema import RunResults
 from depqa_ray.results.store import RunStore
 from tests.engines.servers import Reply, completion, require_openai, scripted
 
@@ -46,3 +49,73 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
     written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 5
     assert KEY not in "".join([*written, ran.stdout, ran.stderr])
+
+
+@pytest.mark.slow
+def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(tmp_path: Path) -> None:
+    require_openai()
+
+    def script(body: dict[str, Any], number: int) -> Reply:
+        return Reply(200, completion('{"Q1": {}, "Q2": {"Q1": 0.9}, "Q3": {"Q9": 0.9}}'))
+
+    def run(name: str, *flags: str) -> RunRecords:
+        command = [sys.executable, "-m", "depqa_ray", "run", "--engine", "simulated", "--dataset", "embedded"]
+        asking = ["--deps-engine", "openai", "--deps-model", "m", "--deps-base-url", server.url]
+        ran = subprocess.run(
+            [*command, *asking, "--context-count", "3", "--run-dir", name, *flags],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        records = RunStore.open(tmp_path / name).read()
+        return replace(records, dags=tuple(sorted(records.dags, key=lambda dag: dag.passage_id)))
+
+    with scripted(script) as server:
+        first = run("first")
+        # The warm-up, and each of the three passages once.
+        asked = [body["messages"][1]["content"] for body in server.asked]
+        assert sum("name the questions whose answers it needs" in text for text in asked) == 3
+        assert len(asked) == 4
+        second = run("second")
+        assert len(server.asked) == 5  # the warm-up alone
+    assert {step.replica for step in first.steps if step.step_id == "edges"} == {"edges-0"}
+    assert {step.replica for step in first.steps if step.step_id != "edges"} == {"replica-0"}
+    assert [dag.kept for dag in first.dags] == [dag.kept for dag in second.dags]
+    for dag, again in zip(first.dags, second.dags, strict=True):
+        assert [edge.origin for edge in dag.kept] == ["model"]
+        assert (dag.dropped_counts, dag.fallback, dag.cached, again.cached) == (
+            {"unknown question": 1},
+            "",
+            False,
+            True,
+        )
+    assert not any(step.step_id == "edges" for step in second.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reply", ["", "certainly!", '{"answer": "x', '{"Q1": {"Q1": 1}}'])
+def test_given_a_server_that_answers_nonsense_every_time_then_the_run_ends_with_every_fallback_counted(
+    tmp_path: Path, reply: str
+) -> None:
+    require_openai()
+    with scripted(lambda body, number: Reply(200, completion(reply))) as server:
+        command = [sys.executable, "-m", "depqa_ray", "compare", "--engine", "openai", "--dataset", "embedded"]
+        where = ["--openai-base-url", server.url, "--model-name", "m", "--run-dir", "r", "--json-out", "out.json"]
+        ran = subprocess.run(
+            [*command, *where, "--context-count", "3", "--no-dep-cache"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    results = RunResults.model_validate_json((tmp_path / "out.json").read_text("utf-8"))
+    for summary in results.strategies.values():
+        assert (summary.passages, summary.counts.answered) == (3, summary.counts.questions)
+    dag = results.strategies["dependency_parallel"].dag
+    assert dag is not None and (dag.asked, dag.fallbacks) == (3, 3)
+    assert "Fallbacks:" in ran.stdout

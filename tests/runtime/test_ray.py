@@ -54,9 +54,10 @@ def experiment(folder: Path, faults: tuple[Fault, ...] = (), **settings: object)
         context_count=0,
         engine="simulated",
         run_dir=folder / "run",
+        isolate=False,
         **settings,  # type: ignore[arg-type]
     )
-    run_experiment(made, ("dependency_parallel", "sequential"), notes, in_flight=None, faults=faults)
+    run_experiment(made, ("dependency_parallel", "sequential"), notes, faults=faults)
     return RunStore.open(folder / "run").read(), notes
 
 

@@ -14,8 +14,11 @@ from depqa_ray.scheduling.events import (
     Action,
     Admitted,
     Completed,
+    Deserted,
     Dispatch,
     Event,
+    Extend,
+    Extended,
     Failed,
     Finish,
     GiveUp,
@@ -235,3 +238,95 @@ def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() 
         player.scheduler.handle(Admitted(plan(step("a")), 1.0))
     with pytest.raises(ValueError, match="no job"):
         player.scheduler.handle(Completed(("s", "other"), ("a",), 1.0))
+
+
+EDGES = Step("edges", ("q-a",), form="edges")
+
+
+def opening(passage: str = "p") -> Plan:
+    return Plan("s", passage, ("q-a", "q-b"), (EDGES,), open=True)
+
+
+def extension(passage: str = "p") -> Plan:
+    steps = (EDGES, step("a", waits=("edges",)), step("b", "a", waits=("edges",)))
+    return Plan("s", passage, ("q-a", "q-b"), steps)
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_given_an_open_plan_whose_steps_have_ended_then_its_strategy_extends_it_and_the_rest_is_sent(
+    ends_well: bool,
+) -> None:
+    player = Player(0)
+    player.tell(Admitted(opening(), 0.0))
+    actions = player.complete(("p", "edges")) if ends_well else player.fail(("p", "edges"))
+    assert actions[-1] == Extend(KEY)
+    assert player.scheduler.jobs == 1
+    (batch,) = player.tell(Extended(extension(), 7.0))
+    assert isinstance(batch, Dispatch)
+    assert ([s.id for s in batch.steps], batch.batch, batch.ready) == (["a"], 1, 7.0)
+    player.play()
+    assert player.ended["p", "b"] == "done"
+    assert [action for action in player.actions if isinstance(action, Extend | Finish)] == [Extend(KEY), Finish(KEY)]
+
+
+def test_given_an_extension_that_does_not_fit_then_it_is_refused() -> None:
+    player = Player(0)
+    player.tell(Admitted(opening(), 0.0))
+    with pytest.raises(ValueError, match="cannot be extended"):
+        player.scheduler.handle(Extended(extension(), 1.0))  # the first step is still running
+    player.complete(("p", "edges"))
+    with pytest.raises(ValueError, match="cannot be extended"):
+        player.scheduler.handle(Extended(plan(step("a"), step("b")), 1.0))
+    player.tell(Extended(extension(), 1.0))
+    with pytest.raises(ValueError, match="cannot be extended"):
+        player.scheduler.handle(Extended(extension(), 1.0))
+
+
+def test_given_replicas_for_edges_then_only_these_are_asked_for_them_and_their_end_fails_what_waits() -> None:
+    scheduler = DependencyScheduler(edges_apart=True)
+    scheduler.handle(ReplicaJoined("r", 0.0))
+    assert scheduler.handle(Admitted(opening(), 0.0)) == []  # nobody is there yet who could be asked for edges
+    (batch,) = scheduler.handle(ReplicaJoined("e", 1.0, "edges"))
+    assert isinstance(batch, Dispatch) and batch.replica == "e"
+    assert (scheduler.running("edges"), scheduler.running("answers")) == (1, 0)
+    assert (scheduler.replicas("edges"), scheduler.replicas("answers")) == (1, 1)
+    assert scheduler.handle(ReplicaLost("e", "gone", 2.0)) == []
+    given_up, extend = scheduler.handle(Deserted("edges", "gone for good", 3.0))
+    assert given_up == GiveUp(KEY, (EDGES,), False, "gone for good") and extend == Extend(KEY)
+    (batch,) = scheduler.handle(Extended(extension(), 3.0))
+    assert isinstance(batch, Dispatch) and batch.replica == "r"
+    given_up, extend = scheduler.handle(Admitted(opening("other"), 4.0))
+    assert isinstance(given_up, GiveUp) and extend == Extend(("s", "other"))
+    scheduler.validate()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 10_000))
+def test_given_open_plans_and_replicas_that_come_and_go_then_every_job_is_extended_and_finished_once(
+    fails: list[bool], seed: int
+) -> None:
+    player = Player(seed, replicas=1)
+    names = [f"p{number}" for number in range(len(fails))]
+    for name in names:
+        player.tell(Admitted(opening(name), 0.0))
+    born = 0
+    while player.scheduler.jobs:
+        open_jobs = [a.key for a in player.actions if isinstance(a, Extend)]
+        extended = {e for e in open_jobs if ("x", e[1]) in player.ended}
+        for key in open_jobs:
+            if key not in extended:
+                player.ended["x", key[1]] = "extended"
+                player.tell(Extended(extension(key[1]), player.now))
+        if not player.running:
+            continue
+        if player.rng.random() < 0.2 and born < 8:
+            player.lose(next(iter(player.running.values()))[0].replica)
+            born += 1
+            player.tell(ReplicaJoined(f"new{born}", player.now))
+            continue
+        place = player.rng.choice(sorted(player.running))
+        if place[1] == "edges" and fails[names.index(place[0])]:
+            player.fail(place)
+        else:
+            player.complete(place)
+    for kind in (Extend, Finish):
+        assert sorted(a.key[1] for a in player.actions if isinstance(a, kind)) == names
