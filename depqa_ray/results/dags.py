@@ -51,7 +51,8 @@ def dag_summary(passages: Iterable[tuple[Passage, DagEntry | None]]) -> DagSumma
         width=mean(dag.width for dag in dags),
         parallelism=mean(dag.parallelism for dag in dags),
         dropped=dict(sorted(dropped.items())),
-        proposed_quality=_quality([(passage, dag.proposed) for passage, dag in found]),
+        # What the heuristic proposed instead is not the model's merit.
+        proposed_quality=_quality([(passage, [] if dag.fallback else dag.proposed) for passage, dag in found]),
         selected_quality=_quality([(passage, dag.edges) for passage, dag in found]),
     )
 

@@ -218,8 +218,9 @@ class DagSummary(_Record):
     """The dependencies of one strategy over all passages that it finished.
 
     ``asked`` passages had the model asked for them, ``cached`` ones found its reply of an earlier run; with
-    ``fallbacks`` of both the heuristic took over. The means are over passages. The qualities are null where no passage
-    has gold edges.
+    ``fallbacks`` of both the heuristic took over. The means are over passages. ``proposed_quality`` is that of what the
+    source itself proposed, which is nothing where the heuristic took over; ``selected_quality`` is that of the edges
+    which the strategy went by. Both are null where no passage has gold edges.
     """
 
     passages: int
