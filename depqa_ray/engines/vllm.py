@@ -64,6 +64,15 @@ class VllmEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
 
+    async def forget(self) -> None:
+        """See :class:`~depqa_ray.engines.base.Engine`. While a request is under way vLLM keeps all."""
+        if self._llm is None:
+            raise EngineError("the engine was closed")
+        try:
+            await self._llm.reset_prefix_cache()
+        except Exception as error:  # nothing but its death keeps vLLM from answering this
+            raise EngineError(f"vLLM died: {_one_line(error)}") from error
+
     async def close(self) -> None:
         """Take all requests back, then end vLLM's processes."""
         await self._tasks.close()

@@ -55,6 +55,10 @@ class Pool(Protocol):
         """What has happened since the last call, in order; waits until there is something."""
         ...
 
+    async def forget(self) -> None:
+        """Have every replica that is ready drop what it keeps of earlier prompts. One that cannot is lost."""
+        ...
+
     def now(self) -> float:
         """Seconds on the pool's clock, which never goes back."""
         ...

@@ -68,6 +68,9 @@ class VirtualPool:
                 return events
         raise RuntimeError("nothing is due")
 
+    async def forget(self) -> None:
+        """Nothing is kept."""
+
     def now(self) -> float:
         """See :class:`~depqa_ray.runtime.pool.Pool`."""
         return self._now
