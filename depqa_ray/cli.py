@@ -83,6 +83,7 @@ def _report_command(commands: Any) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
+    parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
     parser.add_argument("--all-passages", action="store_true", help="print the figures of each passage, however many")
     add_statistics_flags(parser)
     parser.set_defaults(command=_report)
@@ -150,7 +151,8 @@ def _carry_out(settings: Settings, strategies: Sequence[StrategyName], pages: st
     with LiveProgress(console) as progress:
         folder = run_experiment(settings, strategies, progress)
     html = settings.html_dir or (folder / pages if pages else None)
-    results = _show(folder, html, settings.json_out, all_passages=settings.log_level == "debug")
+    outputs = (html, settings.json_out, settings.parquet_out)
+    results = _show(folder, *outputs, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
@@ -159,6 +161,7 @@ def _report(arguments: argparse.Namespace) -> int:
         arguments.run_dir,
         arguments.html_dir,
         arguments.json_out,
+        arguments.parquet_out,
         all_passages=arguments.all_passages,
         statistics=given_settings(arguments),
     )
@@ -169,6 +172,7 @@ def _show(
     folder: Path,
     html_dir: Path | None,
     json_out: Path | None,
+    parquet_out: Path | None,
     *,
     all_passages: bool,
     statistics: Mapping[str, Any] | None = None,
@@ -182,6 +186,7 @@ def _show(
     from depqa_ray.report.render import write_pages
     from depqa_ray.report.table import print_results
     from depqa_ray.results.metrics import compute_results, strategy_names
+    from depqa_ray.results.parquet import write_parquet
     from depqa_ray.results.predictions import write_predictions
     from depqa_ray.results.resampling import check_baseline, resampling_of
     from depqa_ray.results.store import RunStore, write_atomically
@@ -201,6 +206,9 @@ def _show(
     if json_out is not None:
         write_atomically(json_out, text)
         print(f"Results: {json_out}")
+    if parquet_out is not None:
+        write_parquet(results, parquet_out)
+        print(f"Records: {parquet_out}")
     if html_dir is not None:
         print(f"Pages: {write_pages(records, html_dir, results)[0]}")
     return results

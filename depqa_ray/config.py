@@ -227,6 +227,9 @@ class Settings(BaseSettings):
     )
     html_dir: Path | None = _setting(None, "output", "write one HTML page a passage here", shapes_results=False)
     json_out: Path | None = _setting(None, "output", "write the results as JSON here", shapes_results=False)
+    parquet_out: Path | None = _setting(
+        None, "output", "write each question's record as Parquet here", shapes_results=False
+    )
     log_level: LogLevel = _setting("info", "output", "how much to say on stderr", shapes_results=False)
 
     @field_validator("strategies", mode="before")

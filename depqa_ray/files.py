@@ -23,16 +23,16 @@ def read_text_of(path: Path, flag: str) -> str:
     return text
 
 
-def replace_file(path: Path, text: str, *, durable: bool) -> None:
-    """Write a UTF-8 file so that a reader sees the old one or the new one, never a part; folders on the way are made.
+def replace_file(path: Path, content: str | bytes, *, durable: bool) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part; folders on the way are made.
 
-    ``durable`` waits for the disk; what can be made again need not. Raises OSError.
+    A text becomes UTF-8. ``durable`` waits for the disk; what can be made again need not. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -38,7 +38,7 @@ HOMES = {
     "safetensors": ("engines", "reader"),
     "vllm": ("engines.vllm",),
     "openai": ("engines.openai",),
-    "datasets": ("passages",),
+    "datasets": ("passages", "results.parquet"),
     "jinja2": ("report",),
 }
 """Where a library may be imported: parts of the package, without its name."""

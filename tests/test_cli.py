@@ -151,6 +151,16 @@ def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.Cap
     assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
 
 
+def test_given_a_run_then_its_report_can_be_a_table_too(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+    assert main(["report", "r", "--parquet-out", "a.parquet"]) == 0
+    assert Path("a.parquet").read_bytes()[:4] == b"PAR1"
+    assert "Records: a.parquet" in capsys.readouterr().out
+
+    code, text = said_by(capsys, "report", "r", "--parquet-out", "r")
+    assert (code, "cannot write r" in text) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [("--baseline", "independent", "takes no part"), ("--resamples", "1", "100"), ("--confidence", "x", "number")],
@@ -220,7 +230,7 @@ def assert_complete(folder: Path, strategies: tuple[str, ...]) -> None:
 def test_given_a_command_then_its_run_is_complete_and_made_again_to_the_byte(
     command: str, strategies: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    flags = ("--run-dir", "r", "--html-dir", "h", "--json-out", "j.json")
+    flags = ("--run-dir", "r", "--html-dir", "h", "--json-out", "j.json", "--parquet-out", "a.parquet")
     assert main([command, *SIMULATED, *flags]) == 0
     shown = capsys.readouterr().out
     results = Path("r/results.json").read_bytes()
@@ -228,6 +238,7 @@ def test_given_a_command_then_its_run_is_complete_and_made_again_to_the_byte(
     assert_complete(Path("r"), strategies)
     assert Path("j.json").read_bytes() == results
     assert list(json.loads(results)["strategies"]) == list(strategies)
+    assert Path("a.parquet").read_bytes()[:4] == b"PAR1"
     assert len(list(Path("h").glob("*.html"))) == 3
     for text in (*strategies, "Averages over 2 passages", "Note: The figures are simulated", "Run directory: r"):
         assert text in shown

@@ -20,13 +20,17 @@ from depqa_ray.models import Completion, Prompt
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine runs: for people and for the manifest. ``device`` is a hardware name such as "NVIDIA H200"."""
+    """What an engine runs: for people and for the manifest. ``device`` is a hardware name such as "NVIDIA H200".
+
+    ``forgets`` says that after ``forget`` no prompt is helped by an earlier one.
+    """
 
     engine: str
     model: str
     device: str
     dtype: str
     parameters: int = 0
+    forgets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,14 @@ class Engine(Protocol):
 
     def counts(self) -> EngineCounts:
         """What has been counted since the start."""
+        ...
+
+    async def forget(self) -> None:
+        """Drop what is kept of earlier prompts, so that a later one has to be read from its beginning.
+
+        Meant for when nothing is under way. What is under way goes on, and what it uses, or all, may be kept for it.
+        May raise EngineError once dead.
+        """
         ...
 
     async def close(self) -> None:

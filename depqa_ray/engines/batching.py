@@ -144,6 +144,15 @@ class StepLoop(Generic[Work]):
             if caller.waiting:
                 self._departed.add(caller)
 
+    async def between_steps(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in the loop's thread, while no step runs. Raises EngineError where the loop is broken."""
+        self.require_whole()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except asyncio.CancelledError:
+            self.require_whole()  # it may be closing, and not the caller leaving, that cancelled the work
+            raise
+
     async def close(self) -> None:
         """End whoever still waits, and the thread. A step that is running runs to its end unheard."""
         self._break(EngineError("the engine was closed"))

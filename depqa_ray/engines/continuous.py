@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class ContinuousEngine:
             self._manager.start()
         async for _ in self.submit([WARM_UP]):
             pass
-        return self._lm.info("transformers_continuous")
+        return replace(self._lm.info("transformers_continuous"), forgets=False)
 
     def _load(self) -> None:
         self._lm = LanguageModel(self._spec)
@@ -97,6 +98,9 @@ class ContinuousEngine:
     def counts(self) -> EngineCounts:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._prompt - self._cached, cached_tokens=self._cached)
+
+    async def forget(self) -> None:
+        """Nothing: transformers has no way to drop its pages."""
 
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""

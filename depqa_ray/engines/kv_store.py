@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from typing import Any
 
 import torch
@@ -20,9 +22,8 @@ class KVStore:
         self.kv_heads, self.head_dim = config.num_key_value_heads, head_dim(config)
         shape = (capacity * self.kv_heads, self.head_dim)
         layers = range(config.num_hidden_layers)
-        # Zeros, not empty memory: a kernel that multiplies a masked vector by zero must not meet a NaN.
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
+        self.keys = [_zeros(shape, dtype, device) for _ in layers]
+        self.values = [_zeros(shape, dtype, device) for _ in layers]
 
     def view(self, layer: int, start: int, room: int, length: int, places: int) -> tuple[Tensor, Tensor]:
         """Keys and values, [places, kv_heads, length, head_dim], of the first slots of spans side by side."""
@@ -47,6 +48,21 @@ class KVStore:
         heads = torch.arange(self.kv_heads, device=starts.device)[:, None]
         indices: Tensor = (starts * self.kv_heads + heads * rooms + places).flatten()
         return indices
+
+
+def _zeros(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, not empty memory: a kernel that multiplies a masked vector by zero must not meet a NaN.
+
+    On a CPU they are pages that the system makes when they are first written to, so that slots which nobody has used
+    yet take no memory. Raises MemoryError or torch's own error where there is no room for them.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    try:
+        pages = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(str(error)) from error
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
 def head_dim(config: Any) -> int:

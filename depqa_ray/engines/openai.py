@@ -77,7 +77,7 @@ class OpenAIEngine:
         if isinstance(found, _Fault):
             await self.close()
             raise EngineError(found.reason)
-        return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype")
+        return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype", forgets=False)
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """See :class:`~depqa_ray.engines.base.Engine`."""
@@ -88,6 +88,9 @@ class OpenAIEngine:
         if self._cached is None:
             return EngineCounts()
         return EngineCounts(computed_tokens=self._prompt_tokens - self._cached, cached_tokens=self._cached)
+
+    async def forget(self) -> None:
+        """Nothing: what a server keeps is not ours."""
 
     async def close(self) -> None:
         """Take all requests back, and close the connections."""

@@ -106,6 +106,14 @@ class SharedPrefixEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return self._fallback.counts() if self._fallback else self._decoder.counts()
 
+    async def forget(self) -> None:
+        """See :class:`~depqa_ray.engines.base.Engine`. Prefixes that rows use are kept."""
+        if self._fallback:
+            await self._fallback.forget()
+            return
+        assert self._loop is not None, "start() comes first"
+        await self._loop.between_steps(self._decoder.cache.drop_unused)
+
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         if self._fallback:

@@ -86,6 +86,9 @@ class SimulatedEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts()
 
+    async def forget(self) -> None:
+        """Nothing is kept."""
+
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         self._break("the engine was closed")

@@ -49,6 +49,9 @@ class TransformersEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts()
 
+    async def forget(self) -> None:
+        """Nothing is kept."""
+
     async def close(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         await self._loop.close()

@@ -64,6 +64,15 @@ class VllmEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
 
+    async def forget(self) -> None:
+        """See :class:`~depqa_ray.engines.base.Engine`. While a request is under way vLLM keeps all."""
+        if self._llm is None:
+            raise EngineError("the engine was closed")
+        try:
+            await self._llm.reset_prefix_cache()
+        except Exception as error:  # nothing but its death keeps vLLM from answering this
+            raise EngineError(f"vLLM died: {_one_line(error)}") from error
+
     async def close(self) -> None:
         """Take all requests back, then end vLLM's processes."""
         await self._tasks.close()
@@ -92,7 +101,8 @@ class VllmEngine:
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
             return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
         except Exception as error:  # a request that vLLM refuses fails alone; which types those are is not settled
-            if self._llm.errored:
+            # The one or the other is there first.
+            if self._llm.errored or _is_death(error):
                 raise EngineError(f"vLLM died: {_one_line(error)}") from error
             return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
 
@@ -204,6 +214,12 @@ def _sampling(decoding: Decoding, prompt: Prompt) -> Any:
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )
+
+
+def _is_death(error: Exception) -> bool:
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    return isinstance(error, EngineDeadError)
 
 
 def _one_line(error: BaseException) -> str:

@@ -150,10 +150,10 @@ class RunStore:
             file.flush()
 
 
-def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write a file as :func:`~depqa_ray.files.replace_file` does. Raises StoreError."""
     with _reported(path, "write"):
-        replace_file(path, text, durable=durable)
+        replace_file(path, content, durable=durable)
 
 
 def _open_for_append(path: Path) -> BinaryIO:

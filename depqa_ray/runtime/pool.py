@@ -59,7 +59,7 @@ class Pool(Protocol):
         ...
 
     async def forget(self) -> None:
-        """Have all replicas drop what they keep of the prompts that they have read."""
+        """Have every replica that is ready drop what it keeps of earlier prompts. One that cannot is lost."""
         ...
 
     def now(self) -> float:

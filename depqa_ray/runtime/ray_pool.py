@@ -26,6 +26,8 @@ _REPLICA: Final[Any] = Replica
 REPLACEMENTS_PER_REPLICA: Final = 3
 """How many lost replicas a pool makes up for, for each one that it began with; bounded: the fault may be the spec's."""
 
+_LATE: Final = "it gave no answer for {} s (--step-timeout)"
+
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that a replica may take to let go of its engine before it is killed."""
 
@@ -53,11 +55,12 @@ class _Kind:
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A replica that is starting or living, and the tasks that listen to it."""
+    """A replica that is starting or living (``ready``), and the tasks that listen to it."""
 
     name: str
     kind: _Kind
     actor: Any
+    ready: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -94,6 +97,11 @@ class RayPool:
         while not self._happened.empty():
             events.append(self._happened.get_nowait())
         return events
+
+    async def forget(self) -> None:
+        """See :class:`~depqa_ray.runtime.pool.Pool`."""
+        ready = [member for member in self._members.values() if member.ready]
+        await asyncio.gather(*(self._guard(member, self._forget(member)) for member in ready))
 
     def now(self) -> float:
         """See :class:`~depqa_ray.runtime.pool.Pool`."""
@@ -135,18 +143,21 @@ class RayPool:
     async def _start(self, member: _Member) -> None:
         start = member.actor.start.remote()
         info = await _within(member.kind.shape.start_timeout, start, "it was not ready within {} s (--start-timeout)")
+        member.ready = True
         self._happened.put_nowait(Joined(member.name, info, member.kind.role))
+
+    async def _forget(self, member: _Member) -> None:
+        await _within(member.kind.shape.answer_timeout, member.actor.forget.remote(), _LATE)
 
     async def _answers(self, member: _Member, prompts: tuple[Prompt, ...]) -> None:
         waiting, patience = len(prompts), member.kind.shape.answer_timeout
         groups = member.actor.answer.options(num_returns="streaming").remote(prompts)
-        late = "it gave no answer for {} s (--step-timeout)"
         while waiting:
             try:
-                reference = await _within(patience, anext(groups), late)
+                reference = await _within(patience, anext(groups), _LATE)
             except StopAsyncIteration:
                 raise TimeoutError(f"it ended a batch with {waiting} prompts unanswered") from None
-            completions = await _within(patience, reference, late)
+            completions = await _within(patience, reference, _LATE)
             waiting -= len(completions)
             self._happened.put_nowait(Answered(member.name, completions))
 

@@ -30,6 +30,10 @@ class Replica:
         async for group in self._engine.submit(prompts):
             yield tuple(group)
 
+    async def forget(self) -> None:
+        """Drop what the engine keeps of earlier prompts. Raises EngineError where it is dead."""
+        await self._engine.forget()
+
     async def close(self) -> None:
         """Let go of the engine."""
         await self._engine.close()

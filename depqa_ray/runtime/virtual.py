@@ -69,7 +69,7 @@ class VirtualPool:
         raise RuntimeError("nothing is due")
 
     async def forget(self) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`. Nothing is kept here."""
+        """Nothing is kept."""
 
     def now(self) -> float:
         """See :class:`~depqa_ray.runtime.pool.Pool`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -150,6 +151,47 @@ def test_given_a_caller_who_leaves_then_the_others_are_still_answered(build: Bui
 
     (found,) = with_engine(build(), use)  # type: ignore[misc]
     assert found.prompt_id == "stays"
+
+
+def test_given_a_passage_that_was_read_when_the_engine_forgets_then_it_is_read_anew_with_the_same_answer(
+    build: BuildEngine,
+) -> None:
+    async def run() -> None:
+        engine = build()
+        info = await engine.start()
+        try:
+            found, computed = [], [engine.counts().computed_tokens]
+            for forgetting in (False, False, True):
+                if forgetting:
+                    await engine.forget()
+                found += await answers(engine, prompt("a"))
+                computed.append(engine.counts().computed_tokens)
+        finally:
+            await engine.close()
+        assert len({(c.text, c.prompt_tokens, c.generated_tokens) for c in found}) == 1
+        counted = [tokens for tokens in computed if tokens is not None]
+        if info.forgets and counted:
+            grown = [after - before for before, after in itertools.pairwise(counted)]
+            assert grown[1] < grown[0] == grown[2] == found[0].prompt_tokens
+
+    asyncio.run(run())
+
+
+def test_given_rows_that_run_when_the_engine_forgets_then_nothing_is_lost(build: BuildEngine) -> None:
+    async def use(engine: Engine) -> tuple[list[Completion], list[Completion]]:
+        prompts = [prompt(str(number), f"Question: {'Why? ' * number}", 30) for number in range(9)]
+        waiting = asyncio.create_task(answers(engine, *prompts))
+        while not waiting.done():
+            await engine.forget()
+            await asyncio.sleep(0.002)
+        return await waiting, await answers(engine, *prompts)
+
+    found, again = (
+        sorted((c.prompt_id, c.text, c.prompt_tokens) for c in group)
+        for group in with_engine(build(), use)  # type: ignore[attr-defined]
+    )
+    assert found == again
+    assert len(found) == 9
 
 
 def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(build: BuildEngine) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from depqa_ray.config import DtypeName
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.errors import EngineError
 from depqa_ray.models import Completion, Prompt
 from tests.engines.test_transformers import one_by_one
@@ -113,6 +113,43 @@ def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_pa
     # The tokens are bytes: the system line, the passage and the Q once, then each its number and two line ends.
     assert engine.counts().computed_tokens == len("S\n\n") + len(shared) + 1 + 9 * 3
     assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared) + 1)
+
+
+def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    from depqa_ray.engines.shared_prefix import SharedPrefixEngine
+
+    folder = save_tiny_model(tmp_path)
+    spec = EngineSpec("shared_prefix", str(folder), "float32", 16, 0.01, 0.9, Decoding(fixed_length=True))
+    used, left = (f"{name} lives in Halden.\n\n" for name in ("Ada", "Bea"))
+
+    async def run() -> tuple[int, int]:
+        engine = SharedPrefixEngine(spec)
+        await engine.start()
+
+        async def ask(shared: str, own: str, limit: int = 1) -> int:
+            before = engine.counts().computed_tokens or 0
+            async for (completion,) in engine.submit([Prompt(own, "S", shared, own, limit)]):
+                assert completion.error is None
+            return (engine.counts().computed_tokens or 0) - before
+
+        await ask(left, "x")
+        running = asyncio.create_task(ask(used, "y", 400))
+        while not engine._decoder.cache.rows:
+            await asyncio.sleep(0)
+        await engine.forget()
+        grown = await ask(used, "z"), await ask(left, "z")
+        assert not running.done()
+        await running
+        engine._decoder.cache.validate()
+        await engine.close()
+        with pytest.raises(EngineError, match="closed"):
+            await engine.forget()
+        return grown
+
+    # Of the one the question and two line ends, of the other the passage besides; the system line is in use.
+    assert asyncio.run(run()) == (3, 3 + len(left))
 
 
 def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,23 @@ def test_given_a_seed_and_a_prompt_then_its_own_seed_is_always_the_same_and_fits
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
+def test_given_a_death_that_vllm_has_not_noted_yet_then_it_is_no_refusal_of_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_vllm()
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    engine = VllmEngine(spec("none"))
+    engine._llm = SimpleNamespace(errored=False)
+
+    def first_sight_of_it(*_: object) -> None:
+        raise EngineDeadError
+
+    monkeypatch.setattr("depqa_ray.engines.vllm.prompt_text", first_sight_of_it)
+    with pytest.raises(EngineError, match="vLLM died"):
+        asyncio.run(answers(engine, PROMPTS[0]))
+
+
 @pytest.mark.slow
 def test_given_float32_then_greedy_tokens_are_those_of_generate(folder: Path) -> None:
     reference = with_engine(TransformersEngine(spec(folder)), lambda engine: answers(engine, *PROMPTS))
@@ -98,6 +116,8 @@ def test_given_float32_then_greedy_tokens_are_those_of_generate(folder: Path) ->
         await leaving.aclose()  # type: ignore[attr-defined]
         assert engine._llm.output_processor.get_num_unfinished_requests() == 0
 
+        # It is stopped first: where this process gets no processor for a while, it would have answered all meanwhile.
+        os.kill(engine_core(), signal.SIGSTOP)
         waiting = asyncio.create_task(answers(engine, *(Prompt(str(n), "S", "P", "Q", 400) for n in range(30))))
         await asyncio.sleep(0.2)
         os.kill(engine_core(), signal.SIGKILL)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,6 +167,41 @@ def test_given_replicas_that_always_break_then_the_pool_gives_up_after_its_repla
     events = asyncio.run(run())
     names = [event.replica for event in events if isinstance(event, Lost)]
     assert names == [f"replica-{number}" for number in range(4)]
+
+
+def end(replica: Any) -> None:
+    import ray
+
+    ray.kill(replica)
+
+
+def stall(replica: Any) -> None:
+    replica.__ray_call__.remote(lambda _: time.sleep(600))
+
+
+@pytest.mark.parametrize(
+    ("strike", "reason"), [(end, "its process ended"), (stall, r"it gave no answer for 3 s \(--step-timeout\)")]
+)
+def test_given_a_pool_that_is_to_forget_then_who_is_not_ready_is_not_waited_for_and_who_cannot_is_lost(
+    strike: Callable[[Any], None], reason: str
+) -> None:
+    async def run() -> list[PoolEvent]:
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), PoolShape(1, 0.0, 0.1, 60, 3.0))
+        try:
+            await asyncio.wait_for(pool.forget(), 0.1)
+            (joined,) = await asyncio.wait_for(pool.events(), 60)
+            assert isinstance(joined, Joined)
+            await pool.forget()
+            assert list(pool._members) == [joined.replica]
+            strike(pool._members[joined.replica].actor)
+            await asyncio.wait_for(pool.forget(), 30)
+            return await pool.events()
+        finally:
+            await pool.close()
+
+    (lost, *_) = asyncio.run(run())
+    assert isinstance(lost, Lost)
+    assert re.match(reason, lost.reason)
 
 
 def test_given_a_closed_pool_then_its_actors_are_gone() -> None:
