@@ -12,6 +12,9 @@ from typing import Final
 _PROC: Final = Path("/proc")
 _VARIABLES: Final = (
     "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "LD_PRELOAD",
     "MKL_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
     "VLLM_CPU_OMP_THREADS_BIND",

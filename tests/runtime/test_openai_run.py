@@ -18,15 +18,17 @@ from depqa_ray.results.store import RunStore
 from tests.engines.servers import Reply, completion, require_openai, scripted
 
 KEY = "sk-very-secret-0123456789"
+ASKS_FOR_EDGES = "name the questions whose answers it needs"
 
 
 @pytest.mark.slow
 def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_the_run_holds_it(tmp_path: Path) -> None:
     require_openai()
-    questions = count()  # the first one is refused
+    questions = count()  # the first one is refused, and so is every request for dependencies
 
     def script(body: dict[str, Any], number: int) -> Reply:
-        if "none?" in body["messages"][1]["content"] or next(questions):
+        content = body["messages"][1]["content"]
+        if "none?" in content or (ASKS_FOR_EDGES not in content and next(questions)):
             return Reply(200, completion('{"answer": "a"} and so on'))
         return Reply(400, {"error": {"message": f"not with {KEY}"}})
 
@@ -43,7 +45,9 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
         )
     assert ran.returncode == 0, ran.stderr
     assert set(server.keys) == {f"Bearer {KEY}"}
-    results = RunStore.open(tmp_path / "r").read().steps
+    records = RunStore.open(tmp_path / "r").read()
+    results = records.steps
+    assert ["not with ***" in dag.fallback for dag in records.dags] == [True, True]
     assert any("not with ***" in outcome.reason for result in results for outcome in result.outcomes)
     assert any(outcome.answer == "a" for result in results for outcome in result.outcomes)
     written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
@@ -77,7 +81,7 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
         first = run("first")
         # The warm-up, and each of the three passages once.
         asked = [body["messages"][1]["content"] for body in server.asked]
-        assert sum("name the questions whose answers it needs" in text for text in asked) == 3
+        assert sum(ASKS_FOR_EDGES in text for text in asked) == 3
         assert len(asked) == 4
         second = run("second")
         assert len(server.asked) == 5  # the warm-up alone

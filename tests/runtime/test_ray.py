@@ -121,7 +121,7 @@ def test_given_refused_prompts_then_those_questions_fail_their_children_are_skip
 def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_and_no_traceback(tmp_path: Path) -> None:
     made = Settings(dataset="embedded", model_name=str(tmp_path / "none"), run_dir=tmp_path / "run")
     with pytest.raises(ClusterError, match="cannot load the model") as caught:
-        run_experiment(made, ("independent",), Notes(), in_flight=None)
+        run_experiment(made, ("independent",), Notes())
     assert "\n" not in str(caught.value)
 
 
