@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from depqa_ray.errors import DepqaError
 from depqa_ray.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
 
 if TYPE_CHECKING:
+    from depqa_ray.models import Passage
     from depqa_ray.results.schema import RunResults
 
 _INTERRUPTED: Final = 130
@@ -107,7 +108,9 @@ def _score_command(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
     parser = commands.add_parser("score", help=summary, description=summary.capitalize() + ".")
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
-    parser.add_argument("dataset", metavar="DATASET.json", help="the data set, as for --dataset of run")
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="the data set, as for --dataset of run, or the directory of a run"
+    )
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
     parser.set_defaults(command=_score)
 
@@ -234,9 +237,16 @@ def _score(arguments: argparse.Namespace) -> int:
     from depqa_ray.answering.predictions import read_predictions
     from depqa_ray.answering.scoring import score_predictions
     from depqa_ray.passages.sources import load_passages
+    from depqa_ray.results.reading import MANIFEST
+    from depqa_ray.results.store import RunStore
 
     predictions = read_predictions(arguments.predictions)
-    scores = score_predictions(predictions, load_passages(arguments.dataset, split=arguments.split))
+    passages: Iterable[Passage]
+    if (Path(arguments.dataset) / MANIFEST).is_file():  # the questions that the run asked, and no others
+        passages = [record.passage for record in RunStore.open(Path(arguments.dataset)).read().passages]
+    else:
+        passages = load_passages(arguments.dataset, split=arguments.split)
+    scores = score_predictions(predictions, passages)
     for question_id in scores.missing:
         print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
     print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))

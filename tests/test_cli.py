@@ -15,6 +15,7 @@ from depqa_ray.cli import _parser, main
 from depqa_ray.config import Settings, flag_of
 from depqa_ray.flags import given_settings
 from depqa_ray.passages.sources import load_passages
+from depqa_ray.results.schema import RunResults
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.cluster import connected_ray
 from tests.sample_run import write_sample
@@ -149,6 +150,18 @@ def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.Cap
 
     assert "Differences to full_batch, 90 % intervals over 2 passages, 200 resamples" in capsys.readouterr().out
     assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
+
+
+def test_given_a_run_then_its_predictions_score_what_its_table_says(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+    assert main(["report", "r"]) == 0
+    results = RunResults.model_validate_json(Path("r/results.json").read_text("utf-8"))
+    for name, summary in results.strategies.items():
+        capsys.readouterr()
+        assert main(["score", f"r/predictions-{name}.json", "r"]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        assert scored["exact_match"] == pytest.approx(100 * summary.metrics.em)
+        assert scored["f1"] == pytest.approx(100 * summary.metrics.f1)
 
 
 def test_given_a_run_then_its_report_can_be_a_table_too(capsys: pytest.CaptureFixture[str]) -> None:

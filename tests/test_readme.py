@@ -13,6 +13,7 @@ from depqa_ray.cli import _parser, main
 from depqa_ray.config import Settings, flag_of, load_settings
 from depqa_ray.flags import given_settings
 from depqa_ray.strategies import STRATEGIES
+from tests.sample_run import write_sample
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -78,6 +79,8 @@ def test_worlds_and_score_work_as_documented(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "predictions.json").write_text("{}", "utf-8")
+    write_sample(tmp_path / "runs" / "first")
+    (tmp_path / "runs" / "first" / "predictions-independent.json").write_text("{}", "utf-8")
     for command in COMMANDS:
         name = command.split()[1]
         if name in ("worlds", "score"):
