@@ -204,7 +204,8 @@ def reply_schema(own: str) -> dict[str, Any]:
     """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
     keys = reply_keys(own)
     if asks_for_edges(own):
-        confidence = {"type": "number"}
+        # Any number would let a model go on with its decimals.
+        confidence = {"enum": [step / 10 for step in range(11)]}
         parents = {key: dict.fromkeys((other for other in keys if other != key), confidence) for key in keys}
         return _object_schema({key: _object_schema(parents[key], required=False) for key in keys})
     return _object_schema({key: {"type": "string"} for key in keys})

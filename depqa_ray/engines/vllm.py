@@ -174,6 +174,8 @@ def _start_vllm(spec: EngineSpec, source: str) -> Any:
             # On a CPU vLLM shares whole blocks of 128 tokens; passages are not much longer, and 32 is its smallest.
             block_size=32 if on_cpu else None,
             max_num_batched_tokens=4096 if on_cpu else None,
+            # A schema lets blanks stand anywhere, and a model may go on writing nothing else.
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             stream_interval=_NEVER,
             disable_log_stats=True,
         )

@@ -119,5 +119,5 @@ def test_given_the_request_for_edges_then_the_reply_names_for_each_question_othe
         "Q1": ["Q2"],
         "Q2": ["Q1"],
     }
-    assert schema["properties"]["Q2"]["properties"]["Q1"] == {"type": "number"}
+    assert schema["properties"]["Q2"]["properties"]["Q1"]["enum"][::5] == [0.0, 0.5, 1.0]
     assert schema["properties"]["Q2"]["required"] == []
