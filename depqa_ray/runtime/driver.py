@@ -164,8 +164,8 @@ class Driver:
                 self._sink.joined(event)
                 self._seen.add(role)
                 self._tell(ReplicaJoined(replica, self._now(), role))
-            case Answered(_, completions):
-                self._take(completions)
+            case Answered(replica, completions):
+                self._take(replica, completions)
             case Lost(replica, reason):
                 self._sink.remark(f"{replica} was lost: {reason}")
                 self._sent = {id_: sent for id_, sent in self._sent.items() if sent.dispatch.replica != replica}
@@ -182,16 +182,17 @@ class Driver:
         self._sink.remark(f"nobody is left who can be asked for edges, the heuristic takes over: {reason}")
         self._tell(Deserted(role, reason, self._now()))
 
-    def _take(self, completions: tuple[Completion, ...]) -> None:
+    def _take(self, replica: str, completions: tuple[Completion, ...]) -> None:
         """Record what completions bring, then tell the scheduler: job by job, since siblings that end together count
         as one event."""
         now = self._now()
         done: dict[JobKey, list[str]] = {}
         failed: list[Failed] = []
         for completion in completions:
-            sent = self._sent.pop(completion.prompt_id, None)
-            if sent is None:
+            sent = self._sent.get(completion.prompt_id)
+            if sent is None or sent.dispatch.replica != replica:
                 continue  # of a replica that was given up in the meantime
+            del self._sent[completion.prompt_id]
             key = sent.dispatch.key
             if completion.error is None:
                 self._record(sent, completion, now)
@@ -251,7 +252,8 @@ class Driver:
         prompts = []
         system = self._system(active.job.passage)
         for step in dispatch.steps:
-            prompt_id = "/".join((*dispatch.key, step.id, str(dispatch.attempt)))
+            # The same at every attempt: drawn tokens are seeded by it.
+            prompt_id = "/".join((*dispatch.key, step.id))
             passage, answers = active.job.passage, active.answers
             prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens, system))
             self._sent[prompt_id] = _Sent(step, dispatch, now)

@@ -179,6 +179,13 @@ def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counte
             events = super()._happens(event)
             return events or [event]
 
-    pool = Echoing(2, one_second, answer_with_number, losses={"replica-0": 0.5})
-    sink = drive([Job("independent", passage("p", 3))], pool)
+    asked: list[str] = []
+
+    def answer(prompt: Prompt) -> Completion:
+        asked.append(prompt.id)
+        return answer_with_number(prompt)
+
+    sink = drive([Job("independent", passage("p", 3))], Echoing(2, one_second, answer, losses={"replica-0": 0.5}))
     assert len(sink.outcomes) == 3
+    assert {(result.replica, result.completed, result.attempts) for result in sink.results} == {("replica-1", 1.5, 2)}
+    assert asked[:3] == asked[3:], "another attempt is the same prompt: drawn tokens are seeded by its id"
