@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.results.manifest import Manifest, RunLabels, make_manifest
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
@@ -74,7 +75,7 @@ def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> DagR
         proposed = ()
     source: Literal["gold", "heuristic"] = "heuristic" if gold is None else "gold"
     dropped = {"too many parents": len(proposed[3:])} if proposed[3:] else {}
-    return DagRecord(strategy, record.passage.id, source, proposed, proposed[:3], dropped)
+    return DagRecord(strategy, record.passage.id, ChosenEdges(source, proposed, proposed[:3], dropped))
 
 
 def with_final(record: PassageRecord) -> PassageRecord:
@@ -95,7 +96,9 @@ def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[St
         ]
     depth: dict[str, int] = {}
     for id_ in ids:
-        depth[id_] = 1 + max((depth[edge.parent] for edge in dag_of(record).kept if edge.child == id_), default=-1)
+        depth[id_] = 1 + max(
+            (depth[edge.parent] for edge in dag_of(record).chosen.kept if edge.child == id_), default=-1
+        )
     return [
         _step(record, strategy, id_, [id_], depth[id_], 0.4 * depth[id_] * slow, 0.4 * (depth[id_] + 0.9) * slow)
         for id_ in ids

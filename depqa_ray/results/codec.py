@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
@@ -47,8 +48,9 @@ def _passage_record(fields: dict[str, Any]) -> PassageRecord:
 
 
 def _dag_record(fields: dict[str, Any]) -> DagRecord:
-    proposed, kept = _edges(fields.pop("proposed")), _edges(fields.pop("kept"))
-    return DagRecord(proposed=proposed, kept=kept, **fields)
+    chosen = dict(fields.pop("chosen"))
+    proposed, kept = _edges(chosen.pop("proposed")), _edges(chosen.pop("kept"))
+    return DagRecord(chosen=ChosenEdges(proposed=proposed, kept=kept, **chosen), **fields)
 
 
 def _passage(fields: dict[str, Any]) -> Passage:

@@ -15,16 +15,17 @@ from depqa_ray.results.schema import AnswerEntry, DagEntry, DagSummary, EdgeEntr
 
 def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry]) -> DagEntry:
     """The dependencies of one passage; the answers, one for each of its questions, say what each question cost."""
+    chosen = dag.chosen
     ids = [question.id for question in passage.questions]
-    graph = DependencyGraph(ids, dag.kept)
+    graph = DependencyGraph(ids, chosen.kept)
     tokens = [answer.prompt_tokens + answer.generated_tokens for answer in answers]
     return DagEntry(
-        source=dag.source,
-        fallback=dag.fallback,
-        cached=dag.cached,
-        proposed=list(map(_edge_entry, dag.proposed)),
-        edges=list(map(_edge_entry, dag.kept)),
-        dropped=dict(dag.dropped_counts),
+        source=chosen.source,
+        fallback=chosen.fallback,
+        cached=chosen.cached,
+        proposed=list(map(_edge_entry, chosen.proposed)),
+        edges=list(map(_edge_entry, chosen.kept)),
+        dropped=dict(chosen.dropped_counts),
         depth=graph.depth,
         width=graph.width,
         parallelism=graph.parallelism(dict(zip(ids, tokens, strict=True))),

@@ -28,7 +28,7 @@ def passage_strategy(
     answers = []
     for question in record.passage.questions:
         step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
-        answers.append(_answer_entry(question, parents_of(question.id, dag.kept if dag else ()), step, outcome))
+        answers.append(_answer_entry(question, parents_of(question.id, dag.chosen.kept if dag else ()), step, outcome))
     dep_steps = [step for step in steps if not step.outcomes]
     dep_prompt_tokens = sum(step.prompt_tokens for step in dep_steps)
     dep_generated_tokens = sum(step.generated_tokens for step in dep_steps)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from depqa_ray.config import DependencySource
-from depqa_ray.models import Edge, Passage, StepResult
+from depqa_ray.dependencies.source import ChosenEdges
+from depqa_ray.models import Passage, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.manifest import Manifest
 
@@ -20,20 +19,11 @@ class PassageRecord:
 
 @dataclass(frozen=True, slots=True)
 class DagRecord:
-    """The edges along which a strategy asks the questions of a passage.
-
-    The ``kept`` ones are those of the plan. ``proposed``, ``dropped_counts``, ``fallback`` and ``cached`` are as in
-    :class:`~depqa_ray.dependencies.source.ChosenEdges`.
-    """
+    """The edges along which a strategy asks the questions of a passage, and how they were found."""
 
     strategy: str
     passage_id: str
-    source: DependencySource
-    proposed: tuple[Edge, ...] = ()
-    kept: tuple[Edge, ...] = ()
-    dropped_counts: Mapping[str, int] = field(default_factory=dict)
-    fallback: str = ""
-    cached: bool = False
+    chosen: ChosenEdges
 
 
 @dataclass(frozen=True, slots=True)

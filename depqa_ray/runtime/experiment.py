@@ -161,18 +161,7 @@ class StoreSink:
 
     def planned(self, job: Job, chosen: ChosenEdges) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
-        self.store.append(
-            DagRecord(
-                job.strategy,
-                job.passage.id,
-                chosen.source,
-                chosen.proposed,
-                chosen.kept,
-                chosen.dropped_counts,
-                chosen.fallback,
-                chosen.cached,
-            )
-        )
+        self.store.append(DagRecord(job.strategy, job.passage.id, chosen))
 
     def finished(self, job: Job, admitted: float, at: float) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""

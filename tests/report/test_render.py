@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.errors import StoreError
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.report.build import index_view, page_view, pages_of
@@ -51,7 +52,7 @@ def hostile_records(text: str) -> RunRecords:
     )  # fmt: skip
     record = PassageRecord(passage)
     edge = Edge(text, "other", 0.5, text, "model")
-    dag = DagRecord(strategy, text, "model", (edge,), (edge,), {text: 1}, text)
+    dag = DagRecord(strategy, text, ChosenEdges("model", (edge,), (edge,), {text: 1}, text))
     manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
     return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (dag,), (text,))
 

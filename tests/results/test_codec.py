@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.passages.bad_input import BadRow
 from depqa_ray.results.codec import Record, from_object, to_line
@@ -30,19 +31,13 @@ STEPS = st.builds(
     StepResult, TEXT, TEXT, TEXT, st.lists(OUTCOMES, max_size=3).map(tuple), TEXT, COUNT, COUNT, TIME, TIME, TIME, TIME,
     TEXT, COUNT, COUNT,
 )  # fmt: skip
+CHOSEN = st.builds(
+    ChosenEdges, st.sampled_from(["model", "gold", "heuristic", "none"]), EDGES, EDGES,
+    st.dictionaries(TEXT, COUNT, max_size=2), TEXT, st.booleans(),
+)  # fmt: skip
 RECORDS = st.one_of(
     st.builds(PassageRecord, PASSAGES),
-    st.builds(
-        DagRecord,
-        TEXT,
-        TEXT,
-        st.sampled_from(["model", "gold", "heuristic", "none"]),
-        EDGES,
-        EDGES,
-        st.dictionaries(TEXT, COUNT, max_size=2),
-        TEXT,
-        st.booleans(),
-    ),
+    st.builds(DagRecord, TEXT, TEXT, CHOSEN),
     STEPS,
     st.builds(PassageResult, TEXT, TEXT, TIME, TIME, st.integers(0, 9)),
     st.builds(BadRow, TEXT, TEXT, TEXT, st.none() | st.dictionaries(TEXT, TEXT, max_size=2)),

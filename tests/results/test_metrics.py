@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.predictions import read_predictions
 from depqa_ray.answering.scoring import score_predictions
+from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.results.entries import NO_OUTCOME
 from depqa_ray.results.metrics import compute_results, wall_clock
@@ -185,7 +186,7 @@ def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
 def dag(passage: str, kept: int, proposed: int, **details: object) -> DagRecord:
     """The first edges of the chain a -> b -> c -> d, of which the second and the third are gold."""
     chain = tuple(Edge(f"{passage}-{a}", f"{passage}-{b}") for a, b in pairwise("abcd"))
-    return DagRecord("s", passage, "model", chain[:proposed], chain[:kept], **details)  # type: ignore[arg-type]
+    return DagRecord("s", passage, ChosenEdges("model", chain[:proposed], chain[:kept], **details))  # type: ignore[arg-type]
 
 
 def chained(passage: str, known: bool = True) -> PassageRecord:

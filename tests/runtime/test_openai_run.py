@@ -47,7 +47,7 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
     assert set(server.keys) == {f"Bearer {KEY}"}
     records = RunStore.open(tmp_path / "r").read()
     results = records.steps
-    assert ["not with ***" in dag.fallback for dag in records.dags] == [True, True]
+    assert ["not with ***" in dag.chosen.fallback for dag in records.dags] == [True, True]
     assert any("not with ***" in outcome.reason for result in results for outcome in result.outcomes)
     assert any(outcome.answer == "a" for result in results for outcome in result.outcomes)
     written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
@@ -87,15 +87,12 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
         assert len(server.asked) == 5  # the warm-up alone
     assert {step.replica for step in first.steps if step.step_id == "edges"} == {"edges-0"}
     assert {step.replica for step in first.steps if step.step_id != "edges"} == {"replica-0"}
-    assert [dag.kept for dag in first.dags] == [dag.kept for dag in second.dags]
-    for dag, again in zip(first.dags, second.dags, strict=True):
-        assert [edge.origin for edge in dag.kept] == ["model"]
-        assert (dag.dropped_counts, dag.fallback, dag.cached, again.cached) == (
-            {"unknown question": 1},
-            "",
-            False,
-            True,
-        )
+    found, again = ([dag.chosen for dag in records.dags] for records in (first, second))
+    assert [chosen.kept for chosen in found] == [chosen.kept for chosen in again]
+    assert [chosen.cached for chosen in found + again] == [False] * 3 + [True] * 3
+    for chosen in found:
+        assert [edge.origin for edge in chosen.kept] == ["model"]
+        assert (chosen.dropped_counts, chosen.fallback) == ({"unknown question": 1}, "")
     assert not any(step.step_id == "edges" for step in second.steps)
 
 
