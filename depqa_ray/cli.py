@@ -66,8 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
 def _experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
-    parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
+    parser = commands.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
     parser.add_argument(
         "--config",
         type=Path,
@@ -80,7 +84,7 @@ def _experiment(commands: Any, name: str, command: Any, summary: str, defaults: 
 
 def _report_command(commands: Any) -> None:
     summary = "make the table, the pages and the JSON of a run again from its directory"
-    parser = commands.add_parser("report", help=summary, description=summary.capitalize() + ".")
+    parser = commands.add_parser("report", help=summary, description=_sentence(summary))
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
@@ -92,21 +96,23 @@ def _report_command(commands: Any) -> None:
 
 def _worlds_command(commands: Any) -> None:
     summary = "write generated passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
-    parser = commands.add_parser("worlds", help=summary, description=summary.capitalize() + ".")
+    parser = commands.add_parser("worlds", help=summary, description=_sentence(summary))
     parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
-    parser.add_argument("--questions", type=int, metavar="N", help="questions a passage")
-    parser.add_argument("--depth", type=int, metavar="N", help="questions on the longest chain, at most")
-    parser.add_argument("--fan-in", type=int, metavar="N", help="parents of a question, at most")
-    parser.add_argument("--entities", type=int, metavar="N", help="people, towns, rivers and companies, each")
-    parser.add_argument("--facts", type=int, metavar="N", help="sentences a passage, at least")
+    parser.add_argument("--questions", type=int, metavar="N", help="questions a passage, 1 to 12 [5]")
+    parser.add_argument("--depth", type=int, metavar="N", help="questions on the longest chain, at most, 1 to 4 [4]")
+    parser.add_argument("--fan-in", type=int, metavar="N", help="parents of a question, at most, 1 or 2 [2]")
+    parser.add_argument(
+        "--entities", type=int, metavar="N", help="people, towns, rivers and companies, each, 2 to 8 [3]"
+    )
+    parser.add_argument("--facts", type=int, metavar="N", help="sentences a passage, at least, 0 to 60 [12]")
     parser.set_defaults(command=_worlds)
 
 
 def _score_command(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
-    parser = commands.add_parser("score", help=summary, description=summary.capitalize() + ".")
+    parser = commands.add_parser("score", help=summary, description=_sentence(summary))
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
     parser.add_argument(
         "dataset", metavar="DATASET", help="the data set, as for --dataset of run, or the directory of a run"
@@ -119,7 +125,7 @@ def _bench_commands(commands: Any) -> None:
     bench = commands.add_parser("bench", help="measure", description="Measures; no figure is simulated.")
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
     summary = "engines side by side on the same prompts, in turns, against each other and the machine's ceilings"
-    parser = kinds.add_parser("engine", help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
+    parser = kinds.add_parser("engine", help=summary, description=_sentence(summary), allow_abbrev=False)
     add_bench_flags(parser)
     parser.set_defaults(command=_bench_engine)
 

@@ -83,7 +83,10 @@ class Settings(BaseSettings):
     min_questions: Count = _setting(3, "data", "leave out passages with fewer questions")
     max_questions: Count = _setting(5, "data", "ask at most this many questions of a passage")
     seed: int = _setting(
-        13, "data", "seed of the sampling: of passages, of tokens with --temperature, and of the intervals' resamples"
+        13,
+        "data",
+        "seed of all that is drawn: passages and their questions, worked examples, the order of sequential_shuffled, "
+        "tokens with --temperature, and the intervals' resamples",
     )
     on_bad_input: Literal["fail", "skip"] = _setting(
         "fail", "data", "a bad row ends the run, or is set aside in the run directory and counted"
@@ -155,8 +158,8 @@ class Settings(BaseSettings):
     dep_cache: Path | None = _setting(
         None,
         "dependencies",
-        "folder of the replies about edges that were kept from earlier runs; default: depqa-ray in $XDG_CACHE_HOME or "
-        "~/.cache",
+        "folder of the replies about edges that were kept from earlier runs; default: depqa-ray/edges in "
+        "$XDG_CACHE_HOME or ~/.cache",
         shapes_results=False,
     )
     no_dep_cache: bool = _setting(
@@ -212,7 +215,8 @@ class Settings(BaseSettings):
     in_flight: Count | Literal["auto"] = _setting(
         "auto",
         "cluster",
-        "passages worked on at once; auto = 1 with --isolate, else what fills the replicas; more than 1 ends isolation",
+        "passages worked on at once, counted once for each strategy; auto = 1 with --isolate, else what fills the "
+        "replicas; more than 1 ends isolation",
         shapes_results=False,
     )
     start_timeout: Seconds = _setting(

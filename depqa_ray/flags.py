@@ -45,9 +45,10 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
         default = defaults.get(name, field.default)
         text = (field.description or "").replace("%", "%%")
         if field.annotation is bool:
-            # What is on needs a way to be turned off; of what is off, "--no-..." would say nothing.
-            action: Any = argparse.BooleanOptionalAction if default else "store_true"
-            text += " [on]" if default else ""
+            # What is on here, or elsewhere, needs a way to be turned off.
+            either = field.default and not name.startswith("no_")
+            action: Any = argparse.BooleanOptionalAction if either else "store_true"
+            text += " [on]" if default else " [off]" if either else ""
             groups[group].add_argument(flag_of(name), action=action, default=argparse.SUPPRESS, help=text)
             continue
         if default not in (None, ()):
@@ -61,7 +62,7 @@ def add_statistics_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of what is computed from answers that are there, for a run that has settings of its own."""
     for name, field in Settings.model_fields.items():
         if setting_extra(name)["group"] == "statistics":
-            text = (field.description or "").replace("%", "%%") + " [as in the run]"
+            text = (field.description or "").partition("; default:")[0].replace("%", "%%") + " [as in the run]"
             parser.add_argument(flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text)
 
 

@@ -55,6 +55,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
             "system_prompt_file": None,
             "shots": 0,
             "deps": "model",
+            "no_dep_cache": True,
             "strategies": ("independent", "full_batch", "sequential_shuffled", "sequential_ordered"),
         },
         rows={

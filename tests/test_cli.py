@@ -152,6 +152,16 @@ def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.Cap
     assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
 
 
+def test_what_may_be_on_somewhere_can_be_turned_off_and_nothing_is_doubly_negated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in ("run", "compare", "demo"):
+        assert _parser().parse_args([command, "--no-isolate"]).isolate is False
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "--no-no-" not in capsys.readouterr().out
+
+
 def test_given_a_run_then_its_predictions_score_what_its_table_says(capsys: pytest.CaptureFixture[str]) -> None:
     write_sample(Path("r"))
     assert main(["report", "r"]) == 0

@@ -61,9 +61,12 @@ def test_the_flags_and_defaults_of_the_table_are_those_of_the_settings() -> None
     rows = re.findall(r"^\| (`--.*?) \| (.*?) \|", README, re.M)
     assert len(rows) > 10
     defaults = {flag_of(name): field.default for name, field in Settings.model_fields.items()}
+    named = [name for flags, _ in rows for name in re.findall(r"--[a-z-]+", flags)]
+    assert set(named) == {*defaults, "--config"}
+    assert len(named) == len(set(named))
     for flags, shown in rows:
         names = re.findall(r"--[a-z-]+", flags)
-        values = [defaults[name] for name in names]
+        values = [defaults.get(name) for name in names]
         if all(isinstance(value, int | float | str) and not isinstance(value, bool) for value in values):
             assert shown == ", ".join(dict.fromkeys(map(str, values)))
 

@@ -51,5 +51,5 @@ class BadInput:
 
 
 def _json_able(row: object) -> Any:
-    """The row as JSON reads it back; what JSON cannot hold (a Parquet date, say) as its text."""
-    return json.loads(json.dumps(row, default=str))
+    """The row as JSON reads it back; what JSON cannot hold (a Parquet date, say, or NaN) as its text."""
+    return json.loads(json.dumps(row, default=str), parse_constant=str)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from depqa_ray.report.layout import Drawing, lay_out
 from depqa_ray.report.text import counted, isolated, number, one_line
 from depqa_ray.report.view import EdgeView, GraphView, NodeView
 from depqa_ray.results.schema import DagEntry, EdgeEntry, PassageEntry
+
+_COSTS: Final = {"parallelism"}
+"""What differs between strategies that go by the same dependencies."""
 
 
 def labels_of(entry: PassageEntry) -> dict[str, str]:
@@ -18,11 +22,12 @@ def labels_of(entry: PassageEntry) -> dict[str, str]:
 def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
     """A picture for each set of dependencies that strategies went by: mostly one, since all ask the same model."""
     labels = labels_of(entry)
-    groups: dict[tuple[object, ...], list[tuple[str, DagEntry]]] = {}
+    groups: dict[str, list[tuple[str, DagEntry]]] = {}
     for strategy in entry.strategies:
         if strategy.dag is not None:
-            told = frozenset(map(_pair, strategy.dag.edges)), strategy.dag.fallback
-            groups.setdefault(told, []).append((one_line(strategy.name), strategy.dag))
+            groups.setdefault(strategy.dag.model_dump_json(exclude=_COSTS), []).append(
+                (one_line(strategy.name), strategy.dag)
+            )
     return tuple(_graph_view(entry, group[0][1], [name for name, _ in group], labels) for group in groups.values())
 
 
@@ -84,7 +89,7 @@ def _origin(dag: DagEntry) -> str:
     if dag.cached:
         told = "The model's reply of an earlier run tells the dependencies."
     if dag.fallback:
-        told += f" That was of no use, so they are guessed from the questions' wording: {one_line(dag.fallback)}."
+        told = f"The questions' wording decides, since the model could not be followed: {one_line(dag.fallback)}."
     if dag.dropped:
         counts = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in sorted(dag.dropped.items()))
         told += f" Left out: {counts}."

@@ -32,7 +32,11 @@ def published_view(results: RunResults) -> PublishedView | None:
     return PublishedView(
         title=f"{published}; measured over {count_passages(list(measured.values()))}",
         rows=tuple(_row(name, row, measured.get(name), results) for name, row in preset.rows.items()),
-        notes=(*_notes(preset, results.run.settings), *preset.departures, f"Published in {preset.source}."),
+        notes=(
+            *_notes(preset, results.run.settings),
+            *preset.departures,
+            f"Published in {preset.source}.",
+        ),
     )
 
 

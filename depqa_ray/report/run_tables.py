@@ -8,7 +8,7 @@ from typing import Final
 from depqa_ray.report.figures import final_rows
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds
 from depqa_ray.report.view import ScoreRow, TableView
-from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunResults, StrategySummary
+from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunEntry, RunResults, StrategySummary
 
 ISOLATED: Final = "one passage at a time, on idle replicas"
 LOADED: Final = "under full load"
@@ -16,7 +16,7 @@ LOADED: Final = "under full load"
 _LATENCY: Final = ("mean", "p50", "p95", "p99")
 _FINAL: Final = ("questions", "EM", "F1")
 _DEPENDENCIES: Final = (
-    "asked", "of\ncache", "fall-\nbacks", "edges", "depth", "width", "paral-\nlelism", "tokens", "latency\ns"
+    "asked", "from\ncache", "fall-\nbacks", "edges", "depth", "width", "paral-\nlelism", "tokens", "latency\n(s)"
 )  # fmt: skip
 _QUALITY: Final = (
     "proposed\nprecision", "\nrecall", "\nF1", "selected\nprecision", "\nrecall", "\nF1", "right\nparents"
@@ -34,19 +34,35 @@ def _tables(results: RunResults) -> Iterator[TableView]:
         caption = "Over the questions whose answers are their passages' final ones; the others are steps on the way."
         yield TableView("Final answers", caption, _FINAL, rows)
     if rows := tuple(_latency_row(summary) for summary in summaries if summary.latency_percentiles is not None):
-        title = f"Latency in seconds, {ISOLATED if results.run.isolated else LOADED}"
-        yield TableView(title, "From a passage's admission to its last answer, over passages.", _LATENCY, rows)
+        yield TableView(
+            f"Latency in seconds, {_load(results.run)}",
+            "From a passage's admission to its last answer, over passages.",
+            _LATENCY,
+            rows,
+        )
     dags = [(summary, summary.dag) for summary in summaries if summary.dag is not None]
     if dags:
         rows = tuple(_dependencies_row(summary, dag) for summary, dag in dags)
-        caption = "Passages whose dependencies the model was asked for; then means over all passages."
+        caption = (
+            "Asked, from the cache and fallbacks count passages; the rest are means over all passages. Depth, width "
+            "and parallelism are those of the dependencies, whatever order a strategy asks in."
+        )
         yield TableView("Dependencies", caption, _DEPENDENCIES, rows, tuple(_notes(dags)))
     if rows := tuple(_quality_row(summary, dag) for summary, dag in dags if dag.proposed_quality is not None):
         caption = (
-            "Over passages with gold dependencies; what the heuristic proposed instead of the model is left out. "
-            "Right: the share of questions with exactly the gold parents."
+            "Over passages with gold dependencies. Proposed: by the source itself, nothing where it fell back. "
+            "Selected: what the strategy went by, the heuristic's where it fell back. Right parents: the share of "
+            "questions with exactly the gold ones."
         )
         yield TableView("Dependencies against the gold ones", caption, _QUALITY, rows)
+
+
+def _load(run: RunEntry) -> str:
+    """What else went on while latencies were measured."""
+    if run.isolated:
+        return ISOLATED
+    most = run.settings.get("in_flight")
+    return f"{most} at a time" if isinstance(most, int) else LOADED
 
 
 def _latency_row(summary: StrategySummary) -> ScoreRow:
@@ -80,9 +96,9 @@ def _notes(dags: Sequence[tuple[StrategySummary, DagSummary]]) -> Iterator[str]:
             "part of the averages."
         )
     if any(dag.cached for _, dag in dags):
-        yield "Of cache: passages whose reply an earlier run had kept; they cost nothing here."
+        yield "From the cache: passages whose reply an earlier run had kept; they cost nothing here."
     if any(dag.fallbacks for _, dag in dags):
-        yield "Fallbacks: passages whose reply was of no use; their dependencies are guessed from the wording."
+        yield "Fallbacks: passages whose reply was of no use, or never came; the questions' wording decided instead."
     for summary, dag in dags:
         if dag.dropped:
             what = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in dag.dropped.items())

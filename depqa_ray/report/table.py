@@ -68,7 +68,7 @@ def result_lines(results: RunResults, *, all_passages: bool = False) -> Iterator
     for table in run_tables(results):
         yield ""
         yield from sheet(table.heads, [Block(table.title, table.rows)])
-        for note in table.notes:
+        for note in (table.caption, *table.notes):
             yield from textwrap.wrap(note, WIDTH)
     if (intervals := intervals_view(results)) is not None:
         yield ""

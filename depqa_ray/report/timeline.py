@@ -90,7 +90,7 @@ def _bar(step: StepResult, labels: Mapping[str, str], y: float, scale: float) ->
     sent = step.batch >= 0
     label = step_label(step, labels)
     wait, run = max(0.0, step.dispatched - step.ready), max(0.0, step.completed - step.dispatched)
-    note = f"batch {step.batch}, replica {one_line(step.replica)}" if sent else "never sent"
+    note = f"batch {step.batch}, {one_line(step.replica)}" if sent else "never sent"
     title = f"{label}: waited {seconds(wait)} s, ran {seconds(run)} s, {number(step.generated_tokens)} tokens"
     return Bar(
         label=label,

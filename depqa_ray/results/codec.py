@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from depqa_ray.config import DependencySource
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.passages.bad_input import BadRow
@@ -50,7 +51,10 @@ def _passage_record(fields: dict[str, Any]) -> PassageRecord:
 def _dag_record(fields: dict[str, Any]) -> DagRecord:
     chosen = dict(fields.pop("chosen"))
     proposed, kept = _edges(chosen.pop("proposed")), _edges(chosen.pop("kept"))
-    return DagRecord(chosen=ChosenEdges(proposed=proposed, kept=kept, **chosen), **fields)
+    record = DagRecord(chosen=ChosenEdges(proposed=proposed, kept=kept, **chosen), **fields)
+    if record.chosen.source not in get_args(DependencySource) or not isinstance(record.chosen.fallback, str):
+        raise ValueError("the edges come from nowhere")
+    return record
 
 
 def _passage(fields: dict[str, Any]) -> Passage:
@@ -60,9 +64,8 @@ def _passage(fields: dict[str, Any]) -> Passage:
 
 
 def _question(item: dict[str, Any]) -> Question:
-    # Runs that were written before questions had slots are read, too.
-    slots = tuple((placeholder, source) for placeholder, source in item.get("slots", ()))
-    return Question(item["id"], item["text"], tuple(item["answers"]), slots, item.get("final", False))
+    slots = tuple((placeholder, source) for placeholder, source in item["slots"])
+    return Question(item["id"], item["text"], tuple(item["answers"]), slots, item["final"])
 
 
 def _edges(items: list[dict[str, Any]]) -> tuple[Edge, ...]:

@@ -7,21 +7,29 @@ from collections.abc import Iterable, Sequence
 
 from depqa_ray.dependencies.graph import DependencyGraph
 from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
+from depqa_ray.errors import StoreError
 from depqa_ray.models import Edge, Passage
 from depqa_ray.results.averages import mean
 from depqa_ray.results.records import DagRecord
 from depqa_ray.results.schema import AnswerEntry, DagEntry, DagSummary, EdgeEntry, EdgeQualityEntry, encodable
 
 
-def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry]) -> DagEntry:
-    """The dependencies of one passage; the answers, one for each of its questions, say what each question cost."""
+def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry], *, asked: bool) -> DagEntry:
+    """The dependencies of one passage; the answers, one for each of its questions, say what each question cost.
+
+    Raises StoreError where the kept edges cannot be those of a plan.
+    """
     chosen = dag.chosen
     ids = [question.id for question in passage.questions]
-    graph = DependencyGraph(ids, chosen.kept)
+    try:
+        graph = DependencyGraph(ids, chosen.kept)
+    except ValueError as error:
+        raise StoreError(f"the run's edges of passage {passage.id} were damaged ({error}); run it again") from error
     tokens = [answer.prompt_tokens + answer.generated_tokens for answer in answers]
     return DagEntry(
         source=chosen.source,
         fallback=chosen.fallback,
+        asked=asked,
         cached=chosen.cached,
         proposed=list(map(_edge_entry, chosen.proposed)),
         edges=list(map(_edge_entry, chosen.kept)),
@@ -41,11 +49,10 @@ def dag_summary(passages: Iterable[tuple[Passage, DagEntry | None]]) -> DagSumma
     dropped: Counter[str] = Counter()
     for dag in dags:
         dropped.update(dag.dropped)
-    cached = sum(dag.cached for dag in dags)
     return DagSummary(
         passages=len(dags),
-        asked=sum(dag.source == "model" for dag in dags) - cached,
-        cached=cached,
+        asked=sum(dag.asked for dag in dags),
+        cached=sum(dag.cached for dag in dags),
         fallbacks=sum(bool(dag.fallback) for dag in dags),
         edges=mean(len(dag.edges) for dag in dags),
         depth=mean(dag.depth for dag in dags),

@@ -44,7 +44,9 @@ def passage_strategy(
         dep_latency=max((step.completed for step in dep_steps), default=0.0),
         latency=max((step.completed for step in steps), default=0.0),
         batches=len({step.batch for step in steps if step.batch >= 0}),
-        dag=None if dag is None else dag_entry(dag, record.passage, answers),
+        dag=None
+        if dag is None
+        else dag_entry(dag, record.passage, answers, asked=any(step.batch >= 0 for step in dep_steps)),
         questions=answers,
     )
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from depqa_ray.answering.prompts import PROMPT_VERSION
 from depqa_ray.config import EMBEDDED, Settings
+from depqa_ray.passages.sources import MUSIQUE
 
 LAYOUT_VERSION: Final = 2
 """The version of the run directory's layout; a reader refuses the ones that it does not know."""
@@ -100,7 +101,7 @@ def settings_manifest(
         model=settings.model_name,
         engine=settings.engine,
         dataset=settings.dataset,
-        edges=settings.dependency_source,
+        edges=_asked(settings),
         embedded_reader=settings.model_name == EMBEDDED,
         strategies=tuple(strategies),
         isolated=settings.isolated,
@@ -113,6 +114,13 @@ def settings_manifest(
     shaping = Settings.shaping() | set(prompt)
     values |= {**prompt, "examples": list(examples)}
     return make_manifest(labels, values, started=started, shaping=shaping, devices=devices)
+
+
+def _asked(settings: Settings) -> str:
+    """Where the dependencies come from; who is asked where that is not the model that answers."""
+    if settings.deps_engine is None:
+        return settings.dependency_source
+    return f"{settings.dependency_source} ({settings.deps_model}, {settings.deps_engine})"
 
 
 def make_manifest(
@@ -204,8 +212,10 @@ def _plain(value: Any) -> Any:
 
 def _anonymous(text: str) -> str:
     home = str(Path.home())
-    if len(home) > 1 and (text == home or text.startswith(home + os.sep)):
-        text = "~" + text[len(home) :]
+    prefix = text[: len(MUSIQUE)] if text.startswith(MUSIQUE) else ""
+    path = text[len(prefix) :]
+    if len(home) > 1 and (path == home or path.startswith(home + os.sep)):
+        text = f"{prefix}~{path[len(home) :]}"
     # An argument that is no UTF-8 reaches Python with lone surrogates, which no file of the run should pass on.
     return _URL_QUERY.sub(r"\1", _URL_USER.sub("", text)).encode("utf-8", "replace").decode("utf-8")
 

@@ -65,12 +65,8 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
         passages.append(passage_entry(record, [cell.entry for cell in row]))
     baseline = choose_baseline(resampling.baseline, list(cells))
     statistics = run_statistics(passages, list(cells), baseline, resampling)
-    summaries = {
-        name: _summary(
-            name, cells[name], statistics[name], unfinished=_unfinished(name, finished, steps), times=records.finished
-        )
-        for name in cells
-    }
+    begun = len(records.passages)
+    summaries = {name: _summary(name, cells[name], statistics[name], begun, records.finished) for name in cells}
     return RunResults(
         run=_run_entry(records.manifest, len(records.bad_rows)),
         bootstrap=BootstrapEntry(**resampling.model_dump(exclude={"baseline"}), baseline=baseline),
@@ -91,7 +87,7 @@ def strategy_names(records: RunRecords) -> list[str]:
 
 
 def _summary(
-    name: str, cells: list[_Cell], statistics: Statistics, unfinished: int, times: Iterable[PassageResult]
+    name: str, cells: list[_Cell], statistics: Statistics, begun: int, times: Iterable[PassageResult]
 ) -> StrategySummary:
     entries = [cell.entry for cell in cells]
     answers = [answer for entry in entries for answer in entry.questions]
@@ -99,7 +95,7 @@ def _summary(
     return StrategySummary(
         name=name,
         passages=len(entries),
-        unfinished=unfinished,
+        unfinished=begun - len(entries),
         counts=count_statuses(answers),
         metrics=mean_scores(answers),
         prompt_tokens=mean(entry.prompt_tokens for entry in entries),
@@ -146,7 +142,7 @@ def wall_clock(times: Iterable[PassageResult]) -> float:
 
 def _totals(cells: list[_Cell], seconds: float) -> Totals:
     entries = [cell.entry for cell in cells]
-    questions = sum(entry.counts.questions for entry in entries)
+    answered = sum(entry.counts.answered for entry in entries)
     return Totals(
         prompt_tokens=sum(entry.prompt_tokens for entry in entries),
         generated_tokens=sum(entry.generated_tokens for entry in entries),
@@ -156,7 +152,7 @@ def _totals(cells: list[_Cell], seconds: float) -> Totals:
         batches=sum(entry.batches for entry in entries),
         engine_seconds=math.fsum(step.engine_seconds for cell in cells for step in cell.steps),
         seconds=seconds,
-        questions_per_second=questions / seconds if seconds > 0 else 0.0,
+        questions_per_second=answered / seconds if seconds > 0 else 0.0,
     )
 
 
@@ -197,10 +193,6 @@ def _by_pair(steps: Iterable[StepResult]) -> dict[tuple[str, str], tuple[StepRes
     for step in steps:
         found.setdefault((step.strategy, step.passage_id), []).append(step)
     return {pair: tuple(sorted(group, key=attrgetter("step_id"))) for pair, group in found.items()}
-
-
-def _unfinished(name: str, finished: set[tuple[str, str]], begun: Iterable[tuple[str, str]]) -> int:
-    return sum(pair[0] == name and pair not in finished for pair in begun)
 
 
 def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:

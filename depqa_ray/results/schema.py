@@ -59,9 +59,9 @@ class DagEntry(_Record):
     """The dependencies along which a strategy asked the questions of a passage.
 
     ``edges`` are the selected ones among the ``proposed``. ``source`` is where they were to come from; where that is
-    the model and its reply was of no use, ``fallback`` says why and the heuristic proposed them; it is empty otherwise.
-    ``cached``: the reply was kept from an earlier run. ``dropped`` counts, by reason, what was proposed and not
-    selected, and what the reply held that was no edge.
+    the model and its reply was of no use, or never came, ``fallback`` says why and the heuristic proposed them; it is
+    empty otherwise. ``asked``: the model was sent the request. ``cached``: its reply was kept from an earlier run.
+    ``dropped`` counts, by reason, what was proposed and not selected, and what the reply held that was no edge.
 
     ``depth`` is the number of questions on the longest path, ``width`` the most questions in one layer, and
     ``parallelism`` the tokens of all answers' steps over those on the path that has the most of them.
@@ -69,6 +69,7 @@ class DagEntry(_Record):
 
     source: DependencySource
     fallback: Text
+    asked: bool
     cached: bool
     proposed: list[EdgeEntry]
     edges: list[EdgeEntry]
@@ -177,7 +178,7 @@ class Totals(_Record):
     """Sums over all finished passages.
 
     ``seconds`` is the wall-clock time during which at least one passage was under way under this strategy, and
-    ``questions_per_second`` is the number of questions divided by it; 0 where no time passed.
+    ``questions_per_second`` is the number of answered questions divided by it; 0 where no time passed.
     """
 
     prompt_tokens: int

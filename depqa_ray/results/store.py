@@ -81,9 +81,7 @@ class RunStore:
                 with (folder / MANIFEST).open("x", encoding="ascii") as file:
                     file.write(text)
             except FileExistsError:
-                raise StoreError(
-                    f"{folder} already holds a run; resume it, or give another folder, or delete this one"
-                ) from None
+                raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one") from None
         return cls(folder, manifest)
 
     @classmethod

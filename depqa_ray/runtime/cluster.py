@@ -76,10 +76,19 @@ def pool_shape(settings: Settings) -> PoolShape:
     """
     resources = _resources()
     all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
+    if settings.deps_engine is not None and (apart := edges_shape(settings).gpus):
+        if all_gpus < 1 + apart:
+            raise InputError(
+                "the model that is asked for edges needs a GPU of its own, and the cluster has one in all",
+                "--deps-engine",
+                "ask a server, or the model that answers",
+            )
+        all_gpus -= apart
     asked_gpus, asked_replicas = settings.gpus_per_replica, settings.replicas
     local = settings.engine != "openai"  # whose model is elsewhere: one replica asks for all
     gpus = float(local and all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
-    fitting = max(1, int(all_gpus / gpus)) if gpus else 1
+    # One at a time, passages stay with one replica; others would only load their models beside it.
+    fitting = max(1, int(all_gpus / gpus)) if gpus and not settings.isolated else 1
     replicas = fitting if asked_replicas == "auto" else asked_replicas
     if gpus * replicas > all_gpus:
         raise InputError(

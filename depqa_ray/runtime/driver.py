@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.prompts import SYSTEM, label, step_prompt
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Outcome, Passage, Step, StepResult
+from depqa_ray.models import Completion, Outcome, OutcomeStatus, Passage, Step, StepResult
 from depqa_ray.runtime.planning import Job, Planner
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
 from depqa_ray.scheduling.events import (
@@ -56,21 +57,6 @@ class Sink(Protocol):
         """A replica is ready."""
 
 
-@dataclass(slots=True)
-class _Active:
-    """A job under way: when it began, its plan so far, the answers so far by question id.
-
-    ``edges_reply`` is what the model said about edges, None before and where it said nothing; ``trouble`` says why.
-    """
-
-    job: Job
-    admitted: float
-    plan: Plan
-    answers: dict[str, str] = field(default_factory=dict)
-    edges_reply: str | None = None
-    trouble: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """A prompt under way: whose step it asks, and how it was dispatched."""
@@ -78,6 +64,23 @@ class _Sent:
     step: Step
     dispatch: Dispatch
     at: float
+
+
+@dataclass(slots=True)
+class _Active:
+    """A job under way: when it began, its plan so far, the answers so far by question id.
+
+    ``sent`` has the latest dispatch of each step that was sent. ``edges_reply`` is what the model said about edges,
+    None before and where it said nothing; ``trouble`` says why.
+    """
+
+    job: Job
+    admitted: float
+    plan: Plan
+    answers: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, _Sent] = field(default_factory=dict)
+    edges_reply: str | None = None
+    trouble: str = ""
 
 
 class Driver:
@@ -139,13 +142,13 @@ class Driver:
             return self._scheduler.jobs < self._in_flight
         # Work for edges alone must not keep those busy that answer, nor the other way round.
         return all(
-            self._scheduler.running(role) < max(1, self._scheduler.replicas(role)) * self._steps_per_replica
+            self._scheduler.busy(role) < max(1, self._scheduler.replicas(role)) * self._steps_per_replica
             for role in self._roles
         )
 
     def _admit(self, job: Job) -> None:
-        plan, chosen = self._planner.begin(job)
         now = self._now()
+        plan, chosen = self._planner.begin(job)
         self._active[(job.strategy, job.passage.id)] = _Active(job, now, plan)
         if chosen is not None:
             self._sink.planned(job, chosen)
@@ -210,23 +213,31 @@ class Driver:
             active.edges_reply = completion.text
         outcomes = _outcomes(sent.step, completion.text)
         active.answers.update((outcome.question_id, outcome.answer) for outcome in outcomes)
+        result = self._result(active, sent.step, outcomes, now)
         self._sink.ended(
-            StepResult(
-                strategy=active.job.strategy,
-                passage_id=active.job.passage.id,
-                step_id=sent.step.id,
-                outcomes=outcomes,
+            replace(
+                result,
                 text=completion.text,
                 prompt_tokens=completion.prompt_tokens,
                 generated_tokens=completion.generated_tokens,
-                ready=sent.dispatch.ready - active.admitted,
-                dispatched=sent.at - active.admitted,
-                completed=now - active.admitted,
                 engine_seconds=completion.seconds,
-                replica=sent.dispatch.replica,
-                batch=sent.dispatch.batch,
-                attempts=sent.dispatch.attempt,
             )
+        )
+
+    def _result(self, active: _Active, step: Step, outcomes: tuple[Outcome, ...], now: float) -> StepResult:
+        """How a step of a job ended, with its latest dispatch where it was ever sent."""
+        job = active.job
+        result = StepResult(job.strategy, job.passage.id, step.id, outcomes, completed=now - active.admitted)
+        sent = active.sent.get(step.id)
+        if sent is None:
+            return result
+        return replace(
+            result,
+            ready=sent.dispatch.ready - active.admitted,
+            dispatched=sent.at - active.admitted,
+            replica=sent.dispatch.replica,
+            batch=sent.dispatch.batch,
+            attempts=sent.dispatch.attempt,
         )
 
     def _tell(self, event: Event) -> None:
@@ -252,29 +263,19 @@ class Driver:
         prompts = []
         system = self._system(active.job.passage)
         for step in dispatch.steps:
-            # The same at every attempt: drawn tokens are seeded by it.
-            prompt_id = "/".join((*dispatch.key, step.id))
+            # The same at every attempt: drawn tokens are seeded by it. Ids of strangers may hold any separator.
+            prompt_id = json.dumps([*dispatch.key, step.id])
             passage, answers = active.job.passage, active.answers
             prompts.append(step_prompt(prompt_id, passage, step, answers, self._max_new_tokens, system))
-            self._sent[prompt_id] = _Sent(step, dispatch, now)
+            self._sent[prompt_id] = active.sent[step.id] = _Sent(step, dispatch, now)
         self._pool.send(dispatch.replica, prompts)
 
     def _give_up(self, active: _Active, step: Step, skipped: bool, reason: str) -> None:
-        now = self._now() - active.admitted
         if step.form == "edges":  # which nobody has to be told of as of an answer: the job goes on
             active.trouble = reason
-        self._sink.ended(
-            StepResult(
-                strategy=active.job.strategy,
-                passage_id=active.job.passage.id,
-                step_id=step.id,
-                outcomes=tuple(
-                    Outcome(question, "skipped" if skipped else "failed", reason=reason)
-                    for question in _answered_by(step)
-                ),
-                completed=now,
-            )
-        )
+        status: OutcomeStatus = "skipped" if skipped else "failed"
+        outcomes = tuple(Outcome(question, status, reason=reason) for question in _answered_by(step))
+        self._sink.ended(self._result(active, step, outcomes, self._now()))
 
     def _now(self) -> float:
         return self._pool.now() - self._began

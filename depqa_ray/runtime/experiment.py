@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from depqa_ray.answering.prompts import SYSTEM, system_message
-from depqa_ray.config import DependencySource, Settings, StrategyName
+from depqa_ray.config import Settings, StrategyName
 from depqa_ray.dependencies.gold import gold_edges
 from depqa_ray.dependencies.source import ChosenEdges
 from depqa_ray.engines.base import Decoding, EngineSpec, Fault
@@ -28,6 +28,7 @@ from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.planning import EdgePlanner, Job
 from depqa_ray.runtime.pool import Joined, Pool
 from depqa_ray.runtime.ray_pool import RayPool
+from depqa_ray.strategies import USES_EDGES
 
 _BATCHES_AHEAD = 2  # a replica has its next batch waiting when it ends one
 
@@ -72,7 +73,8 @@ def run_experiment(
     """
     observer = observer or _Nobody()
     aside: list[BadRow] = []
-    passages = _begun(_sampled(settings, aside), settings.dependency_source)
+    uses_edges = bool(USES_EDGES & set(strategies))
+    passages = _begun(_sampled(settings, aside), gold=uses_edges and settings.dependency_source == "gold")
     examples = _examples(settings)
     system = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     started = datetime.now(timezone.utc)
@@ -88,7 +90,9 @@ def run_experiment(
         with RunStore.create(folder, manifest) as store:
             observer.begun(folder)
             jobs = _jobs(passages, strategies, store, aside)
-            asyncio.run(_drive(settings, jobs, StoreSink(store, observer), faults, system))
+            sink = StoreSink(store, observer, settings.isolated)
+            apart = uses_edges and settings.deps_engine is not None
+            asyncio.run(_drive(settings, jobs, sink, faults, system, apart))
     return folder
 
 
@@ -98,9 +102,10 @@ async def _drive(
     sink: StoreSink,
     faults: tuple[Fault, ...],
     system: Callable[[Passage], str],
+    edges_apart: bool,
 ) -> None:
     spec = _engine_spec(settings, faults)
-    edges = (_edges_spec(settings, spec), edges_shape(settings)) if settings.deps_engine else None
+    edges = (_edges_spec(settings, spec), edges_shape(settings)) if edges_apart else None
     planner = EdgePlanner(settings, spec.decoding, system, sink.remark)
     pool: Pool = RayPool(spec, pool_shape(settings), edges)
     try:
@@ -113,7 +118,7 @@ async def _drive(
             settings.most_in_flight,
             system=system,
             fresh=settings.isolated,
-            edges_apart=edges is not None,
+            edges_apart=edges_apart,
         )
         await driver.run(jobs)
     finally:
@@ -153,6 +158,7 @@ class StoreSink:
 
     store: RunStore
     observer: Observer
+    isolated: bool = False
 
     def ended(self, result: StepResult) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
@@ -176,6 +182,8 @@ class StoreSink:
         info = event.info
         size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
         self.observer.remark(f"{event.replica} is ready: {info.model}{size}, {info.dtype}, on {info.device}")
+        if self.isolated and not info.forgets:
+            self.observer.remark(f"{event.replica} cannot forget: it may have read a passage for the strategy before")
 
 
 def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
@@ -205,10 +213,10 @@ def _examples(settings: Settings) -> tuple[Passage, ...]:
     return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 
-def _begun(passages: Iterator[Passage], source: DependencySource) -> Iterator[Passage]:
+def _begun(passages: Iterator[Passage], *, gold: bool) -> Iterator[Passage]:
     """The same stream with its first passage read already, so that unusable data is told of before anything starts."""
     first = next(passages)
-    if source == "gold":
+    if gold:
         gold_edges(first)
     return chain([first], passages)
 

@@ -90,16 +90,17 @@ class EdgePlanner:
         """The edges where nobody has to be asked."""
         if self._source != "model":
             return stated_edges(job.passage, self._source, self._rules)
-        reply = self._cache.find(self._prompt(job)) if self._cache else None
+        reply = self._cache.find(job.strategy, self._prompt(job)) if self._cache else None
         return None if reply is None else edges_of_reply(job.passage, reply, self._rules, cached=True)
 
     def _keep(self, job: Job, reply: str) -> None:
         if self._cache is None:
             return
         try:
-            self._cache.keep(self._prompt(job), reply)
-        except OSError as error:  # the run itself lacks nothing
-            self._remark(f"replies about edges are not kept: {self._cache.folder}: {error.strerror or error}")
+            self._cache.keep(job.strategy, self._prompt(job), reply)
+        except (OSError, ValueError) as error:  # ValueError: a path that none can be; the run itself lacks nothing
+            why = error.strerror if isinstance(error, OSError) else error
+            self._remark(f"replies about edges are not kept: {self._cache.folder}: {why}")
             self._cache = None
 
     def _prompt(self, job: Job) -> Prompt:
@@ -109,8 +110,10 @@ class EdgePlanner:
 
 def _cache(settings: Settings, decoding: Decoding) -> EdgeCache:
     name = settings.deps_model or settings.model_name
-    model = {"name": name, "weights": _weights(name), "dtype": settings.dtype, "decoding": asdict(decoding)}
-    if settings.deps_engine == "openai" or (settings.deps_engine is None and settings.engine == "openai"):
+    engine = settings.deps_engine or settings.engine
+    model = {"engine": engine, "name": name, "dtype": settings.dtype, "decoding": asdict(decoding)}
+    model["weights"] = _weights(name)
+    if engine == "openai":
         model["server"] = settings.deps_base_url or settings.openai_base_url or os.environ.get("OPENAI_BASE_URL", "")
     return EdgeCache(settings.dep_cache or _usual_folder(), model, uuid.uuid4().hex)
 
@@ -124,4 +127,5 @@ def _weights(model_name: str) -> Mapping[str, Any]:
     """What tells a folder's weights from others that it held before; nothing for a model of the hub or of a server."""
     folder = weights_folder() if model_name == EMBEDDED else Path(model_name)
     files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern)) if folder.is_dir() else []
-    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
+    known = {file.name: file.stat() for file in files if file.exists()}  # a link may lead nowhere
+    return {name: [found.st_size, found.st_mtime_ns] for name, found in known.items()}

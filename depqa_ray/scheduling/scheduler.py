@@ -95,10 +95,13 @@ class DependencyScheduler:
         """How many jobs are under way."""
         return len(self._jobs)
 
-    def running(self, role: Role) -> int:
-        """How many steps are with a replica of that role."""
-        load = self._routers[role].load
-        return sum(replica in load for job in self._jobs.values() for replica in job.replica.values())
+    def busy(self, role: Role) -> int:
+        """How many steps are with a replica of that role, or ready for one."""
+        return sum(
+            job.state[step.id] in ("ready", "running") and self._role(step) == role
+            for job in self._jobs.values()
+            for step in job.steps.values()
+        )
 
     def replicas(self, role: Role) -> int:
         """How many replicas of that role take work."""

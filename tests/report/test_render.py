@@ -139,7 +139,7 @@ def test_a_page_shows_questions_answers_and_where_they_come_from() -> None:
 
     for text in ("Who founded Velcarn?", "Mira Oston", "Harrowick probably", "the engine ran out of room"):
         assert text in page.text
-    for text in ("exact", "partial, F1 0.667", "wrong", "failed", "not selected, gold", "batch 2, replica r0"):
+    for text in ("exact", "partial, F1 0.667", "wrong", "failed", "not selected, gold", "batch 2, r0"):
         assert text in page.text
     for text in (*STRATEGIES, "embedded", "Imaginary Accelerator"):
         assert text in page.text
@@ -186,8 +186,9 @@ def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
 def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: str | None) -> None:
     for html in pages(sample_records(**labels)):
         notes = [element.text for element in read_page(html).all("p") if element.attributes.get("role") == "note"]
-        assert len(notes) == (note is not None)
-        assert note is None or note in notes[0]
+        said = [text for text in notes if "without an answer" not in text]
+        assert len(said) == (note is not None)
+        assert note is None or note in said[0]
 
 
 def test_gaps_of_the_run_are_noted_on_the_index() -> None:

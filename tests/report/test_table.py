@@ -151,4 +151,10 @@ def test_failures_and_edge_tokens_have_a_column_where_there_are_some() -> None:
 
 def test_simulated_figures_are_noted() -> None:
     assert "Note: The figures are simulated" in printed(sample_records())
-    assert "Note:" not in printed(sample_records(engine="transformers"))
+    assert "simulated" not in printed(sample_records(engine="transformers"))
+
+
+def test_questions_without_an_answer_are_noted_with_their_usual_reason() -> None:
+    text = " ".join(printed(sample_records()).split())
+    assert "Note: sequential: 2 questions without an answer, mostly because: the engine ran out of room." in text
+    assert "full_batch: 2 questions without" not in text

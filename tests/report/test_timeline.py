@@ -36,7 +36,7 @@ def test_bars_stand_where_their_times_are() -> None:
     bar = chart.bars[0]
     assert bar.wait_x == LABEL_WIDTH + CHART_WIDTH / 4
     assert (bar.wait_width, bar.run_width) == (CHART_WIDTH / 4, CHART_WIDTH / 2)
-    assert bar.note == "batch 0, replica r0"
+    assert bar.note == "batch 0, r0"
 
 
 def test_a_step_that_was_never_sent_has_no_bar_and_says_so() -> None:

@@ -62,12 +62,3 @@ def test_every_record_is_one_line_of_ascii(record: Record) -> None:
 def test_a_time_that_is_no_number_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         to_line(PassageResult("s", "p", 0.0, float("nan")))
-
-
-def test_a_question_that_was_written_before_there_were_slots_is_read() -> None:
-    record = PassageRecord(Passage("p", "", "A text.", (Question("q", "Who?", ("a",)),)))
-    written = json.loads(to_line(record))
-    for question in written["passage"]["questions"]:
-        del question["slots"], question["final"]
-
-    assert from_object(written) == record

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+import pytest
+
 from depqa_ray.config import Settings, load_settings
 from depqa_ray.results.manifest import (
     Manifest,
@@ -106,3 +108,15 @@ def test_the_examples_are_kept_and_follow_from_the_settings() -> None:
     assert (plain.settings["examples"], shown.settings["examples"]) == ([], ["a", "b"])
     assert plain.fingerprint == shown.fingerprint
     assert plain.fingerprint != settings_manifest(Settings(shots=1), ["sequential"], started="now").fingerprint
+
+
+@pytest.mark.parametrize("prefix", ["", "musique:"])
+def test_the_home_folder_is_cut_from_the_data_sets_name_too(prefix: str) -> None:
+    settings = Settings(dataset=f"{prefix}{Path.home()}/data/x.jsonl", model_name="embedded", engine="simulated")
+    manifest = settings_manifest(settings, ["sequential"], started="now")
+    assert manifest.labels.dataset == manifest.settings["dataset"] == f"{prefix}~/data/x.jsonl"
+
+
+def test_who_is_asked_for_dependencies_is_named() -> None:
+    settings = Settings(deps_engine="openai", deps_model="big/model", engine="simulated")
+    assert settings_manifest(settings, ["sequential"], started="now").labels.edges == "model (big/model, openai)"

@@ -160,7 +160,7 @@ def test_averages_are_over_questions_for_scores_and_over_passages_for_the_rest()
     assert summary.metrics.em == pytest.approx(6 / 8)
     assert summary.prompt_tokens == (600 + 360) / 2
     assert summary.latency == pytest.approx((2.5 + 1.5) / 2)
-    assert summary.totals.questions_per_second == pytest.approx(8 / 4.0)
+    assert summary.totals.questions_per_second == pytest.approx(6 / 4.0)  # two failed
 
 
 def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
@@ -203,11 +203,13 @@ def test_the_dependencies_of_a_run_are_counted_and_set_against_the_gold_ones() -
         dag("r", kept=0, proposed=0, cached=True),
     )
     finished = tuple(PassageResult("s", record.passage.id, 0.0, 1.0) for record in passages)
+    # Of q nobody was left to ask.
+    asked = (StepResult("s", "p", "edges", (), batch=0), StepResult("s", "q", "edges", ()))
 
-    summary = compute_results(RunRecords(sample_manifest(), passages, (), finished, dags=dags)).strategies["s"].dag
+    summary = compute_results(RunRecords(sample_manifest(), passages, asked, finished, dags=dags)).strategies["s"].dag
 
     assert summary is not None
-    assert (summary.passages, summary.asked, summary.cached, summary.fallbacks) == (3, 2, 1, 1)
+    assert (summary.passages, summary.asked, summary.cached, summary.fallbacks) == (3, 1, 1, 1)
     assert (summary.edges, summary.depth, summary.width) == (1.0, pytest.approx(2.0), 3.0)
     assert summary.dropped == {"low confidence": 2, "self edge": 2}
     # Gold of p and q: two each. Proposed: three, of which two are gold, and nothing; kept: two and one, of which one.

@@ -34,7 +34,7 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     write_sample(tmp_path)
     before = (tmp_path / "outcomes.jsonl").read_bytes()
 
-    with pytest.raises(StoreError, match="already holds a run; resume it, or give another folder"):
+    with pytest.raises(StoreError, match="already holds a run; give another --run-dir"):
         RunStore.create(tmp_path, sample_manifest())
 
     assert (tmp_path / "outcomes.jsonl").read_bytes() == before

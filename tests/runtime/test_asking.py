@@ -85,7 +85,7 @@ def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behi
     passages = {passage_.id: passage_ for passage_, _ in drawn}
 
     def answer(prompt: Prompt) -> Completion:
-        strategy, passage_id, _ = prompt.id.split("/", 2)
+        strategy, passage_id, _ = json.loads(prompt.id)
         assert prompt.shared == f"Passage: {passages[passage_id].text}\n\n"
         if not asks_for_edges(prompt.own):
             asked = [line.partition(": ")[2] for line in prompt.own.splitlines() if not line.startswith("Known:")]

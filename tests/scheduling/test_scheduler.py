@@ -288,9 +288,10 @@ def test_given_replicas_for_edges_then_only_these_are_asked_for_them_and_their_e
     assert scheduler.handle(Admitted(opening(), 0.0)) == []  # nobody is there yet who could be asked for edges
     (batch,) = scheduler.handle(ReplicaJoined("e", 1.0, "edges"))
     assert isinstance(batch, Dispatch) and batch.replica == "e"
-    assert (scheduler.running("edges"), scheduler.running("answers")) == (1, 0)
+    assert (scheduler.busy("edges"), scheduler.busy("answers")) == (1, 0)
     assert (scheduler.replicas("edges"), scheduler.replicas("answers")) == (1, 1)
     assert scheduler.handle(ReplicaLost("e", "gone", 2.0)) == []
+    assert scheduler.busy("edges") == 1, "what waits for a replacement leaves no room for more"
     given_up, extend = scheduler.handle(Deserted("edges", "gone for good", 3.0))
     assert given_up == GiveUp(KEY, (EDGES,), False, "gone for good") and extend == Extend(KEY)
     (batch,) = scheduler.handle(Extended(extension(), 3.0))
