@@ -103,7 +103,7 @@ def reply_schema(own: str) -> dict[str, Any]:
         confidence = {"type": "number"}
         parents = {key: dict.fromkeys((other for other in keys if other != key), confidence) for key in keys}
         return _object_schema({key: _object_schema(parents[key], required=False) for key in keys})
-    return _object_schema(dict.fromkeys(keys, {"type": "string"}))
+    return _object_schema({key: {"type": "string"} for key in keys})
 
 
 def _object_schema(properties: dict[str, Any], required: bool = True) -> dict[str, Any]:
