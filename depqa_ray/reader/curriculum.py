@@ -23,7 +23,9 @@ from depqa_ray.answering import prompts
 from depqa_ray.passages.names import Kind
 from depqa_ray.passages.worlds import RELATIONS, Fact, World, WorldShape, express_question, generate_world
 
-_OTHERS_KNOWN: Final = 0.3  # the share of pointing questions that come after lines that do not matter
+_OTHERS_KNOWN: Final = 0.3  # the share of questions that come after lines that do not matter
+_MOST_KNOWN: Final = 4  # how many such lines there are at most before a question that names its subject
+_MORE_QUESTIONS: Final = 3  # how many more questions than the lesson's world may have one whose edges alone are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,15 @@ def draw_lesson(rng: random.Random, stage: Stage) -> Lesson:
     rng.shuffle(facts)
     for index in range(stage.single - len(exercises)):
         fact = facts[index % len(facts)]
-        exercises.append(_naming(rng, fact) if rng.random() < stage.named else _pointing(rng, fact, world))
+        if rng.random() >= stage.named:
+            exercises.append(_pointing(rng, fact, world))
+        else:
+            exercises.append(_naming(rng, fact, world if stage.several else None))
     if stage.several:
         count = len(world.questions)
-        for asked in (count, rng.randint(2, count - 1)):
-            exercises += exercises_on_several(world, asked)
+        elsewhere = generate_world(rng, WorldShape(rng.randint(2, count + _MORE_QUESTIONS), facts=0))
+        exercises += [all_at_once(world, count), all_at_once(world, rng.randint(2, count - 1))]
+        exercises += [dependencies(world), dependencies(elsewhere)]
     return Lesson(" ".join(world.sentences), tuple(exercises))
 
 
@@ -89,36 +95,45 @@ def exercise(question: str, known: Sequence[tuple[str, str]], answer: str) -> Ex
     return Exercise(prompts.question_part(question, known), json.dumps({"answer": answer}, ensure_ascii=False))
 
 
-def exercises_on_several(world: World, count: int) -> tuple[Exercise, Exercise]:
-    """The first ``count`` questions of the world all at once, and their edges."""
+def all_at_once(world: World, count: int) -> Exercise:
+    """The first ``count`` questions of the world."""
     questions = world.questions[:count]
-    texts = [question.text for question in questions]
     answers = {prompts.label(number): question.fact.object for number, question in enumerate(questions)}
-    parents = {
-        prompts.label(number): {prompts.label(parent): 0.9 for parent in sorted(question.parents)}
-        for number, question in enumerate(questions)
-    }
-    return (
-        Exercise(prompts.batch_part(texts), json.dumps(answers, ensure_ascii=False)),
-        Exercise(prompts.edges_part(texts), json.dumps(parents)),
+    return Exercise(
+        prompts.batch_part([question.text for question in questions]), json.dumps(answers, ensure_ascii=False)
     )
 
 
+def dependencies(world: World) -> Exercise:
+    """The edges between the world's questions."""
+    parents = {
+        prompts.label(number): {prompts.label(parent): 0.9 for parent in sorted(question.parents)}
+        for number, question in enumerate(world.questions)
+    }
+    return Exercise(prompts.edges_part([question.text for question in world.questions]), json.dumps(parents))
+
+
 def _from_the_middle(rng: random.Random, world: World) -> list[Exercise]:
-    """Of the world's questions that have parents, one after all earlier ones and one after none."""
+    """One of the world's questions after all earlier ones, and one that has parents, after none."""
     pointing = [number for number, question in enumerate(world.questions) if question.parents]
     if not pointing:
         return []
     history = [(question.text, question.fact.object) for question in world.questions]
-    after_all, after_none = rng.choice(pointing), rng.choice(pointing)
+    after_all, after_none = rng.randrange(1, len(history)), rng.choice(pointing)
     return [
         exercise(history[after_all][0], history[:after_all], history[after_all][1]),
         exercise(history[after_none][0], [], history[after_none][1]),
     ]
 
 
-def _naming(rng: random.Random, fact: Fact) -> Exercise:
-    return exercise(express_question(rng, fact.relation, fact.subjects), [], fact.object)
+def _naming(rng: random.Random, fact: Fact, world: World | None) -> Exercise:
+    """The fact's subject is named; lines that may stand before it, facts of the world, do not matter."""
+    known: list[tuple[str, str]] = []
+    if world and rng.random() < _OTHERS_KNOWN:
+        others = [other for other in world.facts if other.object != fact.object]
+        for other in rng.sample(others, min(len(others), rng.randint(1, _MOST_KNOWN))):
+            known.append((express_question(rng, other.relation, other.subjects), other.object))
+    return exercise(express_question(rng, fact.relation, fact.subjects), known, fact.object)
 
 
 def _pointing(rng: random.Random, fact: Fact, world: World) -> Exercise:

@@ -97,9 +97,10 @@ def _shared(lesson: Lesson) -> str:
 def _cuts(count: int) -> list[tuple[int, int]]:
     """Where a lesson's exercises, shortest first, are cut into groups that are padded to the longest of each.
 
-    The last four ask several questions and are much longer than the others, two of them again than the other two.
+    The last four ask several questions and are much longer than the others, two of them again than the other two. The
+    longest may be longer by far than the one before it.
     """
-    cuts = {0, round(0.4 * count), round(0.75 * count), max(count - 4, 0), max(count - 2, 0), count}
+    cuts = {0, round(0.4 * count), round(0.75 * count), max(count - 4, 0), max(count - 2, 0), count - 1, count}
     return list(pairwise(sorted(cuts)))
 
 

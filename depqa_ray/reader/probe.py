@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import Qwen3ForCausalLM
 
 from depqa_ray.passages.worlds import World, generate_world
-from depqa_ray.reader.curriculum import Exercise, Lesson, Stage, exercise, exercises_on_several
+from depqa_ray.reader.curriculum import Exercise, Lesson, Stage, all_at_once, dependencies, exercise
 from depqa_ray.reader.lessons import Batch, Encoder
 from depqa_ray.reader.model import hidden_states
 
@@ -48,7 +48,7 @@ def _tagged(world: World, several: bool) -> tuple[Lesson, list[str]]:
         exercises += [exercise(question.text, [], question.fact.object)]
         tags += ["dependent", "independent"] if question.parents else ["root", ""]
     if several:
-        exercises += exercises_on_several(world, len(world.questions))
+        exercises += [all_at_once(world, len(world.questions)), dependencies(world)]
         tags += ["batch", "edges"]
     return Lesson(" ".join(world.sentences), tuple(exercises)), tags
 

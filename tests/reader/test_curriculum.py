@@ -5,7 +5,7 @@ import pytest
 
 from depqa_ray.answering import prompts
 from depqa_ray.passages.worlds import WorldShape, generate_world
-from depqa_ray.reader.curriculum import STAGES, Stage, draw_lesson, exercises_on_several
+from depqa_ray.reader.curriculum import STAGES, Stage, all_at_once, dependencies, draw_lesson
 
 WORLDS = range(40)
 
@@ -49,11 +49,33 @@ def test_a_question_that_points_is_asked_after_every_known_answer() -> None:
     assert max(map(len, asked.values())) > 5
 
 
-def test_edges_of_the_first_questions_stay_among_them() -> None:
+def test_each_question_needs_the_answers_that_it_points_at() -> None:
+    for number in WORLDS:
+        world = generate_world(random.Random(number), WorldShape())
+        stated = json.loads(dependencies(world).target)
+        for question, parents in zip(world.questions, stated.values(), strict=True):
+            assert list(parents) == [prompts.label(parent) for parent in question.parents]
+            assert len(parents) == question.text.count("that ")
+
+
+def test_the_first_questions_are_answered_without_the_others() -> None:
     world = generate_world(random.Random(1), WorldShape())
     for count in range(1, len(world.questions) + 1):
-        _, edges = exercises_on_several(world, count)
-        stated = json.loads(edges.target)
-        labels = [prompts.label(position) for position in range(count)]
-        assert list(stated) == labels
-        assert {parent for parents in stated.values() for parent in parents} <= set(labels)
+        asked = all_at_once(world, count)
+        assert list(json.loads(asked.target)) == [prompts.label(position) for position in range(count)]
+        assert asked.own == prompts.batch_part([question.text for question in world.questions[:count]])
+
+
+def test_questions_with_their_subjects_named_come_after_known_answers_too() -> None:
+    """As they do with the whole history: the reader has to see that those answers do not matter."""
+    lessons = [draw_lesson(random.Random(number), STAGES[-1]) for number in WORLDS]
+    owns = [exercise.own for lesson in lessons for exercise in lesson.exercises]
+    asked = [own.rpartition("Question: ")[2] for own in owns if own.startswith("Known: ")]
+    assert sum("that " not in question for question in asked) >= len(WORLDS) // 2
+
+
+def test_edges_are_asked_of_more_questions_than_the_lessons_own_world_has() -> None:
+    """The more questions there are, the more often the latest of several fitting answers is the one that is meant."""
+    lessons = [draw_lesson(random.Random(number), STAGES[-1]) for number in WORLDS]
+    counts = {len(json.loads(lesson.exercises[-1].target)) for lesson in lessons}
+    assert min(counts) < STAGES[-1].shape.questions < max(counts)
