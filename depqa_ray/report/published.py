@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from depqa_ray.answering.scoring import exact_match, f1
-from depqa_ray.config import flag_of
+from depqa_ray.config import Settings, flag_of
 from depqa_ray.presets import PRESETS, Preset, PublishedRow
 from depqa_ray.report.figures import count_passages
 from depqa_ray.report.text import ABSENT, number, one_line, score
@@ -15,6 +15,10 @@ from depqa_ray.results.averages import mean
 from depqa_ray.results.schema import AnswerEntry, RunResults, StrategySummary
 
 _NOT_MEASURED: Final = (ABSENT,) * 5
+
+
+_OF_NO_PROTOCOL: Final = {"preset", "strategy"}
+"""Settings that only name what others say."""
 
 
 def published_view(results: RunResults) -> PublishedView | None:
@@ -64,13 +68,15 @@ def _first(metric: Callable[[str, Sequence[str]], float], entry: AnswerEntry) ->
 
 
 def _notes(preset: Preset, settings: Mapping[str, Any]) -> Iterator[str]:
+    """What the run changed: of the preset's own settings, and of all others that answers depend on."""
+    usual = {name: Settings.model_fields[name].default for name in Settings.shaping() - _OF_NO_PROTOCOL}
     changed = [
-        f"{flag_of(name)} {_shown(settings.get(name))} instead of {_shown(value)}"
-        for name, value in preset.settings.items()
-        if _comparable(settings.get(name)) != _comparable(value)
+        f"{flag_of(name)} {_shown(settings[name])} instead of {_shown(value)}"
+        for name, value in {**usual, **preset.settings}.items()
+        if name in settings and _comparable(settings[name]) != _comparable(value)
     ]
     if changed:
-        yield f"This run is not the published protocol: {'; '.join(changed)}."
+        yield f"This run is not the published protocol: {'; '.join(sorted(changed))}."
     else:
         yield "All settings of the run are those of the published protocol."
     yield "Tokens are prompt and generated tokens a passage, with those of asking for edges where a strategy uses them."

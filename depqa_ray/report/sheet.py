@@ -43,7 +43,7 @@ def sheet(heads: Sequence[str], blocks: Sequence[Block], hidden: Collection[int]
 def _head_lines(heads: Sequence[str], widths: Sequence[int], start: int, gap: str) -> Iterator[str]:
     """The heads, those of one line beside the last line of those of two, and a rule."""
     split = [head.split("\n") if "\n" in head else ["", head] for head in heads]
-    for line in (0, 1):
+    for line in (0, 1) if any("\n" in head for head in heads) else (1,):
         yield gap.join([" " * start, *(part[line].rjust(width) for part, width in zip(split, widths, strict=True))])
     yield "─" * (start + sum(widths) + len(gap) * len(widths))
 

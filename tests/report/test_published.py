@@ -133,3 +133,22 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
     assert not page.all("script") and "--model-name 49" not in page.text and "\x1b" not in html
     assert "--model-name " in page.text
     assert "\x1b" not in "".join(result_lines(found)) and all("\n" not in line for line in result_lines(found))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("no_llm_deps", True, "--no-llm-deps True instead of False"),
+        ("deps_model", "big", "--deps-model big instead of none"),
+        ("engine", "simulated", "--engine simulated instead of shared_prefix"),
+        ("top_p", 0.1, "--top-p 0.1 instead of 1.0"),
+        ("stop", ["x"], "--stop x instead of"),
+        ("min_confidence", 1.0, "--min-confidence 1.0 instead of 0.45"),
+        ("context_count", 3, "--context-count 3 instead of 1000"),
+    ],
+)
+def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, said: str) -> None:
+    plain, changed = published_view(results()), published_view(results(**{setting: value}))
+    assert plain is not None and changed is not None
+    assert "All settings of the run are those of the published protocol." in plain.notes
+    assert said in changed.notes[0]

@@ -11,6 +11,7 @@ import pytest
 
 from depqa_ray.errors import StoreError
 from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageResult
 from depqa_ray.results.store import RunStore, write_atomically
 from tests.sample_run import dag_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
@@ -220,3 +221,19 @@ def test_the_manifest_survives(tmp_path: Path) -> None:
     RunStore.create(tmp_path, manifest)
 
     assert RunStore.open(tmp_path).manifest == manifest
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"source": "hearsay"}, {"fallback": None}, {"kept": [{"parent": "velcarn-q1", "child": "ghost"}]}, {"kept": [{}]}],
+)
+def test_given_edges_that_were_damaged_then_one_line_says_so(tmp_path: Path, spoilt: dict[str, object]) -> None:
+    write_sample(tmp_path)
+    lines = (tmp_path / "outcomes.jsonl").read_text("ascii").splitlines()
+    line = next(place for place, text in enumerate(lines) if '"kind":"dag"' in text)
+    record = json.loads(lines[line])
+    record["chosen"].update(spoilt)
+    lines[line] = json.dumps(record)
+    (tmp_path / "outcomes.jsonl").write_text("\n".join(lines) + "\n", "ascii")
+    with pytest.raises(StoreError):
+        compute_results(RunStore.open(tmp_path).read())

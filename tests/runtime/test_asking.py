@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from depqa_ray.answering.prompts import SYSTEM, asks_for_edges, system_message
 from depqa_ray.config import load_settings
 from depqa_ray.dependencies.heuristic import propose_edges
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import Decoding, EngineInfo
 from depqa_ray.errors import ClusterError
 from depqa_ray.models import Completion, Passage, Prompt, Question
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.planning import EdgePlanner, Job
-from depqa_ray.runtime.pool import Exhausted, Lost
+from depqa_ray.runtime.pool import Exhausted, Joined, Lost
 from depqa_ray.runtime.virtual import VirtualPool
 from depqa_ray.strategies import STRATEGIES, USES_EDGES
 from tests.runtime.helpers import MemorySink, answer_with_number, asking, edge, passage, passages_with_edges, stated
@@ -269,7 +269,13 @@ def test_given_a_reply_of_an_earlier_run_then_nobody_is_asked_and_the_plan_is_th
 
 @pytest.mark.parametrize(
     "changed",
-    [{"model_name": "other/model"}, {"max_new_tokens": "17"}, {"no_dep_cache": True}, {"dtype": "float32"}],
+    [
+        {"model_name": "other/model"},
+        {"engine": "transformers"},
+        {"max_new_tokens": "17"},
+        {"no_dep_cache": True},
+        {"dtype": "float32"},
+    ],
 )
 def test_given_another_model_or_prompt_then_the_kept_reply_is_not_taken(
     tmp_path: Path, changed: dict[str, Any]
@@ -323,3 +329,65 @@ def test_given_another_system_message_then_the_kept_reply_is_not_taken(tmp_path:
         driver = Driver(VirtualPool(1, one_second, answer), MemorySink(), driven, 16, 8, system=system)
         asyncio.run(driver.run(iter([Job("dependency_parallel", asked)])))
     assert len(requests) == 2
+
+
+def test_given_a_model_that_never_says_the_same_then_a_second_run_still_has_the_same_plans(tmp_path: Path) -> None:
+    asked = passage("p", 4)
+    replies = (stated(asked, (edge("p", 0, number),)) for number in (1, 2, 3))
+
+    def answer(prompt: Prompt) -> Completion:
+        return Completion(prompt.id, next(replies)) if asks_for_edges(prompt.own) else answer_with_number(prompt)
+
+    jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
+    first, second = (
+        drive(jobs, VirtualPool(1, one_second, answer), 1, no_dep_cache=False, dep_cache=tmp_path) for _ in range(2)
+    )
+    kept = {place: chosen.kept for place, chosen in first.plans.items()}
+    assert len(set(kept.values())) == 2
+    assert {place: chosen.kept for place, chosen in second.plans.items()} == kept
+
+
+def test_given_a_folder_with_weights_that_are_not_all_there_then_the_cache_still_works(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "nowhere")
+    asked = passage("p", 2)
+    flags = {"no_dep_cache": False, "dep_cache": tmp_path / "cache", "model_name": str(tmp_path)}
+    answer, requests = counting({asked.text: stated(asked, ())})
+    for _ in range(2):
+        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags)
+    assert len(requests) == 1
+
+
+def test_given_the_replica_for_edges_is_lost_for_a_while_then_no_more_jobs_are_taken_than_there_is_room_for() -> None:
+    passages = [passage(f"p{number}", 2) for number in range(200)]
+    taken: list[str] = []
+
+    def jobs() -> Iterator[Job]:
+        for one in passages:
+            taken.append(one.id)
+            yield Job("dependency_parallel", one)
+
+    class Away(TwoKinds):
+        """The replica for edges is lost at 0.5 and replaced at 3; what was taken by then is noted."""
+
+        def __init__(self, answer: Callable[[Prompt], Completion]) -> None:
+            super().__init__(answer)
+            self._later(0.5, Lost("replica-1", "gone"))
+            self.before: int | None = None
+
+        def _happens(self, event: Any) -> Any:
+            events = VirtualPool._happens(self, event)
+            if isinstance(event, Lost):
+                self._alive.add("replica-9")
+                self._later(3.0, Joined("replica-9", EngineInfo("x", "x", "x", "x"), "edges"))
+            for place, happened in enumerate(events):
+                if isinstance(happened, Joined) and happened.replica == "replica-1":
+                    events[place] = Joined("replica-1", happened.info, "edges")
+                if isinstance(happened, Joined) and happened.replica == "replica-9":
+                    self.before = len(taken)
+            return events
+
+    pool = Away(asking({p.text: stated(p, ()) for p in passages}))
+    sink = MemorySink()
+    asyncio.run(Driver(pool, sink, planner(sink), 16, 8, edges_apart=True).run(jobs()))
+    assert len(sink.outcomes) == 400
+    assert pool.before is not None and pool.before <= 8

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Edge, Prompt
+from depqa_ray.models import Completion, Edge, Passage, Prompt, Question
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.planning import Job
 from depqa_ray.runtime.virtual import VirtualPool
@@ -189,3 +189,21 @@ def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counte
     assert len(sink.outcomes) == 3
     assert {(result.replica, result.completed, result.attempts) for result in sink.results} == {("replica-1", 1.5, 2)}
     assert asked[:3] == asked[3:], "another attempt is the same prompt: drawn tokens are seeded by its id"
+
+
+def test_given_ids_that_hold_separators_then_no_two_prompts_are_taken_for_each_other() -> None:
+    one = Passage("p", "p", "One.", (Question("x/ask:y", "What is 1?", ("1",)),))
+    other = Passage("p/ask:x", "p", "Other.", (Question("y", "What is 2?", ("2",)),))
+    pool = VirtualPool(1, one_second, answer_with_number)
+    sink = drive([Job("independent", one), Job("independent", other)], pool)
+    assert {id_: outcome.answer for (_, id_), outcome in sink.outcomes.items()} == {"x/ask:y": "1", "y": "2"}
+
+
+def test_given_a_prompt_that_the_engine_refuses_then_its_step_is_on_record_as_sent() -> None:
+    def refuse(prompt: Prompt) -> Completion:
+        return Completion(prompt.id, error="too long")
+
+    sink = drive([Job("sequential", passage("p", 2))], VirtualPool(1, one_second, refuse))
+    refused, skipped = sink.results
+    assert (refused.batch, refused.attempts, refused.replica, refused.completed) == (0, 1, "replica-0", 1.0)
+    assert (skipped.batch, skipped.attempts, skipped.replica) == (-1, 0, "")
