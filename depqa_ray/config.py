@@ -200,7 +200,10 @@ class Settings(BaseSettings):
     confidence: Confidence = _setting(0.95, "statistics", "of the intervals", shapes_results=False)
 
     replicas: Count | Literal["auto"] = _setting(
-        "auto", "cluster", "model replicas; auto = one for each GPU of the cluster, one without GPUs or with --isolate", shapes_results=False
+        "auto",
+        "cluster",
+        "model replicas; auto = one for each GPU of the cluster, one without GPUs or with --isolate",
+        shapes_results=False,
     )
     gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = _setting(
         "auto", "cluster", "GPUs that a replica holds; auto = 1 where there are GPUs, else 0", shapes_results=False
