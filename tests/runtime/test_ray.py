@@ -18,7 +18,7 @@ from depqa_ray.models import Prompt
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime import cluster
-from depqa_ray.runtime.cluster import connected_ray, pool_shape
+from depqa_ray.runtime.cluster import connected_ray, edges_shape, pool_shape
 from depqa_ray.runtime.experiment import run_experiment
 from depqa_ray.runtime.pool import Exhausted, Joined, Lost, PoolEvent
 from depqa_ray.runtime.ray_pool import PoolShape, RayPool
@@ -134,9 +134,26 @@ def test_given_a_model_that_is_a_servers_then_one_replica_asks_it_and_holds_no_g
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
-    local, asking = pool_shape(Settings()), pool_shape(Settings(engine="openai"))
+    local, asking = (pool_shape(Settings(isolate=False, engine=engine)) for engine in ("shared_prefix", "openai"))
     assert (local.replicas, local.gpus) == (4, 1.0)
     assert (asking.replicas, asking.gpus) == (1, 0.0)
+
+
+def test_given_isolation_then_one_replica_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    assert (pool_shape(Settings()).replicas, pool_shape(Settings(replicas=3)).replicas) == (1, 3)
+
+
+def test_given_a_local_model_for_edges_then_it_has_a_gpu_that_the_others_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(engine: str) -> Settings:
+        return Settings(isolate=False, deps_engine=engine, deps_model="m")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    assert (pool_shape(settings("shared_prefix")).replicas, edges_shape(settings("shared_prefix")).gpus) == (3, 1.0)
+    assert (pool_shape(settings("openai")).replicas, edges_shape(settings("openai")).gpus) == (4, 0.0)
+    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 1.0, "CPU": 8.0})
+    with pytest.raises(InputError, match="needs a GPU of its own"):
+        pool_shape(settings("shared_prefix"))
 
 
 def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
