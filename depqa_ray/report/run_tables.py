@@ -91,10 +91,7 @@ def _scores(quality: EdgeQualityEntry | None) -> tuple[str, ...]:
 
 def _notes(dags: Sequence[tuple[StrategySummary, DagSummary]]) -> Iterator[str]:
     if any(dag.asked for _, dag in dags):
-        yield (
-            "Asked: passages whose dependencies the model was asked for; the tokens and the latency of that are also "
-            "part of the averages."
-        )
+        yield "The tokens and the latency of asking for the dependencies are part of the averages, too."
     if any(dag.cached for _, dag in dags):
         yield "From the cache: passages whose reply an earlier run had kept; they cost nothing here."
     if any(dag.fallbacks for _, dag in dags):
