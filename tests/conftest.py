@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is; a test that hangs is ended by its own timeout.
+hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ def one_second(prompt: Prompt) -> float:
     return 1.0
 
 
-@with_settings(max_examples=50, deadline=None)
+@with_settings(max_examples=50)
 @given(st.data(), st.integers(1, 3))
 def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_goes_by_it(
     data: st.DataObject, replicas: int
@@ -149,7 +149,7 @@ def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the
     assert {outcome.status for outcome in sink.outcomes.values()} == {"answered"}
 
 
-@with_settings(max_examples=50, deadline=None)
+@with_settings(max_examples=50)
 @given(passages_with_edges(), st.lists(st.floats(0.0, 4.0), max_size=3))
 def test_given_replicas_that_are_lost_while_edges_are_asked_then_all_questions_end(
     drawn: tuple, losses: list[float]
