@@ -79,7 +79,8 @@ def described(results: BenchResults) -> Iterator[str]:
     yield (
         f"data: {settings['dataset']}, {results.passages} passages, {results.questions} questions, seed "
         f"{settings['seed']}; {settings['max_new_tokens']} new tokens, {settings['lengths']} lengths; "
-        f"{settings['repeats']} repeats, alternating, each with prompts of its own"
+        f"{'1 repeat' if settings['repeats'] == 1 else str(settings['repeats']) + ' repeats, alternating'}, "
+        "each with prompts of its own"
     )
     yield (
         f"ceilings: {ceilings.flops / 1e12:.3g} TFLOP/s in {ceilings.dtype}, {ceilings.bytes / 1e9:.3g} GB/s "

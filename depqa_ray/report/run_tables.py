@@ -19,7 +19,8 @@ _DEPENDENCIES: Final = (
     "asked", "from\ncache", "fall-\nbacks", "edges", "depth", "width", "paral-\nlelism", "tokens", "latency\n(s)"
 )  # fmt: skip
 _QUALITY: Final = (
-    "proposed\nprecision", "\nrecall", "\nF1", "selected\nprecision", "\nrecall", "\nF1", "right\nparents"
+    "proposed\nprecision", "prop.\nrecall", "prop.\nF1",
+    "selected\nprecision", "sel.\nrecall", "sel.\nF1", "right\nparents",
 )  # fmt: skip
 
 

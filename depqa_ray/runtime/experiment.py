@@ -181,7 +181,8 @@ class StoreSink:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
         info = event.info
         size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
-        self.observer.remark(f"{event.replica} is ready: {info.model}{size}, {info.dtype}, on {info.device}")
+        where = "made up by a cost model" if info.engine == "simulated" else f"{info.dtype}, on {info.device}"
+        self.observer.remark(f"{event.replica} is ready: {info.model}{size}, {where}")
         if self.isolated and not info.forgets:
             self.observer.remark(f"{event.replica} cannot forget: it may have read a passage for the strategy before")
 
