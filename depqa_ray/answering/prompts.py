@@ -28,6 +28,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
@@ -100,6 +101,7 @@ def edges_part(questions: Sequence[str]) -> str:
     return f"{batch_part(questions)}\n{TEMPLATES.edges}"
 
 
+@lru_cache(maxsize=64)  # the few passages that are shown stand in every prompt
 def example_part(passage: Passage) -> str:
     """A passage as an example: its first question that needs no other one alone, then all of its questions at once.
 

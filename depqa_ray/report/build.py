@@ -9,14 +9,23 @@ from typing import Final
 
 from depqa_ray.models import UNKNOWN, StepResult
 from depqa_ray.report.figures import passage_row, summary_row, total_row
-from depqa_ray.report.graph import graph_views, labels_of
+from depqa_ray.report.graph import graph_views, labels_of, size_in_words
 from depqa_ray.report.interval_view import intervals_view
 from depqa_ray.report.origin import origin_view
 from depqa_ray.report.published import published_view
 from depqa_ray.report.run_tables import run_tables
-from depqa_ray.report.text import ABSENT, counted, number, one_line, score, seconds, visible
+from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
 from depqa_ray.report.timeline import draw_timeline, step_label
-from depqa_ray.report.view import AnswerView, CourseView, IndexView, LinkView, PageView, QuestionView, StepView
+from depqa_ray.report.view import (
+    AnswerView,
+    CourseView,
+    IndexView,
+    LinkView,
+    OriginView,
+    PageView,
+    QuestionView,
+    StepView,
+)
 from depqa_ray.results.records import PassageRecord, RunRecords
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, RunResults
 
@@ -46,15 +55,24 @@ def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
     )
 
 
-def page_view(results: RunResults, position: int, record: PassageRecord, steps: Sequence[StepResult]) -> PageView:
-    """The view of the passage at ``position``; ``steps`` are those of its finished strategies."""
+def page_view(
+    results: RunResults,
+    position: int,
+    record: PassageRecord,
+    steps: Sequence[StepResult],
+    origin: OriginView | None = None,
+) -> PageView:
+    """The view of the passage at ``position``; ``steps`` are those of its finished strategies.
+
+    ``origin`` is that of the run, which takes going through all passages: who makes many pages gives it.
+    """
     entry = results.passages[position]
     labels = {question.id: f"Q{place}" for place, question in enumerate(record.passage.questions, 1)}
     span = max((step.completed for step in steps), default=0.0)
     last = len(results.passages) - 1
     return PageView(
         link=_link(position, entry, []),
-        origin=origin_view(results),
+        origin=origin or origin_view(results),
         summary=_summary(entry),
         context=visible(entry.context),
         graphs=graph_views(entry),
@@ -70,13 +88,9 @@ def page_view(results: RunResults, position: int, record: PassageRecord, steps: 
 
 
 def _summary(entry: PassageEntry) -> str:
-    """The size of a passage in words; its dependencies where all strategies that go by any go by the same."""
-    parts = [counted(len(entry.questions), "question", "questions")]
-    sizes = {(dag.depth, len(dag.edges)) for strategy in entry.strategies if (dag := strategy.dag) is not None}
-    if len(sizes) == 1:
-        ((depth, edges),) = sizes
-        parts += [counted(depth, "layer", "layers"), counted(edges, "dependency", "dependencies")]
-    return ", ".join(parts)
+    """The size of a passage in words; its dependencies where all strategies that go by any go by as many."""
+    sizes = {(dag.depth, len(dag.edges)): dag for strategy in entry.strategies if (dag := strategy.dag) is not None}
+    return size_in_words(entry, next(iter(sizes.values())) if len(sizes) == 1 else None)
 
 
 def pages_of(results: RunResults, records: RunRecords) -> list[tuple[int, PassageRecord, list[StepResult]]]:

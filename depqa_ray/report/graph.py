@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from depqa_ray.report.layout import Drawing, lay_out
-from depqa_ray.report.text import counted, isolated, number, one_line
+from depqa_ray.report.text import counted, isolated, one_line, reasons
 from depqa_ray.report.view import EdgeView, GraphView, NodeView
 from depqa_ray.results.schema import DagEntry, EdgeEntry, PassageEntry
 
@@ -17,6 +17,14 @@ _COSTS: Final = {"parallelism"}
 def labels_of(entry: PassageEntry) -> dict[str, str]:
     """The short names of a passage's questions, by id."""
     return {question.id: f"Q{place}" for place, question in enumerate(entry.questions, 1)}
+
+
+def size_in_words(entry: PassageEntry, dag: DagEntry | None) -> str:
+    """How large a passage is, and its dependencies where some are given."""
+    parts = [counted(len(entry.questions), "question", "questions")]
+    if dag is not None:
+        parts += [counted(dag.depth, "layer", "layers"), counted(len(dag.edges), "dependency", "dependencies")]
+    return ", ".join(parts)
 
 
 def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
@@ -45,16 +53,8 @@ def _graph_view(entry: PassageEntry, dag: DagEntry, names: Sequence[str], labels
         )
         for box in drawing.boxes
     )
-    layers = 1 + max((box.layer for box in drawing.boxes), default=-1)
-    summary = ", ".join(
-        (
-            counted(len(nodes), "question", "questions"),
-            counted(layers, "layer", "layers"),
-            counted(len(dag.edges), "dependency", "dependencies"),
-        )
-    )
     edges = tuple(_edge_view(edge, labels, drawing, standing) for edge, standing in _standings(entry, dag))
-    return GraphView(drawing, nodes, edges, summary, ", ".join(names), _origin(dag))
+    return GraphView(drawing, nodes, edges, size_in_words(entry, dag), ", ".join(names), _origin(dag))
 
 
 def _standings(entry: PassageEntry, dag: DagEntry) -> Iterator[tuple[EdgeEntry, str]]:
@@ -91,8 +91,7 @@ def _origin(dag: DagEntry) -> str:
     if dag.fallback:
         told = f"The questions' wording decides, since the model could not be followed: {one_line(dag.fallback)}."
     if dag.dropped:
-        counts = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in sorted(dag.dropped.items()))
-        told += f" Left out: {counts}."
+        told += f" Left out: {reasons(dag.dropped)}."
     return told
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from depqa_ray.report.build import index_view, page_view, pages_of
 from depqa_ray.report.layout import BOX_HEIGHT, BOX_WIDTH
+from depqa_ray.report.origin import origin_view
 from depqa_ray.report.view import IndexView, PageView
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
@@ -39,8 +40,9 @@ def write_pages(records: RunRecords, folder: Path, results: RunResults | None = 
     index = folder / INDEX
     write_atomically(index, render_index(index_view(results, records.remarks)), durable=False)
     paths = [index]
+    origin = origin_view(results)
     for position, record, steps in pages_of(results, records):
-        page = page_view(results, position, record, steps)
+        page = page_view(results, position, record, steps, origin)
         path = folder / page.link.file
         write_atomically(path, render_page(page), durable=False)
         paths.append(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from depqa_ray.report.figures import final_rows
-from depqa_ray.report.text import ABSENT, number, one_line, score, seconds
+from depqa_ray.report.text import ABSENT, number, one_line, reasons, score, seconds
 from depqa_ray.report.view import ScoreRow, TableView
 from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunEntry, RunResults, StrategySummary
 
@@ -99,5 +99,4 @@ def _notes(dags: Sequence[tuple[StrategySummary, DagSummary]]) -> Iterator[str]:
         yield "Fallbacks: passages whose reply was of no use, or never came; the questions' wording decided instead."
     for summary, dag in dags:
         if dag.dropped:
-            what = ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in dag.dropped.items())
-            yield f"{one_line(summary.name)} left out: {what}."
+            yield f"{one_line(summary.name)} left out: {reasons(dag.dropped)}."

@@ -5,7 +5,7 @@ Nothing here escapes anything: the template does that for HTML, ``rich.text.Text
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 ABSENT: Final = "—"
@@ -58,6 +58,11 @@ def number(value: float) -> str:
 def counted(count: int, one: str, several: str) -> str:
     """A number with its noun."""
     return f"{count} {one if count == 1 else several}"
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """How often each reason was met, in the order of their names."""
+    return ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in sorted(counts.items()))
 
 
 def rate(value: float) -> str:

@@ -69,9 +69,14 @@ class EdgePlanner:
         """See Planner. Raises InputError where gold edges are asked of data that has none."""
         if job.strategy not in USES_EDGES:
             return self._compile(job, ()), None
-        chosen = self._known(job)
-        if chosen is None:
-            return asking_plan(job.strategy, job.passage), None
+        if self._source != "model":
+            chosen = stated_edges(job.passage, self._source, self._rules)
+            return self._compile(job, chosen.kept), chosen
+        asking = asking_plan(job.strategy, job.passage)
+        reply = self._cache.find(job.strategy, self._prompt(job, asking)) if self._cache else None
+        if reply is None:
+            return asking, None
+        chosen = edges_of_reply(job.passage, reply, self._rules, cached=True)
         return self._compile(job, chosen.kept), chosen
 
     def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
@@ -79,32 +84,25 @@ class EdgePlanner:
         if reply is None:
             chosen = heuristic_instead(job.passage, self._rules, reason)
         else:
-            self._keep(job, reply)
+            self._keep(job, plan, reply)
             chosen = edges_of_reply(job.passage, reply, self._rules)
         return extended_plan(plan, self._compile(job, chosen.kept)), chosen
 
     def _compile(self, job: Job, edges: Sequence[Edge]) -> Plan:
         return compile_plan(job.strategy, job.passage, edges, seed=self._seed)
 
-    def _known(self, job: Job) -> ChosenEdges | None:
-        """The edges where nobody has to be asked."""
-        if self._source != "model":
-            return stated_edges(job.passage, self._source, self._rules)
-        reply = self._cache.find(job.strategy, self._prompt(job)) if self._cache else None
-        return None if reply is None else edges_of_reply(job.passage, reply, self._rules, cached=True)
-
-    def _keep(self, job: Job, reply: str) -> None:
+    def _keep(self, job: Job, asking: Plan, reply: str) -> None:
         if self._cache is None:
             return
         try:
-            self._cache.keep(job.strategy, self._prompt(job), reply)
+            self._cache.keep(job.strategy, self._prompt(job, asking), reply)
         except (OSError, ValueError) as error:  # ValueError: a path that none can be; the run itself lacks nothing
             why = error.strerror if isinstance(error, OSError) else error
             self._remark(f"replies about edges are not kept: {self._cache.folder}: {why}")
             self._cache = None
 
-    def _prompt(self, job: Job) -> Prompt:
-        (step,) = asking_plan(job.strategy, job.passage).steps
+    def _prompt(self, job: Job, asking: Plan) -> Prompt:
+        (step,) = asking.steps
         return step_prompt("", job.passage, step, {}, self._max_new_tokens, system=self._system(job.passage))
 
 

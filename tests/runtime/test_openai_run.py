@@ -21,6 +21,20 @@ KEY = "sk-very-secret-0123456789"
 ASKS_FOR_EDGES = "name the questions whose answers it needs"
 
 
+def depqa(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command on the embedded data, in a folder and a process of its own, which has to end well."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "depqa_ray", *arguments, "--dataset", "embedded"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran
+
+
 @pytest.mark.slow
 def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_the_run_holds_it(tmp_path: Path) -> None:
     require_openai()
@@ -33,17 +47,8 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
         return Reply(400, {"error": {"message": f"not with {KEY}"}})
 
     with scripted(script) as server:
-        command = [sys.executable, "-m", "depqa_ray", "run", "--engine", "openai", "--dataset", "embedded"]
         where = ["--openai-base-url", server.url, "--model-name", "m", "--run-dir", "r", "--html-dir", "pages"]
-        ran = subprocess.run(
-            [*command, *where, "--context-count", "2"],
-            cwd=tmp_path,
-            env={**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stderr
+        ran = depqa(tmp_path, "run", "--engine", "openai", *where, "--context-count", "2", OPENAI_API_KEY=KEY)
     assert set(server.keys) == {f"Bearer {KEY}"}
     records = RunStore.open(tmp_path / "r").read()
     results = records.steps
@@ -62,18 +67,9 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
     def script(body: dict[str, Any], number: int) -> Reply:
         return Reply(200, completion('{"Q1": {}, "Q2": {"Q1": 0.9}, "Q3": {"Q9": 0.9}}'))
 
-    def run(name: str, *flags: str) -> RunRecords:
-        command = [sys.executable, "-m", "depqa_ray", "run", "--engine", "simulated", "--dataset", "embedded"]
+    def run(name: str) -> RunRecords:
         asking = ["--deps-engine", "openai", "--deps-model", "m", "--deps-base-url", server.url]
-        ran = subprocess.run(
-            [*command, *asking, "--context-count", "3", "--run-dir", name, *flags],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
+        depqa(tmp_path, "run", "--engine", "simulated", *asking, "--context-count", "3", "--run-dir", name)
         records = RunStore.open(tmp_path / name).read()
         return replace(records, dags=tuple(sorted(records.dags, key=lambda dag: dag.passage_id)))
 
@@ -103,17 +99,8 @@ def test_given_a_server_that_answers_nonsense_every_time_then_the_run_ends_with_
 ) -> None:
     require_openai()
     with scripted(lambda body, number: Reply(200, completion(reply))) as server:
-        command = [sys.executable, "-m", "depqa_ray", "compare", "--engine", "openai", "--dataset", "embedded"]
         where = ["--openai-base-url", server.url, "--model-name", "m", "--run-dir", "r", "--json-out", "out.json"]
-        ran = subprocess.run(
-            [*command, *where, "--context-count", "3", "--no-dep-cache"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stderr
+        ran = depqa(tmp_path, "compare", "--engine", "openai", *where, "--context-count", "3", "--no-dep-cache")
     results = RunResults.model_validate_json((tmp_path / "out.json").read_text("utf-8"))
     for summary in results.strategies.values():
         assert (summary.passages, summary.counts.answered) == (3, summary.counts.questions)
