@@ -12,8 +12,8 @@ _SPINS: Final = "3000"
 
 With 300,000 turns, its own choice, a thread that waits keeps the processor from the one that it waits for wherever
 other programs run beside: the demo then took over two minutes beside two busy processes on two cores, and 31 s with
-3,000 turns. With nothing beside, the difference is smaller than that between runs; not waiting awake at all (a passive
-policy) costs a third.
+3,000 turns. With nothing beside, a small model under full load loses up to a fifth by that, a larger one nothing that
+was measurable; not waiting awake at all (a passive policy) costs the small one a third.
 """
 
 

@@ -85,11 +85,9 @@ def _gaps(results: RunResults) -> list[str]:
 def _usual_reason(results: RunResults, strategy: str) -> str:
     """The commonest reason of the questions that failed, or else of those that were skipped."""
     reasons: dict[str, Counter[str]] = {"failed": Counter(), "skipped": Counter()}
-    for passage in results.passages:
-        for entry in passage.strategies:
-            for answer in entry.questions if entry.name == strategy else ():
-                if answer.status != "answered":
-                    reasons[answer.status][answer.reason] += 1
+    for answer in results.answers_of(strategy):
+        if answer.status != "answered":
+            reasons[answer.status][answer.reason] += 1
     found = reasons["failed"] or reasons["skipped"]
     return shorten(max(found, key=lambda reason: (found[reason], reason)), 120) or "no reason was given"
 

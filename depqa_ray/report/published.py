@@ -50,16 +50,9 @@ def _row(name: str, row: PublishedRow, summary: StrategySummary | None, results:
     if summary is None:
         return ScoreRow(name, (*published, *_NOT_MEASURED))
     tokens = summary.prompt_tokens + summary.generated_tokens
-    answers = list(_answers(name, results))
+    answers = list(results.answers_of(name))
     first = (score(mean(_first(metric, answer) for answer in answers)) for metric in (exact_match, f1))
     return ScoreRow(name, (*published, score(summary.metrics.em), score(summary.metrics.f1), number(tokens), *first))
-
-
-def _answers(strategy: str, results: RunResults) -> Iterator[AnswerEntry]:
-    for passage in results.passages:
-        for entry in passage.strategies:
-            if entry.name == strategy:
-                yield from entry.questions
 
 
 def _first(metric: Callable[[str, Sequence[str]], float], entry: AnswerEntry) -> float:

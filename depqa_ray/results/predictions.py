@@ -18,14 +18,7 @@ def predictions(results: RunResults, strategy: str) -> dict[str, str]:
     A question that failed or was skipped is missing: the official script counts it 0, as this project does, whereas an
     empty answer would be right for an unanswerable question. "unknown" there becomes the v2.0 format's ``""``.
     """
-    answers = (
-        answer
-        for passage in results.passages
-        for entry in passage.strategies
-        if entry.name == strategy
-        for answer in entry.questions
-    )
-    official = ((answer.id, _official(answer)) for answer in answers)
+    official = ((answer.id, _official(answer)) for answer in results.answers_of(strategy))
     return {id_: text for id_, text in official if text is not None}
 
 

@@ -10,6 +10,7 @@ Version 2 had one set of edges a passage and left what they cost out of the toke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -334,6 +335,13 @@ class RunResults(_Record):
     bootstrap: BootstrapEntry
     strategies: dict[str, StrategySummary]
     passages: list[PassageEntry]
+
+    def answers_of(self, strategy: str) -> Iterator[AnswerEntry]:
+        """The strategy's answers over the passages that it finished, in their order."""
+        for passage in self.passages:
+            for entry in passage.strategies:
+                if entry.name == strategy:
+                    yield from entry.questions
 
     def to_json(self) -> str:
         """The file's text: two spaces of indentation, no NaN, a line feed at the end."""
