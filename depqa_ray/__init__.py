@@ -22,23 +22,22 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from depqa_ray.answering.answers import parse_answer
     from depqa_ray.answering.scoring import exact_match, f1, lenient, score_predictions, strict
-    from depqa_ray.config import Settings, load_settings
-    from depqa_ray.dependencies.gold import gold_edges
-    from depqa_ray.dependencies.graph import DependencyGraph
-    from depqa_ray.dependencies.heuristic import propose_edges
-    from depqa_ray.dependencies.selection import SelectionRules, select_edges
+    from depqa_ray.core import Edge, Outcome, Passage, Plan, Question, StepResult
+    from depqa_ray.edges.gold import gold_edges
+    from depqa_ray.edges.graph import DependencyGraph
+    from depqa_ray.edges.heuristic.propose import propose_edges
+    from depqa_ray.edges.selection import SelectionRules, select_edges
     from depqa_ray.errors import DepqaError, InputError
-    from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
     from depqa_ray.passages.sampling import sample_passages
     from depqa_ray.passages.sources import load_passages
-    from depqa_ray.passages.worlds import WorldShape, generate_worlds
+    from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds
+    from depqa_ray.planning.strategies import STRATEGIES, compile_plan
     from depqa_ray.report.render import write_pages
     from depqa_ray.results.metrics import compute_results
     from depqa_ray.results.store import RunStore
-    from depqa_ray.runtime.experiment import run_experiment
-    from depqa_ray.scheduling.plan import Plan
+    from depqa_ray.runtime.run import run_experiment
     from depqa_ray.scheduling.scheduler import DependencyScheduler
-    from depqa_ray.strategies import STRATEGIES, compile_plan
+    from depqa_ray.settings.load import Settings, load_settings
 
 __all__ = [
     "STRATEGIES",
@@ -78,23 +77,22 @@ __all__ = [
 _HOMES: Final = {
     "answering.answers": ("parse_answer",),
     "answering.scoring": ("exact_match", "f1", "lenient", "score_predictions", "strict"),
-    "config": ("Settings", "load_settings"),
-    "dependencies.gold": ("gold_edges",),
-    "dependencies.graph": ("DependencyGraph",),
-    "dependencies.heuristic": ("propose_edges",),
-    "dependencies.selection": ("SelectionRules", "select_edges"),
+    "settings.load": ("Settings", "load_settings"),
+    "edges.gold": ("gold_edges",),
+    "edges.graph": ("DependencyGraph",),
+    "edges.heuristic.propose": ("propose_edges",),
+    "edges.selection": ("SelectionRules", "select_edges"),
     "errors": ("DepqaError", "InputError"),
-    "models": ("Edge", "Outcome", "Passage", "Question", "StepResult"),
+    "core": ("Edge", "Outcome", "Passage", "Plan", "Question", "StepResult"),
     "passages.sampling": ("sample_passages",),
     "passages.sources": ("load_passages",),
-    "passages.worlds": ("WorldShape", "generate_worlds"),
+    "passages.synthetic.worlds": ("WorldShape", "generate_worlds"),
     "report.render": ("write_pages",),
     "results.metrics": ("compute_results",),
     "results.store": ("RunStore",),
-    "runtime.experiment": ("run_experiment",),
-    "scheduling.plan": ("Plan",),
+    "runtime.run": ("run_experiment",),
     "scheduling.scheduler": ("DependencyScheduler",),
-    "strategies": ("STRATEGIES", "compile_plan"),
+    "planning.strategies": ("STRATEGIES", "compile_plan"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from depqa_ray.cli import main as run_command
+from depqa_ray.cli.commands import main as run_command
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.core import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
 from depqa_ray.results.manifest import Manifest, RunLabels, make_manifest
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.cli import _parser, main
-from depqa_ray.config import Settings, flag_of, load_settings
-from depqa_ray.flags import given_settings
-from depqa_ray.strategies import STRATEGIES
+from depqa_ray.cli.commands import _parser, main
+from depqa_ray.cli.flags import given_settings
+from depqa_ray.planning.strategies import STRATEGIES
+from depqa_ray.settings.load import Settings, flag_of, load_settings
 from tests.sample_run import write_sample
 
 ROOT = Path(__file__).parents[1]

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from depqa_ray.models import UNKNOWN, Passage, Prompt, Question, Step
+from depqa_ray.core import UNKNOWN, Passage, Prompt, Question, Step
 
 PROMPT_VERSION: Final = "2"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""

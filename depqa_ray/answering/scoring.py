@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from depqa_ray.core import UNKNOWN, Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import UNKNOWN, Passage
 
 _ARTICLES: Final = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import depqa_ray
 from depqa_ray.benchmark.machine import descendants
+from depqa_ray.core import Prompt
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Prompt
 
 MODULE: Final = "depqa_ray.benchmark.worker"
 _STDERR_END: Final = 400  # characters of it that an error shows

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from depqa_ray.benchmark.client import WorkerProcess
 from depqa_ray.benchmark.protocol import info_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
-from depqa_ray.config import EMBEDDED
 from depqa_ray.engines.base import Decoding, EngineInfo
+from depqa_ray.settings.types import EMBEDDED
 
 Say: TypeAlias = Callable[[str], None]
 """Tells the user how far it has come."""

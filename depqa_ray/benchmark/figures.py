@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import PromptWork, prompt_work
 from depqa_ray.benchmark.protocol import RunReply
 from depqa_ray.benchmark.roofline import decode_work, floor_of, step_floor
 from depqa_ray.benchmark.schema import RepeatFigures, Spread
-from depqa_ray.engines.model_shape import Ceilings, ModelShape
-from depqa_ray.models import Completion
+from depqa_ray.core import Completion
 
 SUMMARISED: Final = (
     "questions_per_second",

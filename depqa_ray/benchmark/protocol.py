@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.model_shape import Ceilings, ModelShape
-from depqa_ray.models import Completion, Prompt
 
 
 @dataclass(frozen=True, slots=True)

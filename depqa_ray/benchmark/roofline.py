@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import PromptWork, fewest_prefix_reads
-from depqa_ray.engines.model_shape import Ceilings, ModelShape
 
 
 @dataclass(frozen=True, slots=True)

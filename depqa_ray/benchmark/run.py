@@ -17,8 +17,8 @@ from depqa_ray.benchmark.protocol import ProbeReply, probe_from_json, run_from_j
 from depqa_ray.benchmark.schema import BenchResults, EngineEntry, Machine, Ratio, RepeatFigures
 from depqa_ray.benchmark.settings import BenchSettings
 from depqa_ray.benchmark.workload import draw_passages, repeat_prompts
+from depqa_ray.core import Passage, Prompt
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Passage, Prompt
 from depqa_ray.results.manifest import public_settings
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from depqa_ray.config import Count, DtypeName, explain
 from depqa_ray.errors import SettingsError
+from depqa_ray.settings.load import explain
+from depqa_ray.settings.types import Count, DtypeName
 
 ENGINES: Final = ("shared_prefix", "transformers", "one_by_one", "transformers_continuous", "vllm")
 """``one_by_one`` is ``transformers`` with a batch of one. The simulated engine is none of them: it measures nothing."""

@@ -9,8 +9,8 @@ from depqa_ray.benchmark.engines import Say, model_of, start_engine
 from depqa_ray.benchmark.protocol import run_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.benchmark.workload import draw_passages, verify_groups
-from depqa_ray.engines.kv_cache import common_length
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.core import Completion, Prompt
+from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 
 _REFERENCE = EngineChoice("one_by_one", "one_by_one", batch=1)
 _STAGGER = 0.05  # seconds between callers, so that prompts also come while others are being answered

@@ -18,11 +18,11 @@ from typing import Any, TextIO, get_args
 
 from depqa_ray.benchmark.machine import peak_bytes
 from depqa_ray.benchmark.protocol import counted_between, prompts_from_json, spec_from_json
-from depqa_ray.config import EngineName
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineSpec
 from depqa_ray.errors import DepqaError, EngineError, InputError
-from depqa_ray.models import Completion, Prompt
 from depqa_ray.results.manifest import installed_versions
+from depqa_ray.settings.types import EngineName
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ class Worker:
 
 def _build_engine(name: str, spec: EngineSpec, request: Mapping[str, Any]) -> Engine:
     if name == "transformers_continuous":
-        from depqa_ray.engines.continuous import ContinuousEngine
+        from depqa_ray.benchmark.peers.continuous import ContinuousEngine
 
         return ContinuousEngine(spec, request["page"], request["step"])
     if name not in get_args(EngineName):
@@ -114,14 +114,14 @@ def _build_engine(name: str, spec: EngineSpec, request: Mapping[str, Any]) -> En
 
 
 def _build(request: Mapping[str, Any]) -> dict[str, Any]:
-    from depqa_ray.engines.random_weights import save_random_model
+    from depqa_ray.benchmark.random_weights import save_random_model
 
     save_random_model(Path(request["config"]), Path(request["folder"]), request["dtype"], request["seed"])
     return {}
 
 
 def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
-    from depqa_ray.engines.probe import measure_ceilings, model_shape, prompt_rows
+    from depqa_ray.benchmark.ceilings import measure_ceilings, model_shape, prompt_rows
 
     try:
         rows = prompt_rows(request["model"], prompts_from_json(request["prompts"]))
@@ -136,7 +136,7 @@ def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
 def _device_peak() -> int | None:
     if "torch" not in sys.modules:  # an engine that uses none has no GPU memory of this process either
         return None
-    from depqa_ray.engines.probe import peak_device_bytes
+    from depqa_ray.benchmark.ceilings import peak_device_bytes
 
     return peak_device_bytes() or None
 

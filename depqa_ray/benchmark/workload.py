@@ -9,7 +9,7 @@ from itertools import islice
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, question_part, shared_part
 from depqa_ray.benchmark.settings import BenchSettings
-from depqa_ray.models import Passage, Prompt
+from depqa_ray.core import Passage, Prompt
 from depqa_ray.passages.sampling import sample_passages
 from depqa_ray.passages.sources import load_passages
 

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from depqa_ray.config import DtypeName, EngineName
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.core import Completion, Prompt
+from depqa_ray.settings.types import DtypeName, EngineName
 
 
 @dataclass(frozen=True, slots=True)

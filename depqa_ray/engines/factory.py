@@ -25,7 +25,7 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
         return SimulatedEngine(spec, replica)
     if spec.engine == "shared_prefix":
         _wait_briefly()
-        from depqa_ray.engines.shared_prefix import SharedPrefixEngine
+        from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
 
         return SharedPrefixEngine(spec)
     if spec.engine == "vllm":
@@ -37,7 +37,7 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
 
         return OpenAIEngine(spec)
     _wait_briefly()
-    from depqa_ray.engines.transformers import TransformersEngine
+    from depqa_ray.engines.local.transformers import TransformersEngine
 
     return TransformersEngine(spec)
 

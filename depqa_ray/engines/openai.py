@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import RequestTasks
-from depqa_ray.engines.chat import WARM_UP
-from depqa_ray.engines.decoding import row_seed
+from depqa_ray.engines.local.chat import WARM_UP
+from depqa_ray.engines.local.generation import row_seed
+from depqa_ray.engines.requests import RequestTasks
 from depqa_ray.engines.server_reply import ServerReply, read_reply
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Completion, Prompt
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from depqa_ray.answering.json_end import JsonEnd
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding
-from depqa_ray.engines.decoding import before_stop
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.engines.local.generation import before_stop
 
 
 class ServerReply(NamedTuple):

@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from depqa_ray.answering.prompts import asks_for_edges, reply_keys
+from depqa_ray.core import UNKNOWN, Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
 from depqa_ray.errors import EngineError
-from depqa_ray.models import UNKNOWN, Completion, Prompt
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
 

@@ -16,14 +16,14 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from depqa_ray.answering.prompts import reply_schema
-from depqa_ray.config import EMBEDDED
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.batching import RequestTasks
-from depqa_ray.engines.chat import WARM_UP, prompt_text, token_ids, too_long
-from depqa_ray.engines.decoding import before_stop, row_seed
-from depqa_ray.engines.language_model import model_source
+from depqa_ray.engines.local.causal_lm import model_source
+from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
+from depqa_ray.engines.local.generation import before_stop, row_seed
+from depqa_ray.engines.requests import RequestTasks
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.settings.types import EMBEDDED
 
 _NEVER = 1 << 30  # tokens between two reports of a request: its first and its last one always come
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from depqa_ray.core import Edge, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.models import Edge, Passage, Question
 from depqa_ray.passages import fields
-from depqa_ray.passages.bad_input import BadInput
+from depqa_ray.passages.base import BadInput
 
 
 @dataclass(frozen=True, slots=True)

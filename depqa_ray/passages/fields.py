@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from depqa_ray.core import UNKNOWN
 from depqa_ray.errors import InputError
-from depqa_ray.models import UNKNOWN
 
 _JSON_NAMES: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 _SCHEMA: Final = "see the SQuAD schema"

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from depqa_ray.core import Edge, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.models import Edge, Passage, Question
 from depqa_ray.passages import fields
 from depqa_ray.passages.assembly import Row
-from depqa_ray.passages.bad_input import BadInput
+from depqa_ray.passages.base import BadInput
 from depqa_ray.passages.rows import json_lines
 
 _FIX: Final = "mend the row as MuSiQue-Ans has it, or leave it out"

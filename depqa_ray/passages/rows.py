@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import Passage
 from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies, title_and_text
-from depqa_ray.passages.bad_input import BadInput
+from depqa_ray.passages.base import BadInput
 from depqa_ray.passages.fields import record
 
 RowSource = Callable[[], Iterator[Row]]

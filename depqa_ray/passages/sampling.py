@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import Passage
 
 EXAMPLE_QUESTIONS: Final = 3
 """Questions of a passage that is shown as a worked example, at most."""

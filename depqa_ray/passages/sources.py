@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from depqa_ray.config import EMBEDDED
+from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import Passage
-from depqa_ray.passages.bad_input import BadInput, OnBadInput, SetAside
-from depqa_ray.passages.embedded import embedded_file
+from depqa_ray.passages.base import BadInput, OnBadInput, SetAside
 from depqa_ray.passages.hub import hub_rows
 from depqa_ray.passages.musique import read_musique
 from depqa_ray.passages.rows import json_lines, parquet_rows, read_rows
 from depqa_ray.passages.squad import read_squad_file
+from depqa_ray.passages.synthetic.embedded import embedded_file
+from depqa_ray.settings.types import EMBEDDED
 
 SQUAD: Final = "squad"
 """The name of the hub's data set."""

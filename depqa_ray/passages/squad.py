@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import Passage
 from depqa_ray.passages import fields
 from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies
-from depqa_ray.passages.bad_input import BadInput
+from depqa_ray.passages.base import BadInput
 
 _FIX: Final = "give a file in the SQuAD v1.1 or v2.0 JSON schema"
 

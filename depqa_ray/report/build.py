@@ -7,15 +7,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from depqa_ray.models import UNKNOWN, StepResult
+from depqa_ray.core import UNKNOWN, StepResult
 from depqa_ray.report.figures import passage_row, summary_row, total_row
-from depqa_ray.report.graph import graph_views, labels_of, size_in_words
 from depqa_ray.report.interval_view import intervals_view
-from depqa_ray.report.origin import origin_view
+from depqa_ray.report.provenance import origin_view
 from depqa_ray.report.published import published_view
 from depqa_ray.report.run_tables import run_tables
+from depqa_ray.report.svg.graph import graph_views, labels_of, size_in_words
+from depqa_ray.report.svg.timeline import draw_timeline, step_label
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
-from depqa_ray.report.timeline import draw_timeline, step_label
 from depqa_ray.report.view import (
     AnswerView,
     CourseView,

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from depqa_ray.answering.scoring import exact_match, f1
-from depqa_ray.config import Settings, flag_of
-from depqa_ray.presets import PRESETS, Preset, PublishedRow
 from depqa_ray.report.figures import count_passages
 from depqa_ray.report.text import ABSENT, number, one_line, score
 from depqa_ray.report.view import PublishedView, ScoreRow
 from depqa_ray.results.averages import mean
 from depqa_ray.results.schema import AnswerEntry, RunResults, StrategySummary
+from depqa_ray.settings.load import Settings, flag_of
+from depqa_ray.settings.presets import PRESETS, Preset, PublishedRow
 
 _NOT_MEASURED: Final = (ABSENT,) * 5
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from depqa_ray.report.build import index_view, page_view, pages_of
-from depqa_ray.report.layout import BOX_HEIGHT, BOX_WIDTH
-from depqa_ray.report.origin import origin_view
+from depqa_ray.report.provenance import origin_view
+from depqa_ray.report.svg.layout import BOX_HEIGHT, BOX_WIDTH
 from depqa_ray.report.view import IndexView, PageView
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords

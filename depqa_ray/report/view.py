@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depqa_ray.report.layout import Box, Drawing
-from depqa_ray.report.timeline import Timeline
+from depqa_ray.report.svg.layout import Box, Drawing
+from depqa_ray.report.svg.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)

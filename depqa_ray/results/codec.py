@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Final, get_args
 
-from depqa_ray.config import DependencySource
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
+from depqa_ray.settings.types import DependencySource
 
 Record = PassageRecord | DagRecord | StepResult | PassageResult | BadRow
 

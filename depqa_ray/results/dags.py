@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from depqa_ray.dependencies.graph import DependencyGraph
-from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
+from depqa_ray.core import Edge, Passage
+from depqa_ray.edges.graph import DependencyGraph
+from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.errors import StoreError
-from depqa_ray.models import Edge, Passage
 from depqa_ray.results.averages import mean
 from depqa_ray.results.records import DagRecord
 from depqa_ray.results.schema import AnswerEntry, DagEntry, DagSummary, EdgeEntry, EdgeQualityEntry, encodable

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
-from depqa_ray.models import Edge, Outcome, Question, StepResult
+from depqa_ray.core import Edge, Outcome, Question, StepResult
 from depqa_ray.results.averages import count_statuses, mean_scores
 from depqa_ray.results.dags import dag_entry
 from depqa_ray.results.records import DagRecord, PassageRecord

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from depqa_ray.answering.prompts import PROMPT_VERSION
-from depqa_ray.config import EMBEDDED, Settings
 from depqa_ray.passages.sources import MUSIQUE
+from depqa_ray.settings.load import Settings
+from depqa_ray.settings.types import EMBEDDED
 
 LAYOUT_VERSION: Final = 2
 """The version of the run directory's layout; a reader refuses the ones that it does not know."""

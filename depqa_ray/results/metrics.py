@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from depqa_ray.models import StepResult
+from depqa_ray.core import StepResult
 from depqa_ray.results.averages import count_statuses, mean, mean_scores
 from depqa_ray.results.dags import dag_summary
 from depqa_ray.results.entries import passage_entry, passage_strategy

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from depqa_ray.answering.scoring import normalize_answer
-from depqa_ray.models import UNKNOWN
+from depqa_ray.core import UNKNOWN
 from depqa_ray.results.schema import AnswerEntry, RunResults
 from depqa_ray.results.store import write_atomically
 

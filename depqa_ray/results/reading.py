@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from depqa_ray.core import StepResult
 from depqa_ray.errors import StoreError
-from depqa_ray.models import StepResult
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.codec import Record, from_object, object_line
 from depqa_ray.results.manifest import Manifest, manifest_from_json
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import Passage, StepResult
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.core import Passage, StepResult
+from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.manifest import Manifest
 
 

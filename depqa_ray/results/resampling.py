@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from depqa_ray.config import Confidence, Resamples, Settings, explain
 from depqa_ray.errors import SettingsError
+from depqa_ray.settings.load import Settings, explain
+from depqa_ray.settings.types import Confidence, Resamples
 
 _USUAL_BASELINE: Final = "independent"
 

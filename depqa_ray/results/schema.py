@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from depqa_ray.config import Confidence, DependencySource, Resamples
-from depqa_ray.models import EdgeOrigin, OutcomeStatus
+from depqa_ray.core import EdgeOrigin, OutcomeStatus
+from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
 
 def encodable(value: Any) -> Any:

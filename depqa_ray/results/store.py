@@ -24,10 +24,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
 
+from depqa_ray.core import StepResult
 from depqa_ray.errors import StoreError
 from depqa_ray.files import replace_file
-from depqa_ray.models import StepResult
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.codec import Record, object_line, to_line
 from depqa_ray.results.manifest import Manifest, manifest_to_json
 from depqa_ray.results.reading import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depqa_ray.models import StepResult
+from depqa_ray.core import StepResult
 from depqa_ray.results.records import PassageResult, RunRecords
 from depqa_ray.results.store import write_atomically
 

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.prompts import SYSTEM, label, step_prompt
-from depqa_ray.dependencies.source import ChosenEdges
+from depqa_ray.core import Completion, Job, JobKey, Outcome, OutcomeStatus, Passage, Plan, Step, StepResult
+from depqa_ray.edges.source import ChosenEdges
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Outcome, OutcomeStatus, Passage, Step, StepResult
-from depqa_ray.runtime.planning import Job, Planner
+from depqa_ray.planning.planner import Planner
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
 from depqa_ray.scheduling.events import (
     Action,
@@ -26,12 +26,10 @@ from depqa_ray.scheduling.events import (
     Failed,
     Finish,
     GiveUp,
-    JobKey,
     ReplicaJoined,
     ReplicaLost,
     Role,
 )
-from depqa_ray.scheduling.plan import Plan
 from depqa_ray.scheduling.scheduler import DependencyScheduler
 
 _CHARACTERS_PER_TOKEN = 4.0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineInfo
-from depqa_ray.models import Completion, Prompt
 from depqa_ray.scheduling.events import Role
 
 

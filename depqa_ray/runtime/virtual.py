@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineInfo
-from depqa_ray.models import Completion, Prompt
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, PoolEvent
 
 _INFO: Final = EngineInfo("simulated", "virtual", "simulated", "none")

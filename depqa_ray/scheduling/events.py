@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from depqa_ray.models import Step
-from depqa_ray.scheduling.plan import Plan
-
-JobKey: TypeAlias = tuple[str, str]
-"""A job is one passage under one strategy: (strategy, passage id)."""
+from depqa_ray.core import JobKey, Plan, Step
 
 Role = Literal["answers", "edges"]
 """What a replica is for. Where none is for edges alone, those for answers are asked for edges, too."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from depqa_ray.models import Step
+from depqa_ray.core import JobKey, Plan, Step, prerequisites
 from depqa_ray.scheduling.events import (
     Action,
     Admitted,
@@ -30,12 +30,10 @@ from depqa_ray.scheduling.events import (
     Failed,
     Finish,
     GiveUp,
-    JobKey,
     ReplicaJoined,
     ReplicaLost,
     Role,
 )
-from depqa_ray.scheduling.plan import Plan, needs
 from depqa_ray.scheduling.routing import Router
 
 StepState = Literal["waiting", "ready", "running", "done", "failed", "skipped"]
@@ -139,7 +137,7 @@ class DependencyScheduler:
             for step_id, replica in job.replica.items():
                 assert replica in self._router(job.steps[step_id]).load, f"{step_id} is with {replica}"
             for step_id, step in job.steps.items():
-                open_needs = {need for need in needs(step) if job.state[need] not in _ENDED}
+                open_needs = {need for need in prerequisites(step) if job.state[need] not in _ENDED}
                 assert job.unmet[step_id] == open_needs or job.state[step_id] == "skipped", (job.key, step_id)
                 assert (job.state[step_id] == "waiting") <= bool(open_needs), f"{step_id} waits for nothing"
                 assert job.state[step_id] != "ready" or not self._router(step).load, f"{step_id} is ready and not sent"
@@ -284,7 +282,7 @@ def _add_steps(job: _Job, steps: Iterable[Step], work: Mapping[str, float]) -> N
         job.steps[step.id], job.state[step.id], job.attempts[step.id] = step, "waiting", 0
         job.children[step.id] = []
     for step in steps:
-        job.unmet[step.id] = {need for need in needs(step) if job.state[need] not in _ENDED}
+        job.unmet[step.id] = {need for need in prerequisites(step) if job.state[need] not in _ENDED}
         for need in job.unmet[step.id]:
             job.children[need].append(step.id)
 

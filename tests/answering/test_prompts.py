@@ -22,7 +22,7 @@ from depqa_ray.answering.prompts import (
     step_prompt,
     system_message,
 )
-from depqa_ray.models import UNKNOWN, Edge, Passage, Question, Step
+from depqa_ray.core import UNKNOWN, Edge, Passage, Question, Step
 
 HARBOUR = Passage(
     "h",

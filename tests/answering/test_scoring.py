@@ -18,8 +18,8 @@ from depqa_ray.answering.scoring import (
     score_predictions,
     strict,
 )
+from depqa_ray.core import UNKNOWN, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.models import UNKNOWN, Passage, Question
 from depqa_ray.passages.sources import load_passages
 
 WORDS = st.lists(

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo
-from depqa_ray.engines.model_shape import Ceilings, ModelShape
-from depqa_ray.models import Completion, Prompt
 
 SHAPE = ModelShape(2, 4, 2, 8, 1000, 500, 2)
 CEILINGS = Ceilings(1e9, 1e6, "CPU", "float32", 1, ((1, 2, 3, 1e9),), (("sum", 1e6),))

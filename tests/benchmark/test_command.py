@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from depqa_ray.cli import main
-from depqa_ray.engines.model_shape import ModelShape
+from depqa_ray.benchmark.model_shape import ModelShape
+from depqa_ray.cli.commands import main
 from tests.engines.tiny import save_tiny_model
 
 EMBEDDED = ("--dataset", "embedded", "--model-name", "embedded", "--context-count", "2", "--min-questions", "4")
@@ -36,7 +36,7 @@ def test_given_two_engines_then_their_answers_are_those_of_generate() -> None:
 
 
 def test_given_a_configuration_then_a_model_of_its_shape_is_drawn_and_measured(tmp_path: Path) -> None:
-    from depqa_ray.engines.probe import model_shape
+    from depqa_ray.benchmark.ceilings import model_shape
 
     folder = save_tiny_model(tmp_path / "tiny", max_position_embeddings=4096)
     for weights in folder.glob("*.safetensors"):

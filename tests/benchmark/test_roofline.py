@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import prompt_work
 from depqa_ray.benchmark.roofline import Work, decode_work, floor_of, prefill_work, step_floor
-from depqa_ray.engines.model_shape import Ceilings, ModelShape
 
 SHAPE = ModelShape(layers=2, heads=4, kv_heads=2, head_dim=8, body_parameters=1000, head_parameters=500, value_bytes=2)
 CEILINGS = Ceilings(flops=1000.0, bytes=10.0, device="", dtype="", threads=1)

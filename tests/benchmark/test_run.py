@@ -13,7 +13,7 @@ from depqa_ray.benchmark.schema import BenchResults
 from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
 from depqa_ray.benchmark.table import markdown
 from depqa_ray.benchmark.workload import draw_passages, repeat_prompts
-from depqa_ray.cli import main
+from depqa_ray.cli.commands import main
 from depqa_ray.errors import EngineError
 from tests.benchmark.fakes import FakeWorkers, answered, cut_short
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings, parse_engine
-from depqa_ray.cli import main
-from depqa_ray.config import flag_of
+from depqa_ray.cli.commands import main
 from depqa_ray.errors import SettingsError
+from depqa_ray.settings.load import flag_of
 
 
 def test_given_options_then_they_are_the_engines_own() -> None:

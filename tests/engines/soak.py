@@ -19,11 +19,11 @@ from statistics import mean
 from typing import Any
 
 from depqa_ray.answering.prompts import SYSTEM, question_part, shared_part
-from depqa_ray.config import EMBEDDED
+from depqa_ray.core import Prompt
 from depqa_ray.engines.base import Decoding, EngineSpec
-from depqa_ray.engines.shared_prefix import SharedPrefixEngine
-from depqa_ray.models import Prompt
-from depqa_ray.passages.worlds import WorldShape, generate_worlds
+from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
+from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds
+from depqa_ray.settings.types import EMBEDDED
 
 _GROWTH = 1.02
 _CALLERS = 6

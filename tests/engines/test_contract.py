@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, Engine, EngineSpec, Fault
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Completion, Prompt
 from tests.engines.servers import READER, transformers_serve
 from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, question_part
-from depqa_ray.config import EMBEDDED
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, EngineCounts, EngineSpec
-from depqa_ray.engines.chat import WARM_UP
+from depqa_ray.engines.local.chat import WARM_UP
+from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai import OpenAIEngine
 from depqa_ray.engines.server_reply import ended_text
-from depqa_ray.engines.transformers import TransformersEngine
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.settings.types import EMBEDDED
 from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
 
 KEY = "sk-very-secret-0123456789"

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, edges_part, question_part
-from depqa_ray.config import EMBEDDED
+from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Decoding, EngineSpec
-from depqa_ray.engines.decoding import row_seed
-from depqa_ray.engines.transformers import TransformersEngine
+from depqa_ray.engines.local.generation import row_seed
+from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.vllm import VllmEngine
 from depqa_ray.errors import EngineError
-from depqa_ray.models import Completion, Prompt
+from depqa_ray.settings.types import EMBEDDED
 from tests.engines.tiny import require_vllm, save_tiny_model_for_vllm
 
 PROMPTS = [Prompt(str(n), "S", "P " * 40 * n, "Q" * (3 * n % 7 + 1), 20) for n in range(6)]

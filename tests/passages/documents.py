@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from depqa_ray.models import Edge, Passage, Question
+from depqa_ray.core import Edge, Passage, Question
 
 
 def qa(id_: str, **changes: Any) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.dependencies.heuristic import propose_edges
-from depqa_ray.dependencies.quality import EdgeQuality, edge_quality
+from depqa_ray.core import Edge, Passage, Question
+from depqa_ray.edges.heuristic.propose import propose_edges
+from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.errors import InputError
-from depqa_ray.models import Edge, Passage, Question
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.base import BadRow
 from depqa_ray.passages.sources import load_passages
 from tests.passages.documents import composed, write_lines
 

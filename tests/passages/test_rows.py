@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depqa_ray.core import UNKNOWN, Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import UNKNOWN, Passage
 from depqa_ray.passages.assembly import Row
-from depqa_ray.passages.bad_input import BadInput, BadRow
+from depqa_ray.passages.base import BadInput, BadRow
 from depqa_ray.passages.rows import read_rows
 from depqa_ray.passages.sources import load_passages
 from tests.passages.documents import row, write_lines

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.models import Passage
 from depqa_ray.passages.sampling import draw_examples, sample_passages, sample_questions
 from tests.passages.documents import passage
 

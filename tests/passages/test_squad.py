@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from depqa_ray.core import UNKNOWN, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.models import UNKNOWN, Passage, Question
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.base import BadRow
 from depqa_ray.passages.sources import load_passages
 from tests.passages.documents import document, qa, write_json
 

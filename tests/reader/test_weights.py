@@ -6,9 +6,9 @@ import sys
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from depqa_ray.passages.embedded import EMBEDDED_SEED
+from depqa_ray.passages.synthetic.embedded import EMBEDDED_SEED
 from depqa_ray.reader import weights_folder
-from depqa_ray.reader.evaluate import HELD_OUT_SEED, evaluate
+from depqa_ray.reader.training.evaluate import HELD_OUT_SEED, evaluate
 
 MOST_BYTES = 10_000_000
 

@@ -8,7 +8,7 @@ import sys
 
 def test_templates_and_tables_are_imported_when_they_are_used() -> None:
     code = (
-        "import sys, depqa_ray.report.render, depqa_ray.report.table, depqa_ray.results.store; "
+        "import sys, depqa_ray.report.render, depqa_ray.report.terminal, depqa_ray.results.store; "
         "print(sorted({'jinja2', 'markupsafe', 'rich', 'torch', 'ray'} & set(sys.modules)))"
     )
 

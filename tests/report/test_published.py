@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.models import Outcome, Question
-from depqa_ray.presets import PRESETS
+from depqa_ray.core import Outcome, Question
 from depqa_ray.report.build import index_view
 from depqa_ray.report.published import published_view
 from depqa_ray.report.render import render_index
-from depqa_ray.report.table import result_lines
+from depqa_ray.report.terminal import result_lines
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.schema import RunResults
+from depqa_ray.settings.presets import PRESETS
 from tests.report.pages import read_page
 from tests.sample_run import sample_records, velcarn
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depqa_ray.dependencies.source import ChosenEdges
+from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
 from depqa_ray.errors import StoreError
-from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.report.build import index_view, page_view, pages_of
 from depqa_ray.report.render import render_index, render_page, write_pages
 from depqa_ray.results.metrics import compute_results

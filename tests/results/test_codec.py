@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.codec import Record, from_object, to_line
 from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from depqa_ray.core import Outcome, StepResult
 from depqa_ray.errors import SettingsError
-from depqa_ray.models import Outcome, StepResult
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.resampling import Resampling, check_baseline, choose_baseline, resampling_of

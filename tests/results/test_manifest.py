@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from depqa_ray.config import Settings, load_settings
 from depqa_ray.results.manifest import (
     Manifest,
     RunLabels,
@@ -17,6 +16,7 @@ from depqa_ray.results.manifest import (
     public_settings,
     settings_manifest,
 )
+from depqa_ray.settings.load import Settings, load_settings
 
 
 def test_secrets_are_left_out_at_any_depth() -> None:

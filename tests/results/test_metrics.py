@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.predictions import read_predictions
 from depqa_ray.answering.scoring import score_predictions
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.core import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
 from depqa_ray.results.entries import NO_OUTCOME
 from depqa_ray.results.metrics import compute_results, wall_clock
 from depqa_ray.results.predictions import predictions, write_predictions

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depqa_ray.core import Outcome, Passage, Question, StepResult
 from depqa_ray.errors import StoreError
-from depqa_ray.models import Outcome, Passage, Question, StepResult
 from depqa_ray.results import parquet
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.parquet import write_parquet

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from depqa_ray.errors import StoreError
-from depqa_ray.passages.bad_input import BadRow
+from depqa_ray.passages.base import BadRow
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageResult
 from depqa_ray.results.store import RunStore, write_atomically

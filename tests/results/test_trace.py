@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.models import Outcome, StepResult
+from depqa_ray.core import Outcome, StepResult
 from depqa_ray.results.records import PassageResult, RunRecords
 from depqa_ray.results.trace import chrome_trace, write_trace
 from tests.sample_run import lantern, sample_manifest, sample_records

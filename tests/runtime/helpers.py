@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import asks_for_edges, label
-from depqa_ray.dependencies.source import ChosenEdges
-from depqa_ray.models import Completion, Edge, Outcome, Passage, Prompt, Question, StepResult
-from depqa_ray.runtime.planning import Job
+from depqa_ray.core import Completion, Edge, Job, Outcome, Passage, Plan, Prompt, Question, StepResult
+from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.planning.strategies import compile_plan
 from depqa_ray.runtime.pool import Joined
-from depqa_ray.scheduling.plan import Plan
-from depqa_ray.strategies import compile_plan
 
 
 @dataclass

@@ -15,16 +15,16 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import SYSTEM, asks_for_edges, system_message
-from depqa_ray.config import load_settings
-from depqa_ray.dependencies.heuristic import propose_edges
+from depqa_ray.core import Completion, Job, Passage, Prompt, Question
+from depqa_ray.edges.heuristic.propose import propose_edges
 from depqa_ray.engines.base import Decoding, EngineInfo
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Passage, Prompt, Question
+from depqa_ray.planning.planner import EdgePlanner
+from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES
 from depqa_ray.runtime.driver import Driver
-from depqa_ray.runtime.planning import EdgePlanner, Job
 from depqa_ray.runtime.pool import Exhausted, Joined, Lost
 from depqa_ray.runtime.virtual import VirtualPool
-from depqa_ray.strategies import STRATEGIES, USES_EDGES
+from depqa_ray.settings.load import load_settings
 from tests.runtime.helpers import MemorySink, answer_with_number, asking, edge, passage, passages_with_edges, stated
 
 KEEP_ALL = {"min_confidence": "0", "cost_weight": "0", "max_dependencies": "99"}

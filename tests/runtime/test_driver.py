@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depqa_ray.core import Completion, Edge, Job, Passage, Prompt, Question
 from depqa_ray.errors import ClusterError
-from depqa_ray.models import Completion, Edge, Passage, Prompt, Question
+from depqa_ray.planning.strategies import STRATEGIES
 from depqa_ray.runtime.driver import Driver
-from depqa_ray.runtime.planning import Job
 from depqa_ray.runtime.virtual import VirtualPool
-from depqa_ray.strategies import STRATEGIES
 from tests.runtime.helpers import GivenEdges, MemorySink, answer_with_number, edge, passage, passages_with_edges
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depqa_ray.models import Step
+from depqa_ray.core import Plan, Step, prerequisites
 from depqa_ray.scheduling.events import (
     Action,
     Admitted,
@@ -25,7 +25,6 @@ from depqa_ray.scheduling.events import (
     ReplicaJoined,
     ReplicaLost,
 )
-from depqa_ray.scheduling.plan import Plan, needs
 from depqa_ray.scheduling.scheduler import DependencyScheduler
 
 
@@ -81,7 +80,7 @@ class Player:
                 place = (action.key[1], sent.id)
                 assert place not in self.running, f"{place} was sent while it runs"
                 assert place not in self.ended, f"{place} was sent after its end"
-                for need in needs(sent):
+                for need in prerequisites(sent):
                     assert (action.key[1], need) in self.ended, f"{place} was sent before {need} ended"
                 self.running[place] = (action, sent)
         elif isinstance(action, GiveUp):
@@ -137,7 +136,8 @@ def test_given_any_dag_then_a_step_is_sent_at_the_very_event_that_makes_it_ready
         freed = {
             s.id
             for s in a_plan.steps
-            if {("p", n) for n in needs(s)} <= before | {place} and not {("p", n) for n in needs(s)} <= before
+            if {("p", n) for n in prerequisites(s)} <= before | {place}
+            and not {("p", n) for n in prerequisites(s)} <= before
         }
         batches = [action for action in actions if isinstance(action, Dispatch)]
         assert {s.id for batch in batches for s in batch.steps} == freed

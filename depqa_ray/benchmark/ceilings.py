@@ -1,0 +1,118 @@
+"""What a benchmark has to know beside the engines: the machine's ceilings, a model's shape, the prompts' tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.core import Prompt
+from depqa_ray.engines.local.causal_lm import load_config, model_source, torch_device, torch_dtype
+from depqa_ray.engines.local.chat import prompt_text, token_ids
+from depqa_ray.engines.shared_prefix.kv_pool import head_dim
+from depqa_ray.settings.types import DtypeName
+
+_ROWS: Final = (32, 128, 512, 2048)
+_SQUARE: Final = 4096
+_BUFFER_BYTES: Final = {"cpu": 1 << 29, "cuda": 1 << 32}  # well beyond any cache
+_SECONDS: Final = 0.4  # of trying, for each product and each way of reading
+
+
+def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
+    """The shape of a model, from its configuration alone: its parameters are counted on the meta device."""
+    config = load_config(model_name)
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    ends = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
+    parameters = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    return ModelShape(
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
+        head_dim=head_dim(config),
+        body_parameters=sum(count for key, count in parameters.items() if key not in ends),
+        head_parameters=model.get_output_embeddings().weight.numel(),
+        value_bytes=torch_dtype(dtype, torch_device()).itemsize,
+    )
+
+
+@torch.inference_mode()
+def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
+    """The best of several matrix products (the model's widest layer, and a large square) and ways of reading memory.
+
+    Best, not average: what slows a try down (a neighbour, a cold cache) is no property of the machine.
+    """
+    config = load_config(model_name)
+    device = torch_device()
+    of_type = torch_dtype(dtype, device)
+    widest = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    sizes = [(rows, config.hidden_size, widest) for rows in _ROWS]
+    sizes += [(rows, _SQUARE, _SQUARE) for rows in _ROWS[-2:]]
+    products = tuple((*size, _product_rate(size, of_type, device)) for size in sizes)
+    reads = _read_rates(of_type, device)
+    return Ceilings(
+        flops=max(rate for *_, rate in products),
+        bytes=max(rate for _, rate in reads),
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+        dtype=str(of_type).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        products=products,
+        reads=reads,
+    )
+
+
+def peak_device_bytes() -> int | None:
+    """Most bytes that this process has allocated on the GPU; None where there is none."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """The tokens of prompts as every engine reads them, without loading a model."""
+    tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
+    return [token_ids(tokenizer, prompt_text(tokenizer, prompt)) for prompt in prompts]
+
+
+def _product_rate(size: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of ``functional.linear``: [rows, inner] by [columns, inner], 2 operations a multiply-add."""
+    rows, inner, columns = size
+    x = torch.randn(rows, inner, device=device).to(dtype)
+    weight = torch.randn(columns, inner, device=device).to(dtype)
+    return 2.0 * rows * inner * columns / _best_seconds(lambda: functional.linear(x, weight), device)
+
+
+def _read_rates(dtype: torch.dtype, device: torch.device) -> tuple[tuple[str, float], ...]:
+    """Bytes a second by summing a buffer, by copying it (reads and writes), and by a product with one vector."""
+    room = _BUFFER_BYTES[device.type]
+    buffer = torch.ones(room // (_SQUARE * dtype.itemsize), _SQUARE, dtype=dtype, device=device)
+    floats = buffer.view(torch.float32)  # sums of bfloat16 are slow on a CPU for another reason than memory
+    upper, lower = buffer.chunk(2)
+    vector = torch.ones(1, _SQUARE, dtype=dtype, device=device)
+    ways: dict[str, Callable[[], object]] = {
+        "sum": floats.sum,
+        "copy": lambda: upper.copy_(lower),
+        "vector": lambda: functional.linear(vector, buffer),
+    }
+    return tuple((name, room / _best_seconds(way, device)) for name, way in ways.items())
+
+
+def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The shortest of the tries that fit into a fixed time, after one that does not count; two at least."""
+    _timed(work, device)
+    tries = [_timed(work, device)]
+    end = time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        tries.append(_timed(work, device))
+    return min(tries)
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

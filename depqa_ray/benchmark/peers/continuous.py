@@ -1,0 +1,176 @@
+"""transformers' own continuous batching over paged keys and values: an engine to measure others against.
+
+It shares completed pages between prompts. A page is registered once the step that fills it has run, so that siblings
+that come together share only what an earlier step has read: hence small pages and steps of few tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers.generation.configuration_utils import ContinuousBatchingConfig, GenerationConfig
+
+from depqa_ray.core import Completion, Prompt
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.local.causal_lm import LanguageModel
+from depqa_ray.engines.local.chat import WARM_UP
+from depqa_ray.engines.local.loop import compute_thread
+from depqa_ray.engines.shared_prefix.kv_pool import slot_bytes
+from depqa_ray.errors import EngineError
+
+
+class ContinuousEngine:
+    """``generate`` with paged attention. Greedy only.
+
+    ``page_size`` and ``step_tokens`` (most tokens that one step takes) are in tokens. Invariant: ``_cached`` counts the
+    prompt tokens found in pages, ``_prompt`` all prompt tokens, of answers and of prompts given up alike.
+    """
+
+    def __init__(self, spec: EngineSpec, page_size: int, step_tokens: int) -> None:
+        self._spec, self._page_size, self._step_tokens = spec, page_size, step_tokens
+        self._closed = False
+        self._asked = self._cached = self._prompt = 0
+        self._lm: LanguageModel
+        self._manager: Any = None
+
+    async def start(self) -> EngineInfo:
+        """Load the model, start the thread that generates, and answer one prompt."""
+        # This thread ends with the loading: from then on only the manager's own computes (see compute_thread).
+        with compute_thread() as thread:
+            await asyncio.get_running_loop().run_in_executor(thread, self._load)
+        with torch.inference_mode():
+            self._manager.start()
+        async for _ in self.submit([WARM_UP]):
+            pass
+        return replace(self._lm.info("transformers_continuous"), forgets=False)
+
+    def _load(self) -> None:
+        self._lm = LanguageModel(self._spec)
+        # No kernels from the hub: attention is what transformers has by itself, or an installed flash-attn.
+        self._manager = self._lm.model.init_continuous_batching(
+            generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
+                do_sample=False,
+                max_new_tokens=self._lm.window,
+                eos_token_id=self._eos(),
+                pad_token_id=self._lm.pad,
+            ),
+            continuous_batching_config=self._config(),
+        )
+        with torch.inference_mode():
+            try:
+                self._manager.warmup()
+            except MemoryError as error:
+                raise EngineError(f"no room for the pages, their masks and indices: {error}; lower kv_gib") from error
+            self._count_hits()
+
+    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        self._require_whole()
+        results: asyncio.Queue[Any] = asyncio.Queue()
+        refused: list[Completion] = []
+        waiting: dict[str, tuple[Prompt, int, float]] = {}
+        rows = [(prompt, self._lm.token_ids(self._lm.text(prompt))) for prompt in prompts]
+        # Sorted as transformers' own generate_batch sorts: what shares a beginning stands side by side.
+        for prompt, ids in sorted(rows, key=lambda row: row[1], reverse=True):
+            refusal = self._lm.too_long(prompt, len(ids))
+            if refusal:
+                refused.append(refusal)
+                continue
+            key = self._add(prompt, ids, results)
+            waiting[key] = (prompt, len(ids), time.perf_counter())
+        try:
+            if refused:
+                yield refused
+            while waiting:
+                output = await results.get()
+                if output is None:
+                    self._require_whole()
+                yield [self._completion(output, *waiting.pop(output.request_id))]
+        finally:
+            for key in waiting:
+                self._manager.cancel_request(key)
+
+    def counts(self) -> EngineCounts:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        return EngineCounts(computed_tokens=self._prompt - self._cached, cached_tokens=self._cached)
+
+    async def forget(self) -> None:
+        """Nothing: transformers has no way to drop its pages."""
+
+    async def close(self) -> None:
+        """See :class:`~depqa_ray.engines.base.Engine`."""
+        if self._manager is not None and not self._closed:
+            await asyncio.to_thread(self._manager.stop, block=True, hard_stop=True)
+        self._closed = True
+
+    def _add(self, prompt: Prompt, ids: list[int], results: asyncio.Queue[Any]) -> str:
+        self._asked += 1
+        key = str(self._asked)
+        self._manager.register_result_handler(key, results.put_nowait)
+        added = self._manager.add_request(
+            ids,
+            request_id=key,
+            max_new_tokens=prompt.max_new_tokens,
+            record_timestamps=True,
+            eos_token_id=self._eos(),
+        )
+        if added is None:
+            self._require_whole()
+            raise EngineError("continuous batching takes no more prompts")
+        self._prompt += len(ids)
+        return key
+
+    def _completion(self, output: Any, prompt: Prompt, tokens: int, began: float) -> Completion:
+        if output.error:
+            self._require_whole()
+            return Completion(prompt.id, error=str(output.error))
+        seconds = time.perf_counter() - began
+        new = list(output.generated_tokens)
+        return Completion(
+            prompt_id=prompt.id,
+            text=self._lm.tokenizer.decode(new, skip_special_tokens=True),
+            prompt_tokens=tokens,
+            generated_tokens=len(new),
+            finish_reason="stop" if new and new[-1] in self._lm.eos else "length",
+            seconds=seconds,
+            first_token_seconds=output.timestamps[0] - began if output.timestamps else None,
+        )
+
+    def _require_whole(self) -> None:
+        if self._closed:
+            raise EngineError("the engine was closed")
+        if self._manager.background_thread_status.fatal_error is not None:
+            raise EngineError(f"generation failed: {self._manager.background_thread_status.fatal_error!r}")
+
+    def _config(self) -> ContinuousBatchingConfig:
+        config = ContinuousBatchingConfig(
+            page_size=self._page_size,
+            max_requests_per_batch=self._spec.max_batch_size,
+            max_batch_tokens=self._step_tokens,
+        )
+        if self._lm.device.type == "cuda":
+            config.max_memory_percent = self._spec.gpu_memory_utilization
+        else:
+            page_bytes = slot_bytes(self._lm.model.config, self._lm.dtype) * self._page_size
+            config.num_blocks = self._spec.kv_bytes // page_bytes
+        return config
+
+    def _eos(self) -> list[int]:
+        return [-1] if self._spec.decoding.fixed_length else sorted(self._lm.eos) or [-1]
+
+    def _count_hits(self) -> None:
+        """Count what the page cache finds, which transformers keeps to itself."""
+        cache = self._manager.batch_processor.cache
+        search = cache.search_prefix_match
+
+        def counted(request_id: str, prompt_ids: list[int]) -> int:
+            found = int(search(request_id, prompt_ids))
+            self._cached += found
+            return found
+
+        cache.search_prefix_match = counted

@@ -1,0 +1,292 @@
+"""The commands: parse, call, print, exit code. Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from depqa_ray.cli.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
+from depqa_ray.errors import DepqaError
+from depqa_ray.settings.load import Settings, load_settings
+from depqa_ray.settings.types import EMBEDDED, StrategyName
+
+if TYPE_CHECKING:
+    from depqa_ray.core import Passage
+    from depqa_ray.results.schema import RunResults
+
+_INTERRUPTED: Final = 130
+_DEMO: Final[Mapping[str, Any]] = {
+    "dataset": EMBEDDED,
+    "model_name": EMBEDDED,
+    "context_count": 0,
+    "strategies": ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"),
+    "no_dep_cache": True,
+}
+"""What `demo` takes where the user says nothing: everything that ships with the package, and everything asked anew."""
+_RUN: Final[Mapping[str, Any]] = {"isolate": False}
+"""`run` is for answers, `compare` for latencies."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. What a user can cause ends in one line on stderr, not in a traceback."""
+    parsed = _parser().parse_args(arguments)
+    parsed.words = list(sys.argv[1:] if arguments is None else arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except DepqaError as error:
+        print(f"depqa-ray: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("depqa-ray: interrupted; what had ended is in the run directory", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone; nothing is left to say it to
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="depqa-ray",
+        description="Answers several questions about one passage one by one, all in one prompt, or in parallel along "
+        "their dependencies, on Ray, and shows what each costs in accuracy, tokens and latency.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    _experiment(commands, "run", _run, "answer with one strategy", _RUN)
+    _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
+    summary = "compare strategies on the embedded data with the embedded reader"
+    _experiment(commands, "demo", _compare, summary, _DEMO)
+    _report_command(commands)
+    _worlds_command(commands)
+    _score_command(commands)
+    _bench_commands(commands)
+    return parser
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
+    parser = commands.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="a TOML or YAML file of settings; flags and DEPQA_... environment variables come before it",
+    )
+    add_settings_flags(parser, defaults)
+    parser.set_defaults(command=command, defaults=defaults, name=name)
+
+
+def _report_command(commands: Any) -> None:
+    summary = "make the table, the pages and the JSON of a run again from its directory"
+    parser = commands.add_parser("report", help=summary, description=_sentence(summary))
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
+    parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
+    parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
+    parser.add_argument("--all-passages", action="store_true", help="print the figures of each passage, however many")
+    add_statistics_flags(parser)
+    parser.set_defaults(command=_report)
+
+
+def _worlds_command(commands: Any) -> None:
+    summary = "write generated passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
+    parser = commands.add_parser("worlds", help=summary, description=_sentence(summary))
+    parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
+    parser.add_argument("--questions", type=int, metavar="N", help="questions a passage, 1 to 12 [5]")
+    parser.add_argument("--depth", type=int, metavar="N", help="questions on the longest chain, at most, 1 to 4 [4]")
+    parser.add_argument("--fan-in", type=int, metavar="N", help="parents of a question, at most, 1 or 2 [2]")
+    parser.add_argument(
+        "--entities", type=int, metavar="N", help="people, towns, rivers and companies, each, 2 to 8 [3]"
+    )
+    parser.add_argument("--facts", type=int, metavar="N", help="sentences a passage, at least, 0 to 60 [12]")
+    parser.set_defaults(command=_worlds)
+
+
+def _score_command(commands: Any) -> None:
+    summary = "score an official {id: answer} prediction file with the official SQuAD rules"
+    parser = commands.add_parser("score", help=summary, description=_sentence(summary))
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="the data set, as for --dataset of run, or the directory of a run"
+    )
+    parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
+    parser.set_defaults(command=_score)
+
+
+def _bench_commands(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure", description="Measures; no figure is simulated.")
+    kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
+    summary = "engines side by side on the same prompts, in turns, against each other and the machine's ceilings"
+    parser = kinds.add_parser("engine", help=summary, description=_sentence(summary), allow_abbrev=False)
+    add_bench_flags(parser)
+    parser.set_defaults(command=_bench_engine)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return load_settings(given_settings(arguments), arguments.config, arguments.defaults)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    return _carry_out(settings, (settings.strategy,))
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from depqa_ray.results.resampling import check_baseline
+
+    settings = _settings(arguments)
+    check_baseline(settings.baseline, settings.strategies)
+    pages = "html" if arguments.name == "demo" else None
+    return _carry_out(settings, settings.strategies, pages)
+
+
+def _carry_out(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
+    """Run, then show. ``pages``: the folder inside the run directory for the pages where no other one is named."""
+    from rich.console import Console
+
+    from depqa_ray.cli.progress import LiveProgress, start_logging
+    from depqa_ray.runtime.run import run_experiment
+
+    console = Console(stderr=True)
+    start_logging(settings.log_level, console)
+    with LiveProgress(console) as progress:
+        folder = run_experiment(settings, strategies, progress)
+    html = settings.html_dir or (folder / pages if pages else None)
+    outputs = (html, settings.json_out, settings.parquet_out)
+    results = _show(folder, *outputs, all_passages=settings.log_level == "debug")
+    return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    _show(
+        arguments.run_dir,
+        arguments.html_dir,
+        arguments.json_out,
+        arguments.parquet_out,
+        all_passages=arguments.all_passages,
+        statistics=given_settings(arguments),
+    )
+    return 0
+
+
+def _show(
+    folder: Path,
+    html_dir: Path | None,
+    json_out: Path | None,
+    parquet_out: Path | None,
+    *,
+    all_passages: bool,
+    statistics: Mapping[str, Any] | None = None,
+) -> RunResults:
+    """Everything that is made from a run directory: figures, predictions, trace, table, pages.
+
+    ``statistics`` are settings of the intervals that come before those of the run.
+    """
+    from rich.console import Console
+
+    from depqa_ray.report.render import write_pages
+    from depqa_ray.report.terminal import print_results
+    from depqa_ray.results.metrics import compute_results, strategy_names
+    from depqa_ray.results.parquet import write_parquet
+    from depqa_ray.results.predictions import write_predictions
+    from depqa_ray.results.resampling import check_baseline, resampling_of
+    from depqa_ray.results.store import RunStore, write_atomically
+    from depqa_ray.results.trace import write_trace
+
+    store = RunStore.open(folder)
+    records = store.read()
+    statistics = statistics or {}
+    check_baseline(statistics.get("baseline"), strategy_names(records))
+    results = compute_results(records, resampling_of(records.manifest.settings, statistics))
+    text = results.to_json()
+    store.write_results(text)
+    write_predictions(results, folder)
+    write_trace(records, folder / "trace.json")
+    print_results(results, Console(), all_passages=all_passages, remarks=records.remarks)
+    print(f"Run directory: {folder}")
+    if json_out is not None:
+        write_atomically(json_out, text)
+        print(f"Results: {json_out}")
+    if parquet_out is not None:
+        write_parquet(results, parquet_out)
+        print(f"Records: {parquet_out}")
+    if html_dir is not None:
+        print(f"Pages: {write_pages(records, html_dir, results)[0]}")
+    return results
+
+
+def _worlds(arguments: argparse.Namespace) -> int:
+    from depqa_ray.errors import InputError
+    from depqa_ray.passages.synthetic.export import write_worlds
+    from depqa_ray.passages.synthetic.worlds import WorldShape
+
+    names = ("questions", "depth", "fan_in", "entities", "facts")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    try:
+        shape = WorldShape(**given)
+    except ValueError as error:
+        raise InputError(str(error), "--" + str(error).split()[0].replace("_", "-")) from None
+    write_worlds(arguments.out, arguments.count, arguments.seed, shape)
+    print(f"{arguments.count} worlds of seed {arguments.seed}: {arguments.out}")
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from depqa_ray.answering.predictions import read_predictions
+    from depqa_ray.answering.scoring import score_predictions
+    from depqa_ray.passages.sources import load_passages
+    from depqa_ray.results.reading import MANIFEST
+    from depqa_ray.results.store import RunStore
+
+    predictions = read_predictions(arguments.predictions)
+    passages: Iterable[Passage]
+    if (Path(arguments.dataset) / MANIFEST).is_file():  # the questions that the run asked, and no others
+        passages = [record.passage for record in RunStore.open(Path(arguments.dataset)).read().passages]
+    else:
+        passages = load_passages(arguments.dataset, split=arguments.split)
+    scores = score_predictions(predictions, passages)
+    for question_id in scores.missing:
+        print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
+    print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))
+    return 0
+
+
+def _bench_engine(arguments: argparse.Namespace) -> int:
+    import shlex
+
+    from rich.console import Console
+
+    from depqa_ray.benchmark.run import run_benchmark
+    from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
+    from depqa_ray.benchmark.table import markdown, print_bench
+    from depqa_ray.benchmark.verify import verify_engines
+    from depqa_ray.results.store import write_atomically
+
+    settings = load_bench_settings(given_settings(arguments, BenchSettings))
+    if settings.verify is not None:
+        difference = verify_engines(settings, settings.verify, _tell)
+        print(difference or f"{settings.verify} prompts: every engine's answers are those of generate")
+        return 1 if difference else 0
+    results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _tell)
+    print_bench(results, Console())
+    for path, text in (
+        (settings.json_out, results.model_dump_json(indent=1)),
+        (settings.markdown_out, markdown(results)),
+    ):
+        if path is not None:
+            write_atomically(path, text)
+            print(f"Written: {path}")
+    return 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

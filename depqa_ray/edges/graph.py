@@ -1,0 +1,133 @@
+"""The DAG of a passage's questions: who needs whose answer.
+
+networkx does the graph work; nothing of it shows outside. "Asked order" is the order in which the passage asks its
+questions, and it settles every tie, so that the same questions and edges give the same answers everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import networkx as nx
+
+from depqa_ray.core import Edge
+
+
+class DependencyGraph:
+    """Questions (ids, in asked order) and the edges between them. Does not change once built.
+
+    Edges may point at earlier questions of the passage or at later ones; only a cycle is an error.
+    Raises ValueError where an id or an edge stands twice, an edge names an unknown question or runs from a question to
+    itself, or the edges form a cycle: whoever selects edges has to see to it.
+    """
+
+    def __init__(self, questions: Iterable[str], edges: Iterable[Edge] = ()) -> None:
+        self.questions = tuple(questions)
+        self._position = {question: position for position, question in enumerate(self.questions)}
+        if len(self._position) != len(self.questions):
+            raise ValueError(f"a question id stands twice in {list(self.questions)}")
+        # Invariant: acyclic, and its nodes are exactly the questions.
+        self._graph: nx.DiGraph[str] = nx.DiGraph()
+        self._graph.add_nodes_from(self.questions)
+        for edge in edges:
+            self._add(edge)
+        if not nx.is_directed_acyclic_graph(self._graph):
+            cycle = " -> ".join(parent for parent, _ in nx.find_cycle(self._graph))
+            raise ValueError(f"the edges form a cycle: {cycle}")
+
+    def __repr__(self) -> str:
+        edges = ", ".join(f"{parent}->{child}" for child in self.questions for parent in self.parents(child))
+        return f"DependencyGraph({list(self.questions)}, {edges or 'no edges'})"
+
+    @property
+    def depth(self) -> int:
+        """The number of layers: questions on the longest path. 0 without questions."""
+        return len(self.layers())
+
+    @property
+    def width(self) -> int:
+        """The most questions in one layer. 0 without questions."""
+        return max((len(layer) for layer in self.layers()), default=0)
+
+    def parents(self, question: str) -> tuple[str, ...]:
+        """The questions whose answers ``question`` needs, in asked order. Raises KeyError for an unknown id."""
+        self._require(question)
+        return self._in_asked_order(self._graph.predecessors(question))
+
+    def children(self, question: str) -> tuple[str, ...]:
+        """The questions that need the answer of ``question``, in asked order. Raises KeyError for an unknown id."""
+        self._require(question)
+        return self._in_asked_order(self._graph.successors(question))
+
+    def ancestors(self, question: str) -> tuple[str, ...]:
+        """All questions that ``question`` needs, directly or not, in asked order. Raises KeyError for an unknown id."""
+        self._require(question)
+        return self._in_asked_order(nx.ancestors(self._graph, question))
+
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """Longest-path layering: layer k holds the questions whose longest chain of ancestors has k questions."""
+        return tuple(self._in_asked_order(layer) for layer in nx.topological_generations(self._graph))
+
+    def topological_order(self) -> tuple[str, ...]:
+        """Every question after its parents; among those that could come next, the one asked first comes first."""
+        return tuple(nx.lexicographical_topological_sort(self._graph, key=self._position.__getitem__))
+
+    def critical_path(self, work: Mapping[str, float]) -> tuple[str, ...]:
+        """The chain of questions with the most work, parents first; of equal ones, the one through questions asked
+        earlier.
+
+        ``work`` gives each question's work in any one unit (seconds, tokens). With a machine for each question, no
+        schedule ends before this chain does. Raises KeyError for a question without work, ValueError for negative work.
+        """
+        _require_work(self.questions, work)
+        heaviest: dict[str, float] = {}
+        before: dict[str, str | None] = {}
+        for question in self.topological_order():
+            before[question] = max(self.parents(question), key=heaviest.__getitem__, default=None)
+            parent = before[question]
+            heaviest[question] = work[question] + (heaviest[parent] if parent is not None else 0.0)
+        last = max(self.questions, key=heaviest.__getitem__, default=None)
+        return _walk_back(last, before)
+
+    def critical_work(self, work: Mapping[str, float]) -> float:
+        """The work on the critical path, in the unit of ``work``. Raises as :meth:`critical_path` does."""
+        return float(sum(work[question] for question in self.critical_path(work)))
+
+    def parallelism(self, work: Mapping[str, float]) -> float:
+        """Total work divided by the work on the critical path: no number of machines is faster than one by more.
+
+        1.0 where there is no work at all. (Brent's work and span.) Raises as :meth:`critical_path` does.
+        """
+        span = self.critical_work(work)
+        return sum(work[question] for question in self.questions) / span if span else 1.0
+
+    def _add(self, edge: Edge) -> None:
+        for question in (edge.parent, edge.child):
+            if question not in self._position:
+                raise ValueError(f"edge {edge.parent} -> {edge.child} names an unknown question: {question}")
+        if edge.parent == edge.child:
+            raise ValueError(f"question {edge.parent} cannot depend on itself")
+        if self._graph.has_edge(edge.parent, edge.child):
+            raise ValueError(f"edge {edge.parent} -> {edge.child} stands twice")
+        self._graph.add_edge(edge.parent, edge.child)
+
+    def _in_asked_order(self, questions: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(questions, key=self._position.__getitem__))
+
+    def _require(self, question: str) -> None:
+        if question not in self._position:
+            raise KeyError(question)
+
+
+def _require_work(questions: Iterable[str], work: Mapping[str, float]) -> None:
+    for question in questions:
+        if not work[question] >= 0:
+            raise ValueError(f"the work of question {question} is {work[question]}, which is not a length")
+
+
+def _walk_back(last: str | None, before: Mapping[str, str | None]) -> tuple[str, ...]:
+    path: list[str] = []
+    while last is not None:
+        path.append(last)
+        last = before[last]
+    return tuple(reversed(path))

@@ -1,0 +1,1 @@
+"""Edges proposed from the wording of English questions, without a model."""

@@ -1,0 +1,169 @@
+"""Which of the proposed edges are worth their tokens.
+
+An edge makes its child wait for its parent, and adds a line to the child's prompt. It is judged by
+
+    score = confidence - cost_weight * cost
+    cost  = tokens of the parent's question + ANSWER_TOKENS + LINE_TOKENS
+
+Cost is in tokens, so ``cost_weight`` is the confidence that one token has to buy. At a weight of 0.01 a parent of usual
+length (12 tokens, so a cost of 21) must be believed at 0.21: less than any sensible ``min_confidence``, which decides
+there. The weight decides where parents are long: beyond a cost of 45 tokens it asks for more than 0.45, and beyond 100
+tokens not even a certain edge is kept.
+
+Edges are taken greedily, best score first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import networkx as nx
+
+from depqa_ray.core import Edge, Question
+
+ANSWER_TOKENS: Final = 4
+"""What an answer is taken to cost: SQuAD v1.1's gold answers (dev set) have 3.4 words and marks on average."""
+
+LINE_TOKENS: Final = 5
+"""What the line that shows a parent costs apart from question and answer: "Known", "Answer", two colons, line end."""
+
+DropReason = Literal[
+    "duplicate", "low confidence", "costs too much", "too many parents", "closes a cycle", "over budget"
+]
+
+_PIECES = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRules:
+    """The limits that a selection keeps.
+
+    ``cost_weight``: confidence a token must buy, at least 0. ``min_confidence``: in [0, 1]. ``max_dependencies``: the
+    most parents of a question. ``total_cost_budget``: the most that all kept edges of a passage may cost together, in
+    tokens; None for no limit. Raises ValueError where a value is out of range.
+    """
+
+    cost_weight: float
+    min_confidence: float
+    max_dependencies: int
+    total_cost_budget: int | None
+
+    def __post_init__(self) -> None:
+        if not self.cost_weight >= 0:
+            raise ValueError(f"cost_weight must be at least 0, not {self.cost_weight}")
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"min_confidence must be between 0 and 1, not {self.min_confidence}")
+        if self.max_dependencies < 0:
+            raise ValueError(f"max_dependencies must be at least 0, not {self.max_dependencies}")
+        if self.total_cost_budget is not None and self.total_cost_budget < 0:
+            raise ValueError(f"total_cost_budget must be at least 0, not {self.total_cost_budget}")
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedEdge:
+    """A proposed edge that was not kept, and why."""
+
+    edge: Edge
+    reason: DropReason
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What became of the proposed edges. Kept and dropped edges together are the proposed ones, unchanged.
+
+    ``kept`` stands in the order of the children, then of the parents, as asked, and forms no cycle; ``dropped`` in the
+    order in which they were judged. ``cost`` is what the kept edges cost together, in tokens.
+    """
+
+    kept: tuple[Edge, ...]
+    dropped: tuple[DroppedEdge, ...]
+    cost: int
+
+
+def estimate_tokens(text: str) -> int:
+    """Words and punctuation marks. An estimate: a real tokenizer splits rare words, so it counts a little more."""
+    return len(_PIECES.findall(text))
+
+
+def select_edges(
+    questions: Sequence[Question],
+    edges: Iterable[Edge],
+    rules: SelectionRules,
+    count_tokens: Callable[[str], int] = estimate_tokens,
+) -> Selection:
+    """Keep the edges of a passage that are worth their cost and lie within the rules.
+
+    ``questions`` are the passage's, in asked order. The order of ``edges`` does not matter: equal scores go by the
+    order of the parents, then of the children. A pair that was proposed twice is kept once, at its higher confidence.
+    Raises ValueError where an edge names a question that is not among ``questions``.
+    """
+    position = {question.id: place for place, question in enumerate(questions)}
+    overhead = ANSWER_TOKENS + LINE_TOKENS
+    cost = {question.id: count_tokens(question.text) + overhead for question in questions}
+    edges = list(edges)
+    _require_known(edges, position)
+
+    def rank(edge: Edge) -> tuple[float, int, int, str, str]:
+        score = edge.confidence - rules.cost_weight * cost[edge.parent]
+        return (-score, position[edge.parent], position[edge.child], edge.origin, edge.rationale)
+
+    basket = _Basket(rules)
+    for edge in sorted(edges, key=rank):
+        basket.offer(edge, cost[edge.parent])
+    kept = sorted(basket.kept, key=lambda edge: (position[edge.child], position[edge.parent]))
+    return Selection(tuple(kept), tuple(basket.dropped), basket.cost)
+
+
+@dataclass(slots=True)
+class _Basket:
+    """The edges judged so far. ``graph`` holds the kept ones and is acyclic; ``cost`` is their cost together."""
+
+    rules: SelectionRules
+    kept: list[Edge] = field(default_factory=list)
+    dropped: list[DroppedEdge] = field(default_factory=list)
+    cost: int = 0
+    full: bool = False
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    graph: nx.DiGraph[str] = field(default_factory=nx.DiGraph)
+
+    def offer(self, edge: Edge, cost: int) -> None:
+        """Keep the edge or drop it with its reason. Edges must come best score first."""
+        self.graph.add_nodes_from((edge.parent, edge.child))
+        reason = self._objection(edge, cost)
+        self.seen.add((edge.parent, edge.child))
+        if reason is not None:
+            self.dropped.append(DroppedEdge(edge, reason))
+            return
+        self.graph.add_edge(edge.parent, edge.child)
+        self.kept.append(edge)
+        self.cost += cost
+
+    def _objection(self, edge: Edge, cost: int) -> DropReason | None:
+        if (edge.parent, edge.child) in self.seen:
+            return "duplicate"
+        if edge.confidence < self.rules.min_confidence:
+            return "low confidence"
+        if edge.confidence - self.rules.cost_weight * cost <= 0:
+            return "costs too much"
+        if self.graph.in_degree(edge.child) >= self.rules.max_dependencies:
+            return "too many parents"
+        if nx.has_path(self.graph, edge.child, edge.parent):
+            return "closes a cycle"
+        return "over budget" if self._overflows(cost) else None
+
+    def _overflows(self, cost: int) -> bool:
+        """Whether the budget is spent. It is closed by the first edge that does not fit, even if a cheaper one would:
+        so a larger budget only ever adds edges, and never trades one for another.
+        """
+        budget = self.rules.total_cost_budget
+        self.full = self.full or (budget is not None and self.cost + cost > budget)
+        return self.full
+
+
+def _require_known(edges: Iterable[Edge], position: dict[str, int]) -> None:
+    for edge in edges:
+        if edge.parent not in position or edge.child not in position:
+            raise ValueError(f"edge {edge.parent} -> {edge.child} names a question that the passage does not ask")

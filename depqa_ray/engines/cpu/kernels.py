@@ -1,0 +1,47 @@
+"""Norms and greedy choices of bfloat16 rows, each as one call into the compiled kernel, where there is one."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from depqa_ray.engines.cpu.attention import Kernel, load
+
+
+def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
+    """Root mean square norm over the last dimension, of the shape of ``rows``; None where there is no kernel for it."""
+    kernel = _kernel(rows)
+    if kernel is None or weight.dtype != torch.bfloat16:
+        return None
+    rows = rows.contiguous()
+    out = torch.empty_like(rows)
+    size = rows.shape[-1]
+    kernel.functions.rms_norm_rows(
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, weight, out)),
+        *(ctypes.c_int64(rows.numel() // size), ctypes.c_int64(size), ctypes.c_float(eps)),
+        torch.get_num_threads(),
+        ctypes.c_void_p(kernel.parallel),
+    )
+    return out
+
+
+def greatest(rows: Tensor) -> Tensor | None:
+    """The place of the first greatest element of each row of a matrix, [rows]; None where there is no kernel for it."""
+    kernel = _kernel(rows)
+    if kernel is None:
+        return None
+    rows = rows.contiguous()
+    places = torch.empty(len(rows), dtype=torch.int64)
+    kernel.functions.greatest_rows(
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, places)),
+        *(ctypes.c_int64(size) for size in rows.shape),
+        torch.get_num_threads(),
+        ctypes.c_void_p(kernel.parallel),
+    )
+    return places
+
+
+def _kernel(rows: Tensor) -> Kernel | None:
+    return load() if rows.device.type == "cpu" and rows.dtype == torch.bfloat16 and rows.numel() else None

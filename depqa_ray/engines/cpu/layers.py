@@ -1,0 +1,84 @@
+"""The same layers, faster on a CPU in bfloat16: weights laid out for the processor once, norms in one kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+from transformers.activations import SiLUActivation
+
+from depqa_ray.engines.cpu.kernels import rms_norm
+
+_ROWS = 256  # for how many rows at once the layout is chosen
+
+
+class ReorderedLinear(nn.Module):
+    """A linear layer whose weight is kept in oneDNN's own layout, so that no call has to bring it there."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
+
+    def forward(self, inputs: Tensor, activation: str = "none") -> Tensor:
+        """[..., in_features] to [..., out_features], through an activation that oneDNN knows by that name."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, activation, [], "")
+        return output
+
+    def times(self, inputs: Tensor, factor: Tensor) -> Tensor:
+        """The output multiplied by ``factor``, of its shape."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise.binary(inputs, factor, self._weight, self.bias, "mul")
+        return output
+
+
+class FusedMLP(nn.Module):
+    """The gated feed-forward layer (arXiv 2002.05202) of three linear ones, gate and product within the products."""
+
+    def __init__(self, mlp: Any) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., hidden_size] to the same."""
+        gate = self.gate_proj(inputs, "swish")
+        output: Tensor = self.down_proj(self.up_proj.times(inputs, gate))
+        return output
+
+
+class FusedRMSNorm(nn.Module):
+    """Root mean square norm (arXiv 1910.07467) in one kernel instead of six."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.variance_epsilon
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The same shape and dtype; the mean runs over the last dimension."""
+        output = rms_norm(inputs, self.weight, self.eps)
+        return output if output is not None else functional.rms_norm(inputs, self.weight.shape, self.weight, self.eps)
+
+
+def speed_up(model: nn.Module) -> None:
+    """Replace the layers of a bfloat16 model on a CPU, where the processor can. Results change by rounding only."""
+    # Builds without oneDNN, as for some ARM processors, do not have the question either.
+    reorders = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear) and reorders:
+                setattr(parent, name, ReorderedLinear(child))
+            elif type(child).__name__.endswith("RMSNorm") and hasattr(child, "variance_epsilon"):
+                setattr(parent, name, FusedRMSNorm(child))
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if reorders and _is_gated(child):
+                setattr(parent, name, FusedMLP(child))
+
+
+def _is_gated(module: nn.Module) -> bool:
+    linears = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
+    silu = isinstance(getattr(module, "act_fn", None), (nn.SiLU, SiLUActivation))
+    return silu and all(isinstance(linear, ReorderedLinear) for linear in linears)

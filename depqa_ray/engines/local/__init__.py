@@ -1,0 +1,1 @@
+"""What every engine needs that computes in its own process."""

@@ -1,0 +1,36 @@
+"""From a prompt to the tokens that a model reads, and the refusal of too many: the same for every local engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from depqa_ray.core import Completion, Prompt
+
+WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
+"""What an engine answers before it says that it is ready."""
+
+
+def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
+    """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
+    user = prompt.shared + prompt.own
+    if not tokenizer.chat_template:
+        return f"{prompt.system}\n\n{user}\n\n"
+    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    )
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of what :func:`prompt_text` made. A template writes its special tokens itself."""
+    return list(tokenizer(text, add_special_tokens=not tokenizer.chat_template).input_ids)
+
+
+def too_long(prompt: Prompt, tokens: int, window: int) -> Completion | None:
+    """The refusal of a prompt that, with its answer, exceeds the model's window; None where it fits."""
+    if tokens + prompt.max_new_tokens <= window:
+        return None
+    return Completion(
+        prompt.id,
+        error=f"prompt of {tokens} tokens and {prompt.max_new_tokens} new ones exceed the model's window of {window}",
+    )

@@ -1,0 +1,1 @@
+"""The default engine: each shared prefix is computed once, all sequences decode together."""

@@ -1,0 +1,1 @@
+"""Generated passages, whose questions depend on each other in a known way."""

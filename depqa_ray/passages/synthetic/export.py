@@ -1,0 +1,36 @@
+"""Generated worlds as a file in the SQuAD schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from depqa_ray.errors import InputError
+from depqa_ray.files import replace_file
+from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds, worlds_to_squad
+
+_DEFAULT_SHAPE: Final = WorldShape()
+
+
+def write_worlds(path: Path, count: int, seed: int, shape: WorldShape = _DEFAULT_SHAPE) -> None:
+    """Write the first ``count`` worlds of a seed, at once or not at all; folders on the way are made.
+
+    Raises InputError where the count is below 1, the shape holds no world, or the file cannot be written.
+    """
+    if count < 1:
+        raise InputError(f"cannot write {count} worlds", fix="ask for at least 1")
+    try:
+        text = worlds_text(count, seed, shape)
+    except ValueError as error:  # more questions than so few entities hold
+        raise InputError(str(error)) from None
+    try:
+        replace_file(path, text, durable=False)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", str(path), "choose another path") from None
+
+
+def worlds_text(count: int, seed: int, shape: WorldShape = _DEFAULT_SHAPE) -> str:
+    """What such a file holds."""
+    document = worlds_to_squad(generate_worlds(count, seed, shape))
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

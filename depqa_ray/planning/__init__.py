@@ -1,0 +1,1 @@
+"""From a passage and its edges to a plan."""

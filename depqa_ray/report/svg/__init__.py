@@ -1,0 +1,1 @@
+"""Drawings: layouts without any markup."""

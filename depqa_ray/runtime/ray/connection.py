@@ -1,0 +1,116 @@
+"""The cluster that a run uses: a running one where there is one, else Ray started on this machine for the run alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import ray
+
+from depqa_ray.errors import ClusterError, InputError
+from depqa_ray.runtime.ray.pool import PoolShape
+from depqa_ray.settings.load import Settings
+
+_LOCAL_OBJECT_STORE: Final = 128 * 1024**2
+"""Bytes. Prompts and completions are small; Ray's own default is a share of the memory that a laptop would miss."""
+
+
+@contextmanager
+def connected_ray() -> Iterator[None]:
+    """Ray, connected: to the cluster of ``RAY_ADDRESS`` (which ``ray job submit`` sets), else to a new local one.
+
+    A connection that the caller had already is used and left alone. Raises ClusterError where none is to be had.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_local()
+    except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
+        place = f"connect to Ray at {address}" if address else "start Ray on this machine"
+        raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local() -> None:
+    # A run must work offline and by itself: no usage report, no dashboard, no workers that nothing will use.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_LOCAL_OBJECT_STORE,
+        _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
+    )
+
+
+def accelerators() -> tuple[str, ...]:
+    """The kinds of accelerators in the connected cluster, such as "H200"; empty where there is none."""
+    kind = "accelerator_type:"
+    return tuple(sorted(name.removeprefix(kind) for name in _resources() if name.startswith(kind)))
+
+
+def edges_shape(settings: Settings) -> PoolShape:
+    """What the one replica holds that is asked for edges alone: a share of the cluster of its own where it computes."""
+    engine = settings.deps_engine
+    gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
+    return PoolShape(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
+
+
+def pool_shape(settings: Settings) -> PoolShape:
+    """How many replicas the connected cluster gets, and what each holds.
+
+    Raises InputError where the settings ask for more GPUs than the cluster has.
+    """
+    resources = _resources()
+    all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
+    if settings.deps_engine is not None and (apart := edges_shape(settings).gpus):
+        if all_gpus < 1 + apart:
+            raise InputError(
+                "the model that is asked for edges needs a GPU of its own, and the cluster has one in all",
+                "--deps-engine",
+                "ask a server, or the model that answers",
+            )
+        all_gpus -= apart
+    asked_gpus, asked_replicas = settings.gpus_per_replica, settings.replicas
+    local = settings.engine != "openai"  # whose model is elsewhere: one replica asks for all
+    gpus = float(local and all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
+    # One at a time, passages stay with one replica; others would only load their models beside it.
+    fitting = max(1, int(all_gpus / gpus)) if gpus and not settings.isolated else 1
+    replicas = fitting if asked_replicas == "auto" else asked_replicas
+    if gpus * replicas > all_gpus:
+        raise InputError(
+            f"{replicas} replicas of {gpus:g} GPUs need {gpus * replicas:g}, and the cluster has {all_gpus:g}",
+            fix="lower --replicas or --gpus-per-replica",
+        )
+    return PoolShape(
+        replicas=replicas,
+        gpus=gpus,
+        cpus=1.0 if gpus else _cpus_each(replicas, all_cpus),
+        start_timeout=settings.start_timeout,
+        answer_timeout=settings.step_timeout,
+    )
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
+
+
+def _cpus_each(replicas: int, all_cpus: float) -> float:
+    """An equal share of the CPUs, whole where there are enough, and no more than the largest machine has."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
+    largest = max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=all_cpus)
+    share = min(all_cpus / replicas, largest)
+    return float(int(share)) if share >= 1 else share

@@ -1,0 +1,39 @@
+"""A replica: one Ray actor with one engine, and no policy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import ray
+
+from depqa_ray.core import Completion, Prompt
+from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.factory import build_engine
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class Replica:
+    """Merges the batches that it is sent into its engine's running batch, and yields completions as they come.
+
+    It is never restarted in place: calls made meanwhile would be lost on it. The pool starts another one instead.
+    """
+
+    def __init__(self, spec: EngineSpec, name: str) -> None:
+        self._engine = build_engine(spec, name)
+
+    async def start(self) -> EngineInfo:
+        """Load the engine. Raises EngineError where that cannot be done."""
+        return await self._engine.start()
+
+    async def answer(self, prompts: tuple[Prompt, ...]) -> AsyncIterator[tuple[Completion, ...]]:
+        """Completions in groups, one for each prompt. Raises EngineError where the engine is dead."""
+        async for group in self._engine.submit(prompts):
+            yield tuple(group)
+
+    async def forget(self) -> None:
+        """Drop what the engine keeps of earlier prompts. Raises EngineError where it is dead."""
+        await self._engine.forget()
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        await self._engine.close()

@@ -1,0 +1,31 @@
+"""The names that settings choose from, and the ranges of their numbers. Imports nothing of the package."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+StrategyName = Literal[
+    "sequential",
+    "sequential_shuffled",
+    "sequential_ordered",
+    "full_batch",
+    "independent",
+    "dependency_parallel",
+    "dependency_layered",
+]
+EngineName = Literal["transformers", "shared_prefix", "vllm", "openai", "simulated"]
+DependencySource = Literal["model", "heuristic", "gold", "none"]
+DtypeName = Literal["auto", "bfloat16", "float32"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+EMBEDDED = "embedded"
+"""The name of the data set, and of the model, that ship with the package."""
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Below 100 an interval's ends are single resamples; above 100,000 nothing that is shown changes any more.
+Resamples: TypeAlias = Annotated[int, Field(ge=100, le=100_000)]
+Confidence: TypeAlias = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]

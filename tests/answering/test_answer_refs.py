@@ -1,0 +1,135 @@
+"""The prompts of steps whose questions build on each other: placeholders filled with what the prompt may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depqa_ray.answering.prompts import (
+    batch_part,
+    fill_slots,
+    label,
+    reply_keys,
+    step_prompt,
+)
+from depqa_ray.core import Passage, Prompt, PromptForm, Question, Step
+
+LAMP = Passage(
+    "lamp",
+    "The lamp",
+    "Ada, born in Kelham, made the lamp.",
+    (
+        Question("1", "Who made the lamp?", ("Ada",)),
+        Question("2", "Where was #1 born?", ("Kelham",), (("#1", "1"),)),
+        Question("3", "Does #1 like #2, or #10?", ("yes",), (("#1", "1"), ("#2", "2"))),
+    ),
+)
+
+
+def ask(step: Step, answers: Mapping[str, str] | None = None) -> Prompt:
+    return step_prompt("id", LAMP, step, answers or {}, 48)
+
+
+def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_and_in_the_history() -> None:
+    answers = {"1": "Ada #2", "2": ""}
+    prompt = ask(Step("s", ("3",), context=("1", "2")), answers)
+    assert prompt.own == (
+        "Known: Who made the lamp? Answer: Ada #2\n"
+        "Known: Where was Ada #2 born? Answer: unknown\n"
+        "Question: Does Ada #2 like unknown, or #10?"
+    )
+    assert prompt.own[prompt.known :] == "Question: Does Ada #2 like unknown, or #10?"
+
+
+def test_given_no_answers_when_asked_alone_then_the_question_says_what_it_is_about() -> None:
+    assert ask(Step("s", ("3",))).own == (
+        "Question: Does (the answer to: Who made the lamp?) like "
+        "(the answer to: Where was (the answer to: Who made the lamp?) born?), or #10?"
+    )
+
+
+def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out() -> None:
+    prompt = ask(Step("s", ("3",), context=("2",)), {"1": "not shown", "2": "Kelham"})
+    known = "Known: Where was (the answer to: Who made the lamp?) born? Answer: Kelham\n"
+    assert prompt.own == f"{known}Question: Does (the answer to: Who made the lamp?) like Kelham, or #10?"
+    assert prompt.known == len(known)
+
+
+@pytest.mark.parametrize("form", ["batch", "edges"])
+def test_given_questions_asked_together_then_a_placeholder_names_the_label(form: PromptForm) -> None:
+    own = ask(Step("s", ("1", "2", "3"), form=form)).own
+    assert own.splitlines()[:3] == [
+        "Q1: Who made the lamp?",
+        "Q2: Where was (the answer to Q1) born?",
+        "Q3: Does (the answer to Q1) like (the answer to Q2), or #10?",
+    ]
+    assert reply_keys(own) == ["Q1", "Q2", "Q3"]
+
+
+def test_given_some_questions_asked_together_then_the_others_are_spelled_out_or_known() -> None:
+    assert ask(Step("s", ("1", "3"), form="batch")).own.splitlines() == [
+        "Q1: Who made the lamp?",
+        "Q2: Does (the answer to Q1) like (the answer to: Where was (the answer to Q1) born?), or #10?",
+    ]
+    assert ask(Step("s", ("3",), context=("1", "2"), form="batch"), {"1": "Ada", "2": "Kelham"}).own == (
+        "Q1: Does Ada like Kelham, or #10?"
+    )
+
+
+NUMBERS = st.integers(1, 12)
+
+
+@given(st.lists(NUMBERS | st.sampled_from([" ", "?", "#", "x"]), max_size=12), st.sets(NUMBERS), st.text("#12 x"))
+def test_given_any_placeholders_then_each_whole_one_is_filled_once(
+    parts: list[int | str], filled: set[int], filling: str
+) -> None:
+    fillings = {f"#{number}": f"<{number}{filling}>" for number in filled}
+    # A part is followed by a space, so that no digit of the next one lengthens a placeholder.
+    text = "".join(f"#{part} " if isinstance(part, int) else f"{part} " for part in parts)
+    expected = "".join(
+        f"{fillings.get(f'#{part}', f'#{part}')} " if isinstance(part, int) else f"{part} " for part in parts
+    )
+    assert fill_slots(text, fillings) == expected
+
+
+@given(st.text(), st.text(st.characters(), max_size=9))
+def test_given_an_answer_of_any_text_then_it_stands_as_it_is(before: str, answer: str) -> None:
+    assert fill_slots(f"{before.replace('#', '')}#1?", {"#1": answer}) == f"{before.replace('#', '')}{answer}?"
+
+
+@st.composite
+def composed(draw: st.DrawFn) -> Passage:
+    """Questions each of which may have placeholders for any earlier ones."""
+    questions: list[Question] = []
+    for place in range(draw(st.integers(1, 6))):
+        sources = draw(st.lists(st.sampled_from(range(place)), unique=True)) if place else []
+        text = f"Ask {place}" + "".join(f" #{source}" for source in sources) + "?"
+        questions.append(Question(str(place), text, ("a",), tuple((f"#{n}", str(n)) for n in sources)))
+    return Passage("p", "", "A text.", tuple(questions))
+
+
+@given(composed(), st.data())
+def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_question_begins(
+    passage: Passage, data: st.DataObject
+) -> None:
+    ids = [question.id for question in passage.questions]
+    context = tuple(data.draw(st.lists(st.sampled_from(ids), unique=True)))
+    step = Step("s", (data.draw(st.sampled_from(ids)),), context=context)
+    prompt = step_prompt("id", passage, step, dict.fromkeys(ids, "said"), 9)
+    assert "#" not in prompt.own
+    assert prompt.own[: prompt.known].count("\n") == len(context)
+    assert prompt.own[prompt.known :].startswith("Question: Ask ")
+    batch = step_prompt("id", passage, Step("all", tuple(ids), form="batch"), {}, 9)
+    assert "#" not in batch.own and "the answer to:" not in batch.own
+    assert reply_keys(batch.own) == [label(place) for place in range(len(ids))]
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4))
+def test_given_questions_without_slots_then_their_texts_stand_as_they_are(texts: list[str]) -> None:
+    questions = tuple(Question(str(place), text, ()) for place, text in enumerate(texts))
+    ids = tuple(question.id for question in questions)
+    prompt = step_prompt("id", Passage("p", "", "", questions), Step("all", ids, form="batch"), {}, 9)
+    assert prompt.own == batch_part(texts)

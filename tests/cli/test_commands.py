@@ -1,0 +1,336 @@
+"""The command line: its flags, its one-line errors, and whole runs on Ray with simulated answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from depqa_ray.answering.predictions import read_predictions
+from depqa_ray.cli.commands import _parser, main
+from depqa_ray.cli.flags import given_settings
+from depqa_ray.passages.sources import load_passages
+from depqa_ray.results.schema import RunResults
+from depqa_ray.results.store import RunStore
+from depqa_ray.runtime.ray.connection import connected_ray
+from depqa_ray.settings.load import Settings, flag_of
+from tests.sample_run import write_sample
+from tests.settings.test_settings import LINEAGE
+
+COMMANDS = ("run", "compare", "demo", "report", "worlds", "score")
+SIMULATED = ("--engine", "simulated", "--dataset", "embedded", "--context-count", "2", "--log-level", "error")
+
+
+@pytest.fixture(autouse=True)
+def an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said_by(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """The exit code of a command and its stderr, which has to be one line where the code is not 0."""
+    try:
+        code = main(arguments)
+    except SystemExit as error:
+        code = int(error.code or 0)
+    text = capsys.readouterr().err
+    assert code == 0 or len(text.strip().splitlines()) == 1, text
+    return code, text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: depqa-ray {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "demo"])
+def test_every_setting_has_a_flag_and_shows_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    for name in (*Settings.model_fields, *LINEAGE):
+        assert flag_of(name) in text
+    for default in ("[13]", "[0.45]", "[96]", "[900]"):
+        assert default in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["run"], {}),
+        (["run", "--stop-at-json"], {"stop_at_json": True}),
+        (["compare", "--no-stop-at-json", "--no-llm-deps"], {"stop_at_json": False, "no_llm_deps": True}),
+        (["demo", "--stop", "a,b", "--top-p", "0.9"], {"stop": "a,b", "top_p": "0.9"}),
+    ],
+)
+def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
+    arguments: list[str], given: dict[str, object]
+) -> None:
+    assert given_settings(_parser().parse_args(arguments)) == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--no-no-llm-deps"], "--no-no-llm-deps"),
+        (["run", "--temperature", "-1"], "--temperature"),
+        (["run", "--nonsense"], "depqa-ray run --help"),
+        (["nonsense"], "depqa-ray --help"),
+        ([], "depqa-ray --help"),
+        (["run", "--context-count", "many"], "--context-count"),
+        (["run", "--context-coun", "1"], "--context-coun"),
+        (["run", "--config", "none.toml"], "none.toml"),
+        (["compare", "--strategies", "sequential,full_batch", "--baseline", "independent"], "--baseline"),
+        (["compare", "--preset", "qwen4"], "--preset: Input should be 'qwen3-4b-squad-1000x5'"),
+        (["run", "--system-prompt-file", "none.txt"], "none.txt: cannot be read"),
+        (["run", "--dataset", "embedded", "--shots", "24"], "the data set has 24; lower --shots"),
+        (["run", "--shots", "-1"], "--shots"),
+        (["run", "--dataset", "none.json"], "none.json"),
+        (["run", "--dataset", "words"], "words"),
+        (["run", "--dataset", "embedded", "--min-questions", "50", "--max-questions", "60"], "lower --min-questions"),
+        (["worlds", "--count", "1", "--out", "w.json", "--questions", "0"], "--questions"),
+        (["score", "none.json", "embedded"], "none.json"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_told_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = said_by(capsys, *arguments)
+    assert code == 2
+    assert said in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_variable_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPQA_SEED", "x")
+    code, text = said_by(capsys, "run")
+    assert code == 2
+    assert "DEPQA_SEED" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", "this is no JSON"),
+        ("a.json", '{"data": [{"title": "t"}]}'),
+        ("a.json", '{"version": "1.1"}'),
+        ("a.jsonl", '{"id": "1"}\n'),
+        ("a.parquet", "PAR?"),
+    ],
+)
+def test_a_bad_data_file_is_told_in_one_line_and_leaves_no_run(
+    name: str, text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    code, said = said_by(capsys, "run", "--dataset", name, "--engine", "simulated", "--run-dir", "r")
+    assert code == 2
+    assert name in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_report_of_no_run_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = said_by(capsys, "report", "none")
+    assert code == 1
+    assert "none" in text
+
+
+def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+
+    assert main(["report", "r", "--baseline", "full_batch", "--resamples", "200", "--confidence", "0.9"]) == 0
+
+    assert "Differences to full_batch, 90 % intervals over 2 passages, 200 resamples" in capsys.readouterr().out
+    assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
+
+
+def test_what_may_be_on_somewhere_can_be_turned_off_and_nothing_is_doubly_negated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in ("run", "compare", "demo"):
+        assert _parser().parse_args([command, "--no-isolate"]).isolate is False
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "--no-no-" not in capsys.readouterr().out
+
+
+def test_given_a_run_then_its_predictions_score_what_its_table_says(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+    assert main(["report", "r"]) == 0
+    results = RunResults.model_validate_json(Path("r/results.json").read_text("utf-8"))
+    for name, summary in results.strategies.items():
+        capsys.readouterr()
+        assert main(["score", f"r/predictions-{name}.json", "r"]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        assert scored["exact_match"] == pytest.approx(100 * summary.metrics.em)
+        assert scored["f1"] == pytest.approx(100 * summary.metrics.f1)
+
+
+def test_given_a_run_then_its_report_can_be_a_table_too(capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample(Path("r"))
+    assert main(["report", "r", "--parquet-out", "a.parquet"]) == 0
+    assert Path("a.parquet").read_bytes()[:4] == b"PAR1"
+    assert "Records: a.parquet" in capsys.readouterr().out
+
+    code, text = said_by(capsys, "report", "r", "--parquet-out", "r")
+    assert (code, "cannot write r" in text) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [("--baseline", "independent", "takes no part"), ("--resamples", "1", "100"), ("--confidence", "x", "number")],
+)
+def test_what_a_report_cannot_use_is_told_in_one_line_and_changes_nothing(
+    flag: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample(Path("r"))
+
+    code, text = said_by(capsys, "report", "r", flag, value)
+
+    assert (code, flag in text, said in text) == (2, True, True)
+    assert not Path("r/results.json").exists()
+
+
+def test_worlds_answered_as_they_should_be_score_100(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["worlds", "--count", "3", "--seed", "7", "--out", "w.json"]) == 0
+    golds = {q.id: q.answers[0] for passage in load_passages("w.json") for q in passage.questions}
+    Path("p.json").write_text(json.dumps(golds), "utf-8")
+    capsys.readouterr()
+
+    assert main(["score", "p.json", "w.json", "--split", "dev"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"exact_match": 100.0, "f1": 100.0}
+
+
+def test_a_question_without_prediction_is_told_and_scores_0(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("p.json").write_text("{}", "utf-8")
+    assert main(["score", "p.json", "embedded"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"exact_match": 0.0, "f1": 0.0}
+    assert "will receive score 0" in shown.err
+
+
+def test_the_module_runs_as_the_program_does() -> None:
+    shown = subprocess.run([sys.executable, "-m", "depqa_ray", "run", "--seed", "x"], capture_output=True, text=True)
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("depqa-ray: error: --seed")
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.fixture(scope="module")
+def a_ray() -> Iterator[None]:
+    with connected_ray():
+        yield
+
+
+def assert_complete(folder: Path, strategies: tuple[str, ...]) -> None:
+    """Every question of every passage has one outcome under each strategy."""
+    records = RunStore.open(folder).read()
+    asked = sorted(question.id for record in records.passages for question in record.passage.questions)
+    for strategy in strategies:
+        steps = [step for step in records.steps if step.strategy == strategy]
+        assert sorted(outcome.question_id for step in steps for outcome in step.outcomes) == asked
+        assert sorted(read_predictions(folder / f"predictions-{strategy}.json")) == asked
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+@pytest.mark.parametrize(
+    ("command", "strategies"),
+    [
+        ("run", ("dependency_parallel",)),
+        ("compare", ("sequential", "full_batch", "independent", "dependency_parallel")),
+        ("demo", ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered")),
+    ],
+)
+def test_given_a_command_then_its_run_is_complete_and_made_again_to_the_byte(
+    command: str, strategies: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    flags = ("--run-dir", "r", "--html-dir", "h", "--json-out", "j.json", "--parquet-out", "a.parquet")
+    assert main([command, *SIMULATED, *flags]) == 0
+    shown = capsys.readouterr().out
+    results = Path("r/results.json").read_bytes()
+
+    assert_complete(Path("r"), strategies)
+    assert Path("j.json").read_bytes() == results
+    assert list(json.loads(results)["strategies"]) == list(strategies)
+    assert Path("a.parquet").read_bytes()[:4] == b"PAR1"
+    assert len(list(Path("h").glob("*.html"))) == 3
+    for text in (*strategies, "Averages over 2 passages", "Note: The figures are simulated", "Run directory: r"):
+        assert text in shown
+
+    Path("r/results.json").unlink()
+    assert main(["report", "r", "--html-dir", "h2"]) == 0
+    assert Path("r/results.json").read_bytes() == results
+    assert Path("h2/index.html").read_bytes() == Path("h/index.html").read_bytes()
+    assert capsys.readouterr().out.startswith(shown.split("Run directory")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_the_demo_then_its_pages_are_in_its_run_directory(tmp_path: Path) -> None:
+    assert main(["demo", *SIMULATED]) == 0
+    assert len(list(tmp_path.glob("runs/*/html/index.html"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_a_preset_then_the_published_figures_stand_beside_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    preset = ("--preset", "qwen3-4b-squad-1000x5", "--deps", "heuristic")
+    assert main(["compare", *SIMULATED, *preset, "--run-dir", "r", "--html-dir", "h"]) == 0
+    shown = capsys.readouterr().out
+
+    strategies = ("independent", "full_batch", "sequential_shuffled", "sequential_ordered")
+    assert_complete(Path("r"), strategies)
+    assert json.loads(Path("r/manifest.json").read_text("utf-8"))["settings"]["preset"] == "qwen3-4b-squad-1000x5"
+    page = Path("h/index.html").read_text("utf-8")
+    for text in (*strategies, "0.677", "1444.0"):
+        assert text in shown and text in page
+    assert "--context-count 2 instead of 1000" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_a_system_prompt_and_shots_then_the_manifest_keeps_what_was_asked() -> None:
+    Path("line.txt").write_text("Answer briefly.\n", "utf-8")
+    assert main(["run", *SIMULATED, "--system-prompt-file", "line.txt", "--shots", "2", "--run-dir", "r"]) == 0
+    settings = json.loads(Path("r/manifest.json").read_text("utf-8"))["settings"]
+    assert settings["system_prompt"] == "Answer briefly."
+    assert len(set(settings["examples"])) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_a_run_directory_that_is_there_then_it_is_refused_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SIMULATED, "--run-dir", "r"]) == 0
+    before = Path("r/outcomes.jsonl").read_bytes()
+    capsys.readouterr()
+
+    code, text = said_by(capsys, "run", *SIMULATED, "--run-dir", "r")
+    assert code == 1
+    assert "r" in text
+    assert Path("r/outcomes.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_given_bad_rows_to_skip_then_they_are_set_aside_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worlds", "--count", "4", "--out", "w.json"]) == 0
+    data = json.loads(Path("w.json").read_text("utf-8"))
+    del data["data"][1]["paragraphs"][0]["context"]
+    Path("w.json").write_text(json.dumps(data), "utf-8")
+    flags = ("--engine", "simulated", "--dataset", "w.json", "--context-count", "0", "--log-level", "error")
+
+    assert said_by(capsys, "run", *flags, "--run-dir", "r")[0] == 2
+    assert not Path("r").exists()
+    assert main(["run", *flags, "--run-dir", "r", "--on-bad-input", "skip", "--shots", "1"]) == 0
+    assert json.loads(Path("r/results.json").read_text("utf-8"))["run"]["bad_rows"] == 1
+    assert "1 row of the data set left out" in capsys.readouterr().out
+    assert_complete(Path("r"), ("dependency_parallel",))

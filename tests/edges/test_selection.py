@@ -1,0 +1,153 @@
+"""Which edges are worth their tokens."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depqa_ray.core import Edge, Question
+from depqa_ray.edges.gold import gold_edges
+from depqa_ray.edges.graph import DependencyGraph
+from depqa_ray.edges.selection import (
+    ANSWER_TOKENS,
+    LINE_TOKENS,
+    Selection,
+    SelectionRules,
+    estimate_tokens,
+    select_edges,
+)
+from depqa_ray.edges.source import selection_rules
+from depqa_ray.passages.synthetic.worlds import generate_worlds
+from depqa_ray.settings.load import Settings
+
+QUESTIONS = [Question(id_, "Who?", ("x",)) for id_ in "abcde"]
+COST = 2 + ANSWER_TOKENS + LINE_TOKENS
+
+
+def rules(
+    cost_weight: float = 0.01, min_confidence: float = 0.45, max_dependencies: int = 3, budget: int | None = None
+) -> SelectionRules:
+    return SelectionRules(cost_weight, min_confidence, max_dependencies, budget)
+
+
+def reasons(selection: Selection) -> dict[str, str]:
+    return {dropped.edge.parent + dropped.edge.child: dropped.reason for dropped in selection.dropped}
+
+
+def pairs(selection: Selection) -> list[str]:
+    return [edge.parent + edge.child for edge in selection.kept]
+
+
+edges_of_all_kinds = st.lists(
+    st.builds(
+        Edge,
+        st.sampled_from("abcde"),
+        st.sampled_from("abcde"),
+        st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.8, 1.0]),
+        st.sampled_from(["", "why"]),
+        st.sampled_from(["heuristic", "model"]),
+    ),
+    max_size=14,
+)
+all_rules = st.builds(
+    rules,
+    st.sampled_from([0.0, 0.01, 0.05]),
+    st.sampled_from([0.0, 0.45, 0.9]),
+    st.integers(0, 3),
+    st.none() | st.integers(0, 80),
+)
+
+
+def test_given_a_sure_edge_then_it_is_kept_as_it_was() -> None:
+    edge = Edge("a", "b", 0.9, "says so", "model")
+    assert select_edges(QUESTIONS, [edge], rules()) == Selection((edge,), (), COST)
+
+
+def test_given_a_doubtful_edge_then_it_is_dropped() -> None:
+    assert reasons(select_edges(QUESTIONS, [Edge("a", "b", 0.44)], rules())) == {"ab": "low confidence"}
+
+
+def test_given_a_long_parent_then_its_edge_must_be_surer() -> None:
+    questions = [Question("a", "word " * 60, ()), QUESTIONS[1]]
+    assert reasons(select_edges(questions, [Edge("a", "b", 0.6)], rules())) == {"ab": "costs too much"}
+    assert pairs(select_edges(questions, [Edge("a", "b", 0.8)], rules())) == ["ab"]
+
+
+def test_given_too_many_parents_then_the_surest_stay() -> None:
+    edges = [Edge("a", "d", 0.6), Edge("b", "d", 0.9), Edge("c", "d", 0.8)]
+    selection = select_edges(QUESTIONS, edges, rules(max_dependencies=2))
+    assert (pairs(selection), reasons(selection)) == (["bd", "cd"], {"ad": "too many parents"})
+
+
+def test_given_a_cycle_then_its_weakest_edge_is_dropped() -> None:
+    edges = [Edge("a", "b", 0.9), Edge("b", "c", 0.5), Edge("c", "a", 0.8), Edge("d", "d", 1.0)]
+    selection = select_edges(QUESTIONS, edges, rules())
+    assert (pairs(selection), reasons(selection)) == (["ca", "ab"], {"bc": "closes a cycle", "dd": "closes a cycle"})
+
+
+def test_given_a_pair_twice_then_the_surer_edge_is_kept() -> None:
+    selection = select_edges(QUESTIONS, [Edge("a", "b", 0.5), Edge("a", "b", 0.7)], rules())
+    assert [edge.confidence for edge in selection.kept] == [0.7]
+    assert reasons(selection) == {"ab": "duplicate"}
+
+
+def test_given_a_budget_then_it_is_closed_by_the_first_edge_that_does_not_fit() -> None:
+    questions = [QUESTIONS[0], Question("b", "one two three four five", ()), *QUESTIONS[2:]]
+    edges = [Edge("a", "c", 0.9), Edge("b", "c", 0.9), Edge("a", "d", 0.5)]
+    selection = select_edges(questions, edges, rules(budget=2 * COST))
+    assert (pairs(selection), selection.cost) == (["ac"], COST)
+    assert reasons(selection) == {"bc": "over budget", "ad": "over budget"}
+
+
+def test_given_an_own_counter_then_it_is_asked_for_the_costs() -> None:
+    assert select_edges(QUESTIONS, [Edge("a", "b")], rules(), lambda text: 7).cost == 7 + ANSWER_TOKENS + LINE_TOKENS
+
+
+def test_given_an_unknown_question_then_selecting_fails() -> None:
+    with pytest.raises(ValueError, match="does not ask"):
+        select_edges(QUESTIONS, [Edge("a", "x")], rules())
+
+
+@pytest.mark.parametrize("values", [(-0.1, 0.5, 1, None), (0.1, 1.5, 1, None), (0.1, 0.5, -1, None), (0.1, 0.5, 1, -1)])
+def test_given_a_rule_out_of_range_then_it_is_refused(values: tuple[float, float, int, int | None]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        SelectionRules(*values)
+
+
+def test_given_a_text_then_its_words_and_marks_are_counted() -> None:
+    assert estimate_tokens("Who founded St. Ives, then?") == 8
+
+
+def test_given_worlds_and_the_default_settings_then_all_gold_edges_are_kept() -> None:
+    defaults = selection_rules(Settings())
+    for passage in generate_worlds(200, seed=5):
+        assert not select_edges(passage.questions, gold_edges(passage), defaults).dropped
+
+
+@given(edges_of_all_kinds, all_rules)
+def test_the_rules_always_hold_and_no_edge_is_lost(edges: list[Edge], limits: SelectionRules) -> None:
+    selection = select_edges(QUESTIONS, edges, limits)
+    made = DependencyGraph("abcde", selection.kept)  # raises on a cycle or a pair kept twice
+
+    assert all(len(made.parents(question)) <= limits.max_dependencies for question in "abcde")
+    assert all(edge.confidence >= limits.min_confidence for edge in selection.kept)
+    assert all(edge.confidence > limits.cost_weight * COST for edge in selection.kept)
+    assert selection.cost == COST * len(selection.kept)
+    assert limits.total_cost_budget is None or selection.cost <= limits.total_cost_budget
+    assert sorted(map(repr, edges)) == sorted(map(repr, [*selection.kept, *(drop.edge for drop in selection.dropped)]))
+
+
+@given(edges_of_all_kinds, all_rules, st.integers())
+def test_the_order_of_the_proposals_does_not_matter(edges: list[Edge], limits: SelectionRules, seed: int) -> None:
+    shuffled = random.Random(seed).sample(edges, len(edges))
+    assert select_edges(QUESTIONS, shuffled, limits) == select_edges(QUESTIONS, edges, limits)
+
+
+@given(edges_of_all_kinds, st.integers(0, 60), st.integers(0, 60))
+def test_a_larger_budget_only_adds_edges(edges: list[Edge], budget: int, more: int) -> None:
+    small = select_edges(QUESTIONS, edges, rules(budget=budget))
+    large = select_edges(QUESTIONS, edges, rules(budget=budget + more))
+    assert set(small.kept) <= set(large.kept)

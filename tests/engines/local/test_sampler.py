@@ -1,0 +1,124 @@
+"""How a token is chosen: drawn tokens depend on the row alone, and are as frequent as they are likely."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depqa_ray.core import Prompt
+from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.local.detokenizer import Pieces
+from depqa_ray.engines.local.generation import Answer
+from depqa_ray.engines.local.sampler import _invert, _nucleus, choose
+from tests.engines.byte_tokens import byte_tokenizer
+
+PIECES = Pieces(byte_tokenizer())
+ROWS, VOCABULARY = 6, 50
+
+
+def answers(decoding: Decoding, *names: str) -> list[Answer]:
+    return [Answer(Prompt(name, "S", "P", "Q", 1000), decoding, PIECES, frozenset()) for name in names]
+
+
+def frequencies(logits: list[float], decoding: Decoding, count: int = 4000) -> dict[int, float]:
+    rows = answers(decoding, *map(str, range(count)))
+    chosen = choose(torch.tensor(logits).expand(count, -1), rows, decoding)
+    return {token: number / count for token, number in Counter(chosen.tolist()).items()}
+
+
+def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same() -> None:
+    decoding = Decoding(temperature=1.3, top_p=0.9, seed=7)
+    logits = torch.randn(5, ROWS, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
+    names = [f"row {number}" for number in range(ROWS)]
+
+    def tokens(order: list[int]) -> dict[int, list[int]]:
+        rows = answers(decoding, *(names[number] for number in order))
+        steps = [choose(step[order], rows, decoding).tolist() for step in logits]
+        return dict(zip(order, map(list, zip(*steps, strict=True)), strict=True))
+
+    together = tokens(list(range(ROWS)))
+    order = random.Random(1).sample(range(ROWS), ROWS)
+    assert tokens(order) == together
+    for number in range(ROWS):
+        assert tokens([number])[number] == together[number]
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding(1.0, 1e-9), Decoding(1e-9), Decoding(1e-4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_is_chosen(
+    decoding: Decoding, dtype: torch.dtype
+) -> None:
+    logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(1)).to(dtype)
+    if decoding.top_p < 1:
+        logits[:, 7::3] = 9.0  # many that are equally likely
+    else:
+        logits[torch.arange(40), torch.arange(40) * 7] = 9.0  # one, since a temperature draws among equals
+    rows = answers(decoding, *map(str, range(40)))
+    assert torch.equal(choose(logits, rows, decoding), logits.argmax(-1))
+
+
+def test_given_a_small_distribution_then_tokens_come_as_often_as_they_are_likely() -> None:
+    logits = [0.0, 1.0, 2.0, float("-inf")]
+    likely = torch.tensor(logits).softmax(-1).tolist()
+    found = frequencies(logits, Decoding(1.0))
+    assert found == pytest.approx({0: likely[0], 1: likely[1], 2: likely[2]}, abs=0.025)
+
+
+def test_given_a_temperature_then_it_flattens_or_sharpens() -> None:
+    logits = [0.0, 1.0, 2.0]
+    hot, plain, cold = (frequencies(logits, Decoding(temperature)) for temperature in (10.0, 1.0, 0.3))
+    assert hot == pytest.approx({0: 0.30, 1: 0.33, 2: 0.37}, abs=0.025)
+    assert hot[2] < plain[2] < cold[2]
+
+
+def test_given_a_nucleus_then_nothing_outside_of_it_is_drawn() -> None:
+    shares = [0.1, 0.4, 0.05, 0.45]
+    logits = torch.tensor(shares).log().tolist()
+    assert frequencies(logits, Decoding(1.0, 0.4)) == {3: 1.0}
+    assert frequencies(logits, Decoding(1.0, 0.6)) == pytest.approx({1: 40 / 85, 3: 45 / 85}, abs=0.025)
+    assert set(frequencies(logits, Decoding(1.0, 0.94))) == {0, 1, 3}
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=8, max_size=8), min_size=1, max_size=3), st.integers(1, 63))
+def test_given_any_shares_then_the_nucleus_is_the_smallest_set_that_reaches_top_p(
+    shares: list[list[int]], sixty_fourths: int
+) -> None:
+    # In 64ths, so that every sum is exact; the first share makes up what is missing.
+    rows = [[64 - sum(row[1:]) / 2, *(share / 2 for share in row[1:])] for row in shares]
+    top_p = sixty_fourths / 64
+    expected = []
+    for row in rows:
+        kept: list[int] = []
+        for token in sorted(range(len(row)), key=lambda token: -row[token]):
+            if sum(row[other] for other in kept) >= sixty_fourths:
+                break
+            kept.append(token)
+        expected.append([share / 64 if token in kept else 0 for token, share in enumerate(row)])
+    assert _nucleus(torch.tensor(rows) / 64, top_p).tolist() == expected
+
+
+def test_given_a_draw_of_zero_then_a_token_without_probability_is_passed_over() -> None:
+    draws = torch.tensor([0.0, 0.5, 0.75, 1 - 2**-32], dtype=torch.float64)
+    assert _invert(torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).expand(4, -1), draws).tolist() == [1, 3, 3, 3]
+
+
+@given(
+    st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20), st.floats(1e-8, 1e8), st.floats(0.0, 1.0, exclude_min=True)
+)
+def test_given_any_logits_then_the_token_is_one_of_them_and_possible(
+    logits: list[float], temperature: float, top_p: float
+) -> None:
+    decoding = Decoding(temperature, top_p)
+    (token,) = choose(torch.tensor([logits]), answers(decoding, "a"), decoding).tolist()
+    assert torch.tensor(logits).sub(max(logits)).div(temperature).softmax(-1)[token] > 0
+
+
+def test_given_logits_that_are_no_numbers_then_the_token_is_still_one() -> None:
+    decoding = Decoding(1.0, 0.9)
+    (token,) = choose(torch.full((1, 5), float("nan")), answers(decoding, "a"), decoding).tolist()
+    assert 0 <= token < 5

@@ -1,0 +1,332 @@
+"""The shared-prefix engine against ``generate`` on one prompt at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depqa_ray.core import Completion, Prompt
+from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.errors import EngineError
+from depqa_ray.settings.types import DtypeName
+from tests.engines.local.test_transformers import one_by_one
+from tests.engines.tiny import save_tiny_model
+
+pytestmark = pytest.mark.slow
+
+GIB = 1 << 30
+SLOT_BYTES = 2 * 2 * 16 * 4  # of the tiny model, in float32: keys and values, two layers of one head of 16
+
+
+def build(folder: Path, max_batch_size: int = 16, kv_gib: float = 0.01, dtype: DtypeName = "float32") -> Any:
+    from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
+
+    return SharedPrefixEngine(EngineSpec("shared_prefix", str(folder), dtype, max_batch_size, kv_gib, 0.9))
+
+
+def complete(
+    folder: Path,
+    callers: list[list[Prompt]],
+    max_batch_size: int = 16,
+    kv_gib: float = 0.01,
+    before: Callable[[Any], None] = lambda engine: None,
+) -> tuple[EngineInfo, dict[str, Completion], Any]:
+    """Each list of prompts by a caller of its own, all at once."""
+
+    async def run() -> tuple[EngineInfo, dict[str, Completion], Any]:
+        engine = build(folder, max_batch_size, kv_gib)
+        info = await engine.start()
+        before(engine)
+        found: dict[str, Completion] = {}
+
+        async def call(prompts: list[Prompt]) -> None:
+            async for group in engine.submit(prompts):
+                found.update((completion.prompt_id, completion) for completion in group)
+
+        try:
+            await asyncio.gather(*map(call, callers))
+        finally:
+            await engine.close()
+        return info, found, engine
+
+    return asyncio.run(run())
+
+
+def random_prompts(count: int, seed: int) -> list[Prompt]:
+    """Prompts of mixed lengths; some share their passage, some only the system line, some nothing."""
+    draw = random.Random(seed)
+
+    def words(most: int) -> str:
+        return " ".join(draw.choice(("ada", "b", "Halden?", "1887", "é")) for _ in range(draw.randint(1, most)))
+
+    passages = [f"Passage: {words(30)}\n\n" for _ in range(max(2, count // 5))]
+    return [
+        Prompt(str(n), draw.choice(("S", "Answer.")), draw.choice(passages), words(12), draw.randint(1, 12))
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("architecture", "count"), [("Qwen3", 1000), ("Llama", 1000), ("Qwen2", 60), ("Mistral", 60)])
+def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_one(
+    tmp_path: Path, architecture: str, count: int
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = save_tiny_model(tmp_path, architecture=architecture)
+    prompts = random_prompts(count, seed=1)
+    texts = [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts]
+    expected = one_by_one(folder, texts, [p.max_new_tokens for p in prompts])
+    random.Random(2).shuffle(order := list(prompts))
+    # Room for some of it at a time: rows wait, prefixes are evicted, and what was evicted is read again.
+    info, found, engine = complete(folder, [order[:7], order[7:30], order[30:]], kv_gib=1000 * SLOT_BYTES / GIB)
+    engine._decoder.cache.validate()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert info.engine == "shared_prefix"
+    for prompt, text, row in zip(prompts, texts, expected, strict=True):
+        completion = found[prompt.id]
+        assert completion.text == tokenizer.decode(row, skip_special_tokens=True), f"prompt {prompt.id}"
+        assert (completion.prompt_tokens, completion.generated_tokens) == (len(text.encode()), len(row))
+
+
+def test_given_a_prompt_longer_than_a_step_then_its_pieces_add_up(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, max_position_embeddings=2048)
+    prompts = [Prompt(str(n), "S", "long passage " * 60, "q" * (n + 600), 5) for n in range(3)]
+    expected = one_by_one(folder, [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts], [5] * 3)
+    _, found, _ = complete(folder, [prompts])
+    assert [found[p.id].generated_tokens for p in prompts] == [len(row) for row in expected]
+
+
+def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    shared = "Passage: Ada lives in Halden.\n\n"
+    prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
+    _, _, engine = complete(folder, [prompts])
+    engine._decoder.cache.validate()
+    assert not engine._decoder.cache.rows
+    # The tokens are bytes: the system line, the passage and the Q once, then each its number and two line ends.
+    assert engine.counts().computed_tokens == len("S\n\n") + len(shared) + 1 + 9 * 3
+    assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared) + 1)
+
+
+def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
+
+    folder = save_tiny_model(tmp_path)
+    spec = EngineSpec("shared_prefix", str(folder), "float32", 16, 0.01, 0.9, Decoding(fixed_length=True))
+    used, left = (f"{name} lives in Halden.\n\n" for name in ("Ada", "Bea"))
+
+    async def run() -> tuple[int, int]:
+        engine = SharedPrefixEngine(spec)
+        await engine.start()
+
+        async def ask(shared: str, own: str, limit: int = 1) -> int:
+            before = engine.counts().computed_tokens or 0
+            async for (completion,) in engine.submit([Prompt(own, "S", shared, own, limit)]):
+                assert completion.error is None
+            return (engine.counts().computed_tokens or 0) - before
+
+        await ask(left, "x")
+        running = asyncio.create_task(ask(used, "y", 400))
+        while not engine._decoder.cache.rows:
+            await asyncio.sleep(0)
+        await engine.forget()
+        grown = await ask(used, "z"), await ask(left, "z")
+        assert not running.done()
+        await running
+        engine._decoder.cache.validate()
+        await engine.close()
+        with pytest.raises(EngineError, match="closed"):
+            await engine.forget()
+        return grown
+
+    # Of the one the question and two line ends, of the other the passage besides; the system line is in use.
+    assert asyncio.run(run()) == (3, 3 + len(left))
+
+
+def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    known = [f"Known: Q{n} Answer: A\n" for n in range(3)]
+    history = ["".join(known[:n]) for n in range(4)]
+    prompts = [Prompt(str(n), "S", "P", f"{text}Question: {n}", 3, len(text)) for n, text in enumerate(history)]
+    expected = one_by_one(folder, [f"S\n\nP{p.own}\n\n" for p in prompts], [3] * 4)
+
+    async def run() -> tuple[list[Completion], EngineCounts]:
+        engine = build(folder)
+        await engine.start()
+        found = [c for p in prompts async for group in engine.submit([p]) for c in group]
+        await engine.close()
+        return found, engine.counts()
+
+    found, counts = asyncio.run(run())
+    assert [c.generated_tokens for c in found] == [len(row) for row in expected]
+    # One by one: the head, then each line that is new, and each prompt's question with two line ends.
+    assert counts.computed_tokens == len("S\n\nP" + history[3]) + 4 * len("Question: 0\n\n")
+
+
+def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = random_prompts(30, seed=3)
+    _, found, engine = complete(folder, [prompts], kv_gib=420 * SLOT_BYTES / GIB)
+    assert engine._decoder.cache.slots.capacity == 420
+    assert sorted(found) == sorted(p.id for p in prompts)
+    assert not any(completion.error for completion in found.values())
+
+
+def test_given_a_prompt_larger_than_the_store_then_it_alone_fails_and_names_the_flag(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = [Prompt("large", "S", "P" * 300, "Q", 3), Prompt("small", "S", "P", "Q", 3)]
+    _, found, _ = complete(folder, [prompts], kv_gib=100 * SLOT_BYTES / GIB)
+    assert "--kv-gib" in (found["large"].error or "")
+    assert found["small"].error is None
+
+
+def test_given_a_model_that_it_does_not_cover_then_it_falls_back_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sliding = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
+    info, found, _ = complete(save_tiny_model(tmp_path, **sliding), [[Prompt("a", "S", "P", "Q", 3)]])
+    assert info.engine == "transformers"
+    assert "sliding-window" in caplog.text
+    assert found["a"].generated_tokens
+
+
+@pytest.mark.parametrize("architecture", ["Qwen3", "Qwen2", "Llama"])
+def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transformers(
+    tmp_path: Path, architecture: str
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = save_tiny_model(tmp_path, architecture=architecture)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompts = random_prompts(40, seed=5)
+    logits: dict[str, torch.Tensor] = {}
+
+    async def run() -> None:
+        engine = build(folder, dtype="bfloat16")
+        await engine.start()
+        last: list[torch.Tensor] = []
+        engine._lm.model.get_output_embeddings().register_forward_hook(lambda *call: last.append(call[2]))
+        for prompt in prompts:
+            async for _ in engine.submit([prompt]):
+                logits[prompt.id] = last[0][0].float()
+            last.clear()
+        await engine.close()
+
+    asyncio.run(run())
+    exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    ours_off, theirs_off = [], []
+    for prompt in prompts:
+        ids = tokenizer(f"{prompt.system}\n\n{prompt.shared}{prompt.own}\n\n", return_tensors="pt").input_ids
+        with torch.inference_mode():
+            right, rounded = (model(ids).logits[0, -1].float() for model in (exact, theirs))
+        ours_off.append((logits[prompt.id] - right).abs().max().item())
+        theirs_off.append((rounded - right).abs().max().item())
+    # The tolerance: on average and at worst at most half as far again from float32 as transformers' own bfloat16.
+    assert sum(ours_off) <= 1.5 * sum(theirs_off)
+    assert max(ours_off) <= 1.5 * max(theirs_off)
+
+
+def test_given_a_prompt_that_just_fits_the_store_then_it_is_answered(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = [Prompt("a", "S", "P" * 387, "Q", 2), Prompt("b", "S", "P", "Q", 2)]
+    _, found, _ = complete(folder, [prompts], kv_gib=400 * SLOT_BYTES / GIB)
+    assert {id_: c.error for id_, c in found.items()} == {"a": None, "b": None}
+
+
+def test_given_a_prompt_that_cannot_be_tokens_then_it_alone_fails_and_says_why(tmp_path: Path) -> None:
+    prompts = [Prompt("bad", "S", "P", "\ud800", 2), Prompt("good", "S", "P", "Q", 2)]
+    _, found, _ = complete(save_tiny_model(tmp_path), [prompts])
+    assert "cannot be turned into tokens" in (found["bad"].error or "")
+    assert found["good"].error is None
+
+
+def test_given_a_template_that_refuses_then_starting_says_so_in_one_line(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, chat_template="{{ raise_exception('no system messages') }}")
+    with pytest.raises(EngineError, match=r"no system messages") as caught:
+        asyncio.run(build(folder).start())
+    assert "\n" not in str(caught.value)
+
+
+def run_out_of_memory(engine: Any, steps: set[int]) -> None:
+    """Make the model raise what a GPU raises, at the numbered steps from now on."""
+    import torch
+
+    taken = itertools.count(1)
+
+    def hook(*_: object) -> None:
+        if next(taken) in steps:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine._lm.model.base_model.register_forward_pre_hook(hook)
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_given_memory_that_runs_out_once_then_half_go_on_and_every_answer_is_the_same(tmp_path: Path, at: int) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = random_prompts(12, seed=7)
+    _, expected, _ = complete(folder, [prompts])
+    _, found, engine = complete(folder, [prompts], before=lambda engine: run_out_of_memory(engine, {at}))
+    assert {id_: (c.text, c.error) for id_, c in found.items()} == {id_: (c.text, None) for id_, c in expected.items()}
+    assert engine.counts().out_of_memory == 1
+    assert engine._decoder._max_rows in (5, 6)
+    engine._decoder.cache.validate()
+
+
+def test_given_memory_that_runs_out_twice_in_a_row_then_that_step_fails_and_the_engine_goes_on(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = random_prompts(12, seed=7)
+    _, found, engine = complete(folder, [prompts], before=lambda engine: run_out_of_memory(engine, {1, 2}))
+    failed = [c for c in found.values() if c.error]
+    assert len(failed) == 6 and all("out of memory" in (c.error or "") for c in failed)
+    assert len(found) == 12 and engine.counts().out_of_memory == 2
+    engine._decoder.cache.validate()
+
+
+def test_given_callers_that_leave_at_any_time_then_their_rows_are_freed_and_others_answered(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path)
+    prompts = random_prompts(60, seed=9)
+    _, expected, _ = complete(folder, [prompts])
+
+    async def run() -> Any:
+        engine = build(folder)
+        await engine.start()
+        draw = random.Random(1)
+
+        async def leave(group: list[Prompt]) -> None:
+            answers = engine.submit(group)
+            call = asyncio.ensure_future(anext(aiter(answers)))
+            await asyncio.sleep(draw.random() * 0.03)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            await answers.aclose()
+
+        async def stay(group: list[Prompt]) -> list[Completion]:
+            return [c for answers in [engine.submit(group)] async for some in answers for c in some]
+
+        leaving = [leave([replace(p, max_new_tokens=12) for p in prompts[n : n + 7]]) for n in range(0, 49, 7)]
+        answered, *_ = await asyncio.gather(stay(prompts[49:]), *leaving)
+        answered += await stay(prompts[:1])  # by now all who left have been heard of
+        await engine.close()
+        return engine, answered
+
+    engine, answered = asyncio.run(asyncio.wait_for(run(), 60))
+    assert {c.prompt_id: c.text for c in answered} == {p.id: expected[p.id].text for p in (*prompts[49:], prompts[0])}
+    assert not engine._decoder.busy() and not engine._decoder.cache.rows
+    engine._decoder.cache.validate()
+
+
+def test_given_no_memory_for_the_store_then_the_engine_says_which_flag_to_change(tmp_path: Path) -> None:
+    engine = build(save_tiny_model(tmp_path), kv_gib=1e-9)
+    with pytest.raises(EngineError, match="--kv-gib"):
+        asyncio.run(engine.start())
