@@ -28,15 +28,15 @@ class Question:
     ``answers`` are the gold answers; any of them counts as right. ``(UNKNOWN,)`` marks an unanswerable question.
     ``id`` is unique in a data set and is what the official SQuAD prediction files are keyed by.
 
-    ``slots`` are placeholders in the text (``#1``), none of them empty, each with the id of an earlier question of the
-    passage whose answer it stands for. ``final`` says that the answer is what the passage is about to find out: the
+    ``answer_refs`` are references in the text (``#1``), none of them empty, each with the id of an earlier question of
+    the passage whose answer it stands for. ``final`` says that the answer is what the passage is about to find out: the
     other questions are steps on the way.
     """
 
     id: str
     text: str
     answers: tuple[str, ...]
-    slots: tuple[tuple[str, str], ...] = ()
+    answer_refs: tuple[tuple[str, str], ...] = ()
     final: bool = False
 
 
@@ -80,17 +80,17 @@ class Passage:
 class Step:
     """One prompt of a plan: the questions it is about and the steps whose answers it needs.
 
-    A step of the form "edges" asks which of its questions need which others, and answers none of them.
-    ``parents`` are ids of steps of the same plan. ``context`` are the ids of the questions whose answers the prompt
-    shows, in the order in which it shows them; each belongs to a step among the ancestors. ``waits`` are further steps
-    that must have ended, well or not, before this one starts, without their answers being shown (a barrier).
+    A step of the form "edges" asks which of its questions need which others, and answers none of them. ``parents`` are
+    ids of steps of the same plan. ``context`` are the ids of the questions whose answers the prompt shows, in the order
+    in which it shows them; each belongs to a step among the ancestors. ``barriers`` are further steps that must have
+    ended, well or not, before this one starts, without their answers being shown (a barrier).
     """
 
     id: str
     questions: tuple[str, ...]
     parents: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
-    waits: tuple[str, ...] = ()
+    barriers: tuple[str, ...] = ()
     form: PromptForm = "single"
 
 
@@ -131,7 +131,7 @@ class Plan:
 
 def prerequisites(step: Step) -> tuple[str, ...]:
     """The steps that have to end before this one may start."""
-    return tuple(dict.fromkeys((*step.parents, *step.waits)))
+    return tuple(dict.fromkeys((*step.parents, *step.barriers)))
 
 
 JobKey: TypeAlias = tuple[str, str]
@@ -148,19 +148,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an engine is asked: a system line, then a user message that is ``shared`` followed by ``own``.
+    """What an engine is asked: a system message, then a user message of ``passage_text`` and ``question_text``.
 
-    All prompts about one passage have the same ``system`` and ``shared``, to the character, so that an engine may keep
-    their key-value cache. The first ``known`` characters of ``own`` are earlier questions with their answers: other
-    prompts about the passage may have them, too. ``id`` is echoed in the completion.
+    All prompts about one passage have the same ``system`` and ``passage_text``, to the character, so that an engine can
+    keep their keys and values. The first ``context_chars`` characters of ``question_text`` are earlier questions with
+    their answers: other prompts about the passage may have them too. ``id`` is echoed in the completion.
     """
 
     id: str
     system: str
-    shared: str
-    own: str
+    passage_text: str
+    question_text: str
     max_new_tokens: int
-    known: int = 0
+    context_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)

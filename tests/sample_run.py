@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from depqa_ray.core import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.manifest import Manifest, RunLabels, make_manifest
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
 
 STRATEGIES = ("sequential", "full_batch", "dependency_parallel")
@@ -66,7 +66,7 @@ def lantern() -> PassageRecord:
     return PassageRecord(passage)
 
 
-def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> DagRecord:
+def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> EdgeRecord:
     """Of Velcarn's gold edges one was not selected; for the lantern the heuristic guessed one."""
     gold = record.passage.gold_edges
     guess = Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic")
@@ -75,7 +75,7 @@ def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> DagR
         proposed = ()
     source: Literal["gold", "heuristic"] = "heuristic" if gold is None else "gold"
     dropped = {"too many parents": len(proposed[3:])} if proposed[3:] else {}
-    return DagRecord(strategy, record.passage.id, ChosenEdges(source, proposed, proposed[:3], dropped))
+    return EdgeRecord(strategy, record.passage.id, EdgeSelection(source, proposed, proposed[:3], dropped))
 
 
 def with_final(record: PassageRecord) -> PassageRecord:
@@ -97,7 +97,7 @@ def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[St
     depth: dict[str, int] = {}
     for id_ in ids:
         depth[id_] = 1 + max(
-            (depth[edge.parent] for edge in dag_of(record).chosen.kept if edge.child == id_), default=-1
+            (depth[edge.parent] for edge in dag_of(record).chosen.selected if edge.child == id_), default=-1
         )
     return [
         _step(record, strategy, id_, [id_], depth[id_], 0.4 * depth[id_] * slow, 0.4 * (depth[id_] + 0.9) * slow)

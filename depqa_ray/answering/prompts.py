@@ -12,8 +12,8 @@ several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
 edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 ================  =================================================================================
 
-Where a question's text has a placeholder for another one's answer (``slots``), it shows the answer itself where the
-prompt may know it, else the label of that question where the prompt asks it too, else that question's text.
+Where a question's text has a placeholder for another one's answer (``answer_refs``), it shows the answer itself where
+the prompt may know it, else the label of that question where the prompt asks it too, else that question's text.
 
 One question with its parents' answers and one question with the whole history are the same form with other lines, so
 that strategies differ in what they know and in nothing else.
@@ -177,16 +177,16 @@ def _filled(question: Question, questions: Mapping[str, Question], stand_ins: Ma
     """The question's text with its placeholders filled: by what stands in for an answer (by question id), or else by
     the question that it is the answer to, itself filled.
     """
-    return fill_slots(
+    return fill_refs(
         question.text,
         {
             placeholder: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
-            for placeholder, source in question.slots
+            for placeholder, source in question.answer_refs
         },
     )
 
 
-def fill_slots(text: str, fillings: Mapping[str, str]) -> str:
+def fill_refs(text: str, fillings: Mapping[str, str]) -> str:
     """The text with each placeholder replaced, in one go: what is filled in is never searched for placeholders.
 
     A placeholder that a digit follows (``#1`` in ``#10``) is another one.

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from depqa_ray.benchmark.client import WorkerProcess
 from depqa_ray.benchmark.protocol import info_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
-from depqa_ray.engines.base import Decoding, EngineInfo
+from depqa_ray.engines.base import EngineInfo, SamplingParams
 from depqa_ray.settings.types import EMBEDDED
 
 Say: TypeAlias = Callable[[str], None]
@@ -55,10 +55,10 @@ def start_engine(choice: EngineChoice, model: str, settings: BenchSettings, stac
         "max_batch_size": choice.batch or settings.max_batch_size,
         "kv_gib": choice.kv_gib or settings.kv_gib,
         "gpu_memory_utilization": choice.gpu or settings.gpu_memory_utilization,
-        "decoding": asdict(Decoding(fixed_length=settings.lengths == "fixed")),
+        "sampling_params": asdict(SamplingParams(fixed_length=settings.lengths == "fixed")),
     }
     reply = worker.ask("start", engine=spec["engine"], spec=spec, page=choice.page, step=choice.step)
-    shown = {key: value for key, value in spec.items() if key not in ("engine", "model_name", "decoding")}
+    shown = {key: value for key, value in spec.items() if key not in ("engine", "model_name", "sampling_params")}
     if choice.name == "transformers_continuous":
         shown |= {"page": choice.page, "step": choice.step}
     return Started(choice, worker, info_from_json(reply["info"]), shown, reply["versions"], reply["python"])

@@ -21,7 +21,7 @@ from typing import Any
 
 from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,11 @@ class ProbeReply:
 
 def spec_from_json(data: Mapping[str, Any]) -> EngineSpec:
     """The spec that ``asdict`` wrote. Faults are not sent."""
-    fields = {name: value for name, value in data.items() if name not in ("decoding", "faults")}
-    decoding = dict(data["decoding"])
-    return EngineSpec(**fields, decoding=Decoding(**decoding | {"stop": tuple(decoding["stop"])}))
+    fields = {name: value for name, value in data.items() if name not in ("sampling_params", "faults")}
+    sampling_params = dict(data["sampling_params"])
+    return EngineSpec(
+        **fields, sampling_params=SamplingParams(**sampling_params | {"stop": tuple(sampling_params["stop"])})
+    )
 
 
 def prompts_from_json(data: Sequence[Mapping[str, Any]]) -> list[Prompt]:

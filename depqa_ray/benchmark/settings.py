@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from depqa_ray.errors import SettingsError
-from depqa_ray.settings.load import explain
+from depqa_ray.settings.load import one_line_error
 from depqa_ray.settings.types import Count, DtypeName
 
 ENGINES: Final = ("shared_prefix", "transformers", "one_by_one", "transformers_continuous", "vllm")
@@ -135,4 +135,4 @@ def load_bench_settings(flags: Mapping[str, Any]) -> BenchSettings:
     try:
         return BenchSettings(**flags)
     except ValidationError as error:
-        raise SettingsError(explain(error, flags)) from None
+        raise SettingsError(one_line_error(error, flags)) from None

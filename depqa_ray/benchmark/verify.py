@@ -49,7 +49,7 @@ def first_difference(
     for prompt in (prompt for group in groups for prompt in group):
         difference = _difference(wanted[prompt.id], got.get(prompt.id))
         if difference:
-            return f"prompt {prompt.id} ({prompt.own.splitlines()[-1]!r}): {difference}"
+            return f"prompt {prompt.id} ({prompt.question_text.splitlines()[-1]!r}): {difference}"
     return ""
 
 

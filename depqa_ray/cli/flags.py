@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel
 
 from depqa_ray.benchmark.settings import BenchSettings
-from depqa_ray.settings.load import Settings, flag_of, setting_extra
+from depqa_ray.settings.load import Settings, flag_of, setting_metadata
 
 _EXIT_USAGE = 2
 
@@ -39,7 +39,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
     """
     groups: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        group = setting_extra(name)["group"]
+        group = setting_metadata(name)["group"]
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
         default = defaults.get(name, field.default)
@@ -61,7 +61,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, A
 def add_statistics_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of what is computed from answers that are there, for a run that has settings of its own."""
     for name, field in Settings.model_fields.items():
-        if setting_extra(name)["group"] == "statistics":
+        if setting_metadata(name)["group"] == "statistics":
             text = (field.description or "").partition("; default:")[0].replace("%", "%%") + " [as in the run]"
             parser.add_argument(flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text)
 

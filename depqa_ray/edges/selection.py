@@ -74,11 +74,11 @@ class DroppedEdge:
 class Selection:
     """What became of the proposed edges. Kept and dropped edges together are the proposed ones, unchanged.
 
-    ``kept`` stands in the order of the children, then of the parents, as asked, and forms no cycle; ``dropped`` in the
-    order in which they were judged. ``cost`` is what the kept edges cost together, in tokens.
+    ``selected`` stands in the order of the children, then of the parents, as asked, and forms no cycle; ``dropped`` in
+    the order in which they were judged. ``cost`` is what the kept edges cost together, in tokens.
     """
 
-    kept: tuple[Edge, ...]
+    selected: tuple[Edge, ...]
     dropped: tuple[DroppedEdge, ...]
     cost: int
 
@@ -113,8 +113,8 @@ def select_edges(
     basket = _Basket(rules)
     for edge in sorted(edges, key=rank):
         basket.offer(edge, cost[edge.parent])
-    kept = sorted(basket.kept, key=lambda edge: (position[edge.child], position[edge.parent]))
-    return Selection(tuple(kept), tuple(basket.dropped), basket.cost)
+    selected = sorted(basket.selected, key=lambda edge: (position[edge.child], position[edge.parent]))
+    return Selection(tuple(selected), tuple(basket.dropped), basket.cost)
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class _Basket:
     """The edges judged so far. ``graph`` holds the kept ones and is acyclic; ``cost`` is their cost together."""
 
     rules: SelectionRules
-    kept: list[Edge] = field(default_factory=list)
+    selected: list[Edge] = field(default_factory=list)
     dropped: list[DroppedEdge] = field(default_factory=list)
     cost: int = 0
     full: bool = False
@@ -138,7 +138,7 @@ class _Basket:
             self.dropped.append(DroppedEdge(edge, reason))
             return
         self.graph.add_edge(edge.parent, edge.child)
-        self.kept.append(edge)
+        self.selected.append(edge)
         self.cost += cost
 
     def _objection(self, edge: Edge, cost: int) -> DropReason | None:

@@ -16,8 +16,8 @@ from depqa_ray.settings.types import DependencySource
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenEdges:
-    """The edges of a passage: those that its source ``proposed``, and the ``kept`` ones, which form no cycle.
+class EdgeSelection:
+    """The edges of a passage: those that its source ``proposed``, and the ``selected`` ones, which form no cycle.
 
     ``dropped_counts`` says how many items were dropped for which reason, those that were no edges at all included.
     Where the source is the model and gave nothing that could be used, ``fallback`` says why, and the edges are the
@@ -26,13 +26,13 @@ class ChosenEdges:
 
     source: DependencySource
     proposed: tuple[Edge, ...] = ()
-    kept: tuple[Edge, ...] = ()
+    selected: tuple[Edge, ...] = ()
     dropped_counts: Mapping[str, int] = field(default_factory=dict)
     fallback: str = ""
     cached: bool = False
 
 
-def stated_edges(passage: Passage, source: DependencySource, rules: SelectionRules) -> ChosenEdges:
+def edges_without_model(passage: Passage, source: DependencySource, rules: SelectionRules) -> EdgeSelection:
     """The edges of a source that needs no model. Raises InputError where gold edges are asked of data without any."""
     if source == "model":
         raise ValueError("the model has to be asked")
@@ -42,22 +42,22 @@ def stated_edges(passage: Passage, source: DependencySource, rules: SelectionRul
     return _choose(passage, source, proposed, rules)
 
 
-def edges_of_reply(passage: Passage, reply: str, rules: SelectionRules, *, cached: bool = False) -> ChosenEdges:
+def edges_from_reply(passage: Passage, reply: str, rules: SelectionRules, *, cached: bool = False) -> EdgeSelection:
     """The edges of a model's reply, or the heuristic's where nothing in it could be used."""
     found = parse_edges(reply, [question.id for question in passage.questions])
     if trouble := _trouble(found):
-        return heuristic_instead(passage, rules, trouble, found.dropped_counts, cached=cached)
+        return fallback_edges(passage, rules, trouble, found.dropped_counts, cached=cached)
     return _choose(passage, "model", found.edges, rules, found.dropped_counts, cached=cached)
 
 
-def heuristic_instead(
+def fallback_edges(
     passage: Passage,
     rules: SelectionRules,
     reason: str,
     dropped_counts: Mapping[str, int] | None = None,
     *,
     cached: bool = False,
-) -> ChosenEdges:
+) -> EdgeSelection:
     """The heuristic's edges, since the model's could not be had for that reason."""
     proposed = propose_edges(passage.questions)
     return _choose(passage, "model", proposed, rules, dropped_counts or {}, fallback=reason, cached=cached)
@@ -81,12 +81,12 @@ def _choose(
     *,
     fallback: str = "",
     cached: bool = False,
-) -> ChosenEdges:
+) -> EdgeSelection:
     proposed = tuple(proposed)
     selection = select_edges(passage.questions, proposed, rules)
     counts: Counter[str] = Counter(dropped_counts or {})
     counts.update(dropped.reason for dropped in selection.dropped)
-    return ChosenEdges(source, proposed, selection.kept, dict(counts), fallback, cached)
+    return EdgeSelection(source, proposed, selection.selected, dict(counts), fallback, cached)
 
 
 def selection_rules(settings: Settings) -> SelectionRules:

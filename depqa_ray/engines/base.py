@@ -22,7 +22,7 @@ from depqa_ray.settings.types import DtypeName, EngineName
 class EngineInfo:
     """What an engine runs: for people and for the manifest. ``device`` is a hardware name such as "NVIDIA H200".
 
-    ``forgets`` says that after ``forget`` no prompt is helped by an earlier one.
+    ``can_reset_cache`` says that after ``reset_prefix_cache`` no prompt is helped by an earlier one.
     """
 
     engine: str
@@ -30,7 +30,7 @@ class EngineInfo:
     device: str
     dtype: str
     parameters: int = 0
-    forgets: bool = True
+    can_reset_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class SamplingParams:
     """How tokens are chosen, and what ends an answer besides an end-of-sequence token and the prompt's limit.
 
     ``temperature`` 0 is greedy; otherwise tokens are drawn from the smallest set whose probability reaches ``top_p``
@@ -80,7 +80,7 @@ class EngineSpec:
     max_batch_size: int
     kv_gib: float
     gpu_memory_utilization: float
-    decoding: Decoding = Decoding()
+    sampling_params: SamplingParams = SamplingParams()
     faults: tuple[Fault, ...] = ()
     base_url: str = field(default="", repr=False)
     request_timeout: float = 180.0
@@ -122,7 +122,7 @@ class Engine(Protocol):
         """What has been counted since the start."""
         ...
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop what is kept of earlier prompts, so that a later one has to be read from its beginning.
 
         Meant for when nothing is under way. What is under way goes on, and what it uses, or all, may be kept for it.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import row_seed
 from depqa_ray.engines.requests import RequestTasks
@@ -68,7 +68,7 @@ class OpenAIEngine:
 
     async def start(self) -> EngineInfo:
         """Ask one tiny prompt, so that a wrong address, key or model is told at once."""
-        if self._spec.decoding.fixed_length:
+        if self._spec.sampling_params.fixed_length:
             raise EngineError("a server cannot be held to answers of a fixed length: take another engine")
         self._connect()
         found = await self._ask(WARM_UP, _FEW_RETRIES)
@@ -77,7 +77,7 @@ class OpenAIEngine:
         if isinstance(found, _Fault):
             await self.close()
             raise EngineError(found.reason)
-        return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype", forgets=False)
+        return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype", can_reset_cache=False)
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """See :class:`~depqa_ray.engines.base.Engine`."""
@@ -89,7 +89,7 @@ class OpenAIEngine:
             return EngineCounts()
         return EngineCounts(computed_tokens=self._prompt_tokens - self._cached, cached_tokens=self._cached)
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Nothing: what a server keeps is not ours."""
 
     async def close(self) -> None:
@@ -141,7 +141,7 @@ class OpenAIEngine:
         completions = self._client.with_options(max_retries=retries).chat.completions
         try:
             reply = await asyncio.wait_for(completions.create(**self._request(prompt)), self._spec.request_timeout)
-            return read_reply(reply, prompt, self._spec.decoding)
+            return read_reply(reply, prompt, self._spec.sampling_params)
         except Exception as error:  # the client lets through whatever a strange reply breaks in it
             return self._fault(error)
 
@@ -150,10 +150,10 @@ class OpenAIEngine:
             "model": self._spec.model_name,
             "messages": [
                 {"role": "system", "content": prompt.system},
-                {"role": "user", "content": prompt.shared + prompt.own},
+                {"role": "user", "content": prompt.passage_text + prompt.question_text},
             ],
             "max_tokens": prompt.max_new_tokens,
-            **_sampling(self._spec.decoding, prompt),
+            **_sampling(self._spec.sampling_params, prompt),
         }
 
     def _fault(self, error: Exception) -> _Fault:
@@ -229,12 +229,12 @@ def _without_user(url: str | None) -> tuple[str | None, dict[str, str], tuple[st
     return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {plain}"}, secrets
 
 
-def _sampling(decoding: Decoding, prompt: Prompt) -> dict[str, Any]:
+def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> dict[str, Any]:
     """How the server is to choose tokens; nothing that it need not know, since some refuse what they do not know."""
-    chosen: dict[str, Any] = {"temperature": decoding.temperature}
-    if decoding.temperature:
+    chosen: dict[str, Any] = {"temperature": sampling_params.temperature}
+    if sampling_params.temperature:
         # Half of the seed's bits: some servers take no more than 32.
-        chosen |= {"top_p": decoding.top_p, "seed": row_seed(decoding.seed, prompt.id) >> 32}
-    if decoding.stop:
-        chosen["stop"] = list(decoding.stop[:_MOST_STOPS])
+        chosen |= {"top_p": sampling_params.top_p, "seed": row_seed(sampling_params.seed, prompt.id) >> 32}
+    if sampling_params.stop:
+        chosen["stop"] = list(sampling_params.stop[:_MOST_STOPS])
     return chosen

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.generation import before_stop
 
 
@@ -17,7 +17,7 @@ class ServerReply(NamedTuple):
     cached_tokens: int | None
 
 
-def read_reply(reply: Any, prompt: Prompt, decoding: Decoding) -> ServerReply:
+def read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> ServerReply:
     """The completion in a chat completion of the ``openai`` library, which checks none of its fields.
 
     Raises ValueError, TypeError, AttributeError or IndexError where it is none, or lacks the counts of tokens.
@@ -32,7 +32,7 @@ def read_reply(reply: Any, prompt: Prompt, decoding: Decoding) -> ServerReply:
         return ServerReply(Completion(prompt.id, error=f"the server ended the answer by {reason!r}"), None)
     if not isinstance(content, str):
         raise ValueError("its content is no text")
-    text, ended = ended_text(content, decoding)
+    text, ended = ended_text(content, sampling_params)
     completion = Completion(
         prompt_id=prompt.id,
         text=text,
@@ -44,12 +44,12 @@ def read_reply(reply: Any, prompt: Prompt, decoding: Decoding) -> ServerReply:
     return ServerReply(completion, details.cached_tokens if details else None)
 
 
-def ended_text(text: str, decoding: Decoding) -> tuple[str, bool]:
+def ended_text(text: str, sampling_params: SamplingParams) -> tuple[str, bool]:
     """The text up to where the local engines would have ended it, and whether anything ended it.
 
     The server is not told of JSON objects, is told of some stop strings only, and may leave those in.
     """
-    behind = JsonEnd().add(text) if decoding.stop_at_json and text else None
+    behind = JsonEnd().add(text) if sampling_params.stop_at_json and text else None
     whole = text[: len(text) - (behind or 0)]
-    cut = before_stop(whole, decoding.stop)
+    cut = before_stop(whole, sampling_params.stop)
     return cut, behind is not None or len(cut) < len(whole)

@@ -36,7 +36,9 @@ class CostModel:
 
 def answer_unknown(prompt: Prompt) -> str:
     """The JSON that was asked for, with "unknown" for every answer, or with no dependencies."""
-    return json.dumps(dict.fromkeys(reply_keys(prompt.own), {} if asks_for_edges(prompt.own) else UNKNOWN))
+    return json.dumps(
+        dict.fromkeys(reply_keys(prompt.question_text), {} if asks_for_edges(prompt.question_text) else UNKNOWN)
+    )
 
 
 class SimulatedEngine:
@@ -86,7 +88,7 @@ class SimulatedEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts()
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Nothing is kept."""
 
     async def close(self) -> None:
@@ -99,7 +101,7 @@ class SimulatedEngine:
 
     async def _one(self, prompt: Prompt, fault: Fault | None) -> Completion:
         text = self._answer(prompt)
-        prompt_tokens = len(_WORDS.findall(f"{prompt.system} {prompt.shared} {prompt.own}"))
+        prompt_tokens = len(_WORDS.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
         generated = min(len(_WORDS.findall(text)), prompt.max_new_tokens)
         seconds = self._cost.seconds(prompt_tokens, generated)
         await self._sleep(seconds)

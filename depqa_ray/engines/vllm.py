@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import model_source
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import before_stop, row_seed
@@ -64,7 +64,7 @@ class VllmEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`. While a request is under way vLLM keeps all."""
         if self._llm is None:
             raise EngineError("the engine was closed")
@@ -109,11 +109,11 @@ class VllmEngine:
     async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
         from vllm.inputs import tokens_input
 
-        decoding = self._spec.decoding
+        sampling_params = self._spec.sampling_params
         new: list[int] = []
         first: float | None = None
         reason = None
-        request = (tokens_input(ids), _sampling(decoding, prompt), str(next(self._numbers)))
+        request = (tokens_input(ids), _sampling(sampling_params, prompt), str(next(self._numbers)))
         async for report in self._llm.generate(*request):
             if first is None:
                 first = time.perf_counter() - began
@@ -126,7 +126,7 @@ class VllmEngine:
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Completion(
             prompt_id=prompt.id,
-            text=text if decoding.fixed_length else before_stop(text, decoding.stop),
+            text=text if sampling_params.fixed_length else before_stop(text, sampling_params.stop),
             prompt_tokens=len(ids),
             generated_tokens=len(new),
             finish_reason="stop" if reason == "stop" else "length",
@@ -197,22 +197,22 @@ def _device() -> str:
     return f"CPU, cores {os.environ.get('VLLM_CPU_OMP_THREADS_BIND', 'auto')}"
 
 
-def _sampling(decoding: Decoding, prompt: Prompt) -> Any:
+def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    ends = not decoding.fixed_length
-    stop = list(decoding.stop) if ends else []
-    as_json = ends and decoding.stop_at_json
+    ends = not sampling_params.fixed_length
+    stop = list(sampling_params.stop) if ends else []
+    as_json = ends and sampling_params.stop_at_json
     return SamplingParams(
         max_tokens=prompt.max_new_tokens,
-        temperature=decoding.temperature,
-        top_p=decoding.top_p,
-        seed=row_seed(decoding.seed, prompt.id) if decoding.temperature else None,
+        temperature=sampling_params.temperature,
+        top_p=sampling_params.top_p,
+        seed=row_seed(sampling_params.seed, prompt.id) if sampling_params.temperature else None,
         stop=stop,
         # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token, and so change the others.
-        ignore_eos=decoding.fixed_length,
-        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt.own)) if as_json else None,
+        ignore_eos=sampling_params.fixed_length,
+        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt.question_text)) if as_json else None,
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )

@@ -58,7 +58,7 @@ def _passage(row: Row) -> Passage:
     if not fields.flag(item, "answerable"):
         raise InputError("'answerable' is false, and only answerable items are supported")
     questions = _questions(id_, item)
-    edges = (Edge(parent, q.id, 1.0, f"it names {name}", "gold") for q in questions for name, parent in q.slots)
+    edges = (Edge(parent, q.id, 1.0, f"it names {name}", "gold") for q in questions for name, parent in q.answer_refs)
     text = "\n\n".join(_each(item, "paragraphs", _paragraph))
     return Passage(id_, fields.text(item, "question"), text, questions, tuple(edges))
 
@@ -73,14 +73,14 @@ def _questions(item_id: str, item: Mapping[str, Any]) -> tuple[Question, ...]:
             ids[place],
             text,
             tuple(dict.fromkeys(final)) if place == len(steps) - 1 else (answer,),
-            slots=_slots(text, ids[:place]),
+            answer_refs=_answer_refs(text, ids[:place]),
             final=place == len(steps) - 1,
         )
         for place, (text, answer) in enumerate(steps)
     )
 
 
-def _slots(text: str, earlier: list[str]) -> tuple[tuple[str, str], ...]:
+def _answer_refs(text: str, earlier: list[str]) -> tuple[tuple[str, str], ...]:
     """Each placeholder of a step's text, once, with the id of the step that it stands for."""
     ids = {str(number): id_ for number, id_ in enumerate(earlier, 1)}
     slots = {}

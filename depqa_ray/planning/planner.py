@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 from depqa_ray.answering.prompts import step_prompt
 from depqa_ray.core import Edge, Job, Passage, Plan, Prompt
 from depqa_ray.edges.cache import EdgeCache
-from depqa_ray.edges.source import ChosenEdges, edges_of_reply, heuristic_instead, selection_rules, stated_edges
-from depqa_ray.engines.base import Decoding
+from depqa_ray.edges.source import EdgeSelection, edges_from_reply, edges_without_model, fallback_edges, selection_rules
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.planning.strategies import USES_EDGES, asking_plan, compile_plan, extended_plan
 from depqa_ray.reader import weights_folder
 from depqa_ray.settings.load import Settings
@@ -25,11 +25,11 @@ _WEIGHTS: Final = ("*.safetensors", "config.json")
 class Planner(Protocol):
     """Says what a job's plan is. Chosen edges come along as soon as they are known."""
 
-    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+    def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
         """The plan that a job begins with. An open one asks for edges."""
         ...
 
-    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, EdgeSelection]:
         """How an open plan goes on after the model's reply; None where it gave none, for that reason."""
         ...
 
@@ -40,7 +40,7 @@ class EdgePlanner:
     def __init__(
         self,
         settings: Settings,
-        decoding: Decoding,
+        sampling_params: SamplingParams,
         system: Callable[[Passage], str],
         remark: Callable[[str], None],
     ) -> None:
@@ -48,31 +48,31 @@ class EdgePlanner:
         self._rules = selection_rules(settings)
         self._seed, self._system = settings.seed, system
         self._max_new_tokens = settings.max_new_tokens
-        self._cache = None if settings.no_dep_cache else _cache(settings, decoding)
+        self._cache = None if settings.no_dep_cache else _cache(settings, sampling_params)
         self._remark = remark
 
-    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+    def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
         """See Planner. Raises InputError where gold edges are asked of data that has none."""
         if job.strategy not in USES_EDGES:
             return self._compile(job, ()), None
         if self._source != "model":
-            chosen = stated_edges(job.passage, self._source, self._rules)
-            return self._compile(job, chosen.kept), chosen
+            chosen = edges_without_model(job.passage, self._source, self._rules)
+            return self._compile(job, chosen.selected), chosen
         asking = asking_plan(job.strategy, job.passage)
         reply = self._cache.find(job.strategy, self._prompt(job, asking)) if self._cache else None
         if reply is None:
             return asking, None
-        chosen = edges_of_reply(job.passage, reply, self._rules, cached=True)
-        return self._compile(job, chosen.kept), chosen
+        chosen = edges_from_reply(job.passage, reply, self._rules, cached=True)
+        return self._compile(job, chosen.selected), chosen
 
-    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, EdgeSelection]:
         """See Planner. A reply is kept for later runs, whatever it is worth."""
         if reply is None:
-            chosen = heuristic_instead(job.passage, self._rules, reason)
+            chosen = fallback_edges(job.passage, self._rules, reason)
         else:
             self._keep(job, plan, reply)
-            chosen = edges_of_reply(job.passage, reply, self._rules)
-        return extended_plan(plan, self._compile(job, chosen.kept)), chosen
+            chosen = edges_from_reply(job.passage, reply, self._rules)
+        return extended_plan(plan, self._compile(job, chosen.selected)), chosen
 
     def _compile(self, job: Job, edges: Sequence[Edge]) -> Plan:
         return compile_plan(job.strategy, job.passage, edges, seed=self._seed)
@@ -92,10 +92,10 @@ class EdgePlanner:
         return step_prompt("", job.passage, step, {}, self._max_new_tokens, system=self._system(job.passage))
 
 
-def _cache(settings: Settings, decoding: Decoding) -> EdgeCache:
+def _cache(settings: Settings, sampling_params: SamplingParams) -> EdgeCache:
     name = settings.deps_model or settings.model_name
     engine = settings.deps_engine or settings.engine
-    model = {"engine": engine, "name": name, "dtype": settings.dtype, "decoding": asdict(decoding)}
+    model = {"engine": engine, "name": name, "dtype": settings.dtype, "decoding": asdict(sampling_params)}
     model["weights"] = _weights(name)
     if engine == "openai":
         model["server"] = settings.deps_base_url or settings.openai_base_url or os.environ.get("OPENAI_BASE_URL", "")

@@ -40,7 +40,7 @@ def asking_plan(strategy: StrategyName, passage: Passage) -> Plan:
 def extended_plan(plan: Plan, complete: Plan) -> Plan:
     """An open plan that goes on with all steps of a complete one, which wait for the steps that were there before."""
     before = tuple(step.id for step in plan.steps)
-    after = tuple(replace(step, waits=(*step.waits, *before)) for step in complete.steps)
+    after = tuple(replace(step, barriers=(*step.barriers, *before)) for step in complete.steps)
     return replace(complete, steps=(*plan.steps, *after))
 
 
@@ -87,7 +87,7 @@ def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge], dice: rando
         id_: tuple(map(_id, layers[depth - 1])) if depth else () for depth, layer in enumerate(layers) for id_ in layer
     }
     return tuple(
-        Step(step.id, step.questions, step.parents, step.context, waits=before[step.questions[0]])
+        Step(step.id, step.questions, step.parents, step.context, barriers=before[step.questions[0]])
         for step in _dependency_parallel(ids, edges, dice)
     )
 

@@ -62,7 +62,7 @@ def _first(metric: Callable[[str, Sequence[str]], float], entry: AnswerEntry) ->
 
 def _notes(preset: Preset, settings: Mapping[str, Any]) -> Iterator[str]:
     """What the run changed: of the preset's own settings, and of all others that answers depend on."""
-    usual = {name: Settings.model_fields[name].default for name in Settings.shaping() - _OF_NO_PROTOCOL}
+    usual = {name: Settings.model_fields[name].default for name in Settings.answer_affecting() - _OF_NO_PROTOCOL}
     changed = [
         f"{flag_of(name)} {_shown(settings[name])} instead of {_shown(value)}"
         for name, value in {**usual, **preset.settings}.items()

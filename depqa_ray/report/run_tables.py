@@ -8,7 +8,7 @@ from typing import Final
 from depqa_ray.report.figures import final_rows
 from depqa_ray.report.text import ABSENT, number, one_line, reasons, score, seconds
 from depqa_ray.report.view import ScoreRow, TableView
-from depqa_ray.results.schema import DagSummary, EdgeQualityEntry, RunEntry, RunResults, StrategySummary
+from depqa_ray.results.schema import EdgeQualityEntry, EdgeSummary, RunEntry, RunResults, StrategySummary
 
 ISOLATED: Final = "one passage at a time, on idle replicas"
 LOADED: Final = "under full load"
@@ -72,13 +72,13 @@ def _latency_row(summary: StrategySummary) -> ScoreRow:
     return ScoreRow(one_line(summary.name), tuple(map(seconds, (summary.latency, *percentiles))))
 
 
-def _dependencies_row(summary: StrategySummary, dag: DagSummary) -> ScoreRow:
+def _dependencies_row(summary: StrategySummary, dag: EdgeSummary) -> ScoreRow:
     whole = map(number, (dag.asked, dag.cached, dag.fallbacks))
     shape = (f"{value:.2f}" for value in (dag.edges, dag.depth, dag.width, dag.parallelism))
     return ScoreRow(one_line(summary.name), (*whole, *shape, number(summary.dep_tokens), seconds(summary.dep_latency)))
 
 
-def _quality_row(summary: StrategySummary, dag: DagSummary) -> ScoreRow:
+def _quality_row(summary: StrategySummary, dag: EdgeSummary) -> ScoreRow:
     cells = (*_scores(dag.proposed_quality), *_scores(dag.selected_quality))
     right = dag.selected_quality.right_share if dag.selected_quality else None
     return ScoreRow(one_line(summary.name), (*cells, score(right)))
@@ -90,7 +90,7 @@ def _scores(quality: EdgeQualityEntry | None) -> tuple[str, ...]:
     return tuple(map(score, (quality.precision, quality.recall, quality.f1)))
 
 
-def _notes(dags: Sequence[tuple[StrategySummary, DagSummary]]) -> Iterator[str]:
+def _notes(dags: Sequence[tuple[StrategySummary, EdgeSummary]]) -> Iterator[str]:
     if any(dag.asked for _, dag in dags):
         yield "The tokens and the latency of asking for the dependencies are part of the averages, too."
     if any(dag.cached for _, dag in dags):

@@ -12,16 +12,16 @@ from dataclasses import asdict
 from typing import Any, Final, get_args
 
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult
 from depqa_ray.settings.types import DependencySource
 
-Record = PassageRecord | DagRecord | StepResult | PassageResult | BadRow
+Record = PassageRecord | EdgeRecord | StepResult | PassageResult | BadRow
 
 _KINDS: Final[dict[type, str]] = {
     PassageRecord: "passage",
-    DagRecord: "dag",
+    EdgeRecord: "dag",
     StepResult: "step",
     PassageResult: "finished",
     BadRow: "bad_row",
@@ -30,7 +30,13 @@ _KINDS: Final[dict[type, str]] = {
 
 def to_line(record: Record) -> str:
     """The record as one line of ASCII with its line feed. Raises ValueError for a time that is not finite."""
-    return object_line({"kind": _KINDS[type(record)], **asdict(record)})
+    data = asdict(record)
+    if isinstance(record, PassageRecord):
+        for question in data["passage"]["questions"]:
+            question["slots"] = question.pop("answer_refs")
+    if isinstance(record, EdgeRecord):
+        data["chosen"]["kept"] = data["chosen"].pop("selected")
+    return object_line({"kind": _KINDS[type(record)], **data})
 
 
 def object_line(data: Mapping[str, Any]) -> str:
@@ -48,10 +54,10 @@ def _passage_record(fields: dict[str, Any]) -> PassageRecord:
     return PassageRecord(_passage(dict(fields["passage"])))
 
 
-def _dag_record(fields: dict[str, Any]) -> DagRecord:
+def _dag_record(fields: dict[str, Any]) -> EdgeRecord:
     chosen = dict(fields.pop("chosen"))
     proposed, kept = _edges(chosen.pop("proposed")), _edges(chosen.pop("kept"))
-    record = DagRecord(chosen=ChosenEdges(proposed=proposed, kept=kept, **chosen), **fields)
+    record = EdgeRecord(chosen=EdgeSelection(proposed=proposed, selected=kept, **chosen), **fields)
     if record.chosen.source not in get_args(DependencySource) or not isinstance(record.chosen.fallback, str):
         raise ValueError("the edges come from nowhere")
     return record

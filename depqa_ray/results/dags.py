@@ -10,11 +10,11 @@ from depqa_ray.edges.graph import DependencyGraph
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.errors import StoreError
 from depqa_ray.results.averages import mean
-from depqa_ray.results.records import DagRecord
-from depqa_ray.results.schema import AnswerEntry, DagEntry, DagSummary, EdgeEntry, EdgeQualityEntry, encodable
+from depqa_ray.results.records import EdgeRecord
+from depqa_ray.results.schema import AnswerEntry, EdgeEntry, EdgeQualityEntry, EdgeSummary, PassageEdges, encodable
 
 
-def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry], *, asked: bool) -> DagEntry:
+def passage_edges(dag: EdgeRecord, passage: Passage, answers: Sequence[AnswerEntry], *, asked: bool) -> PassageEdges:
     """The dependencies of one passage; the answers, one for each of its questions, say what each question cost.
 
     Raises StoreError where the kept edges cannot be those of a plan.
@@ -22,17 +22,17 @@ def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry], 
     chosen = dag.chosen
     ids = [question.id for question in passage.questions]
     try:
-        graph = DependencyGraph(ids, chosen.kept)
+        graph = DependencyGraph(ids, chosen.selected)
     except ValueError as error:
         raise StoreError(f"the run's edges of passage {passage.id} were damaged ({error}); run it again") from error
     tokens = [answer.prompt_tokens + answer.generated_tokens for answer in answers]
-    return DagEntry(
+    return PassageEdges(
         source=chosen.source,
         fallback=chosen.fallback,
         asked=asked,
         cached=chosen.cached,
         proposed=list(map(_edge_entry, chosen.proposed)),
-        edges=list(map(_edge_entry, chosen.kept)),
+        edges=list(map(_edge_entry, chosen.selected)),
         dropped=dict(chosen.dropped_counts),
         depth=graph.depth,
         width=graph.width,
@@ -40,7 +40,7 @@ def dag_entry(dag: DagRecord, passage: Passage, answers: Sequence[AnswerEntry], 
     )
 
 
-def dag_summary(passages: Iterable[tuple[Passage, DagEntry | None]]) -> DagSummary | None:
+def edge_summary(passages: Iterable[tuple[Passage, PassageEdges | None]]) -> EdgeSummary | None:
     """The dependencies of a strategy over its passages; None where it goes by none."""
     found = [(passage, dag) for passage, dag in passages if dag is not None]
     if not found:
@@ -49,7 +49,7 @@ def dag_summary(passages: Iterable[tuple[Passage, DagEntry | None]]) -> DagSumma
     dropped: Counter[str] = Counter()
     for dag in dags:
         dropped.update(dag.dropped)
-    return DagSummary(
+    return EdgeSummary(
         passages=len(dags),
         asked=sum(dag.asked for dag in dags),
         cached=sum(dag.cached for dag in dags),

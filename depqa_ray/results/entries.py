@@ -8,8 +8,8 @@ from typing import Final
 from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
 from depqa_ray.core import Edge, Outcome, Question, StepResult
 from depqa_ray.results.averages import count_statuses, mean_scores
-from depqa_ray.results.dags import dag_entry
-from depqa_ray.results.records import DagRecord, PassageRecord
+from depqa_ray.results.dags import passage_edges
+from depqa_ray.results.records import EdgeRecord, PassageRecord
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, PassageStrategy, QuestionEntry
 
 NO_OUTCOME: Final = "no outcome was recorded"
@@ -17,7 +17,7 @@ NO_OUTCOME: Final = "no outcome was recorded"
 
 
 def passage_strategy(
-    name: str, record: PassageRecord, steps: Sequence[StepResult], dag: DagRecord | None = None
+    name: str, record: PassageRecord, steps: Sequence[StepResult], dag: EdgeRecord | None = None
 ) -> PassageStrategy:
     """The figures of one passage under one strategy, every question of the passage counted once.
 
@@ -28,7 +28,9 @@ def passage_strategy(
     answers = []
     for question in record.passage.questions:
         step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
-        answers.append(_answer_entry(question, parents_of(question.id, dag.chosen.kept if dag else ()), step, outcome))
+        answers.append(
+            _answer_entry(question, parents_of(question.id, dag.chosen.selected if dag else ()), step, outcome)
+        )
     dep_steps = [step for step in steps if not step.outcomes]
     dep_prompt_tokens = sum(step.prompt_tokens for step in dep_steps)
     dep_generated_tokens = sum(step.generated_tokens for step in dep_steps)
@@ -46,7 +48,7 @@ def passage_strategy(
         batches=len({step.batch for step in steps if step.batch >= 0}),
         dag=None
         if dag is None
-        else dag_entry(dag, record.passage, answers, asked=any(step.batch >= 0 for step in dep_steps)),
+        else passage_edges(dag, record.passage, answers, asked=any(step.batch >= 0 for step in dep_steps)),
         questions=answers,
     )
 

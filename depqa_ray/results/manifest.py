@@ -112,9 +112,9 @@ def settings_manifest(
     # The text is for people and loses what may be private; its digest tells any two texts apart.
     text = settings.system_prompt
     prompt = {} if text is None else {"system_prompt": text, "system_prompt_sha256": _sha256(text)}
-    shaping = Settings.shaping() | set(prompt)
+    answer_affecting = Settings.answer_affecting() | set(prompt)
     values |= {**prompt, "examples": list(examples)}
-    return make_manifest(labels, values, started=started, shaping=shaping, devices=devices)
+    return make_manifest(labels, values, started=started, answer_affecting=answer_affecting, devices=devices)
 
 
 def _asked(settings: Settings) -> str:
@@ -129,19 +129,21 @@ def make_manifest(
     settings: Mapping[str, Any],
     *,
     started: str,
-    shaping: Collection[str] | None = None,
+    answer_affecting: Collection[str] | None = None,
     devices: Collection[str] = (),
 ) -> Manifest:
     """The manifest of a run that starts now on this machine.
 
-    ``shaping`` names the settings on which the answers depend (all, where it is None): a run can be resumed with
-    another output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
+    ``answer_affecting`` names the settings on which the answers depend (all, where it is None): a run can be resumed
+    with another output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
     """
     kept = public_settings(settings)
     return Manifest(
         labels=replace(labels, model=_anonymous(labels.model), dataset=_anonymous(labels.dataset)),
         settings=kept,
-        fingerprint=fingerprint(kept if shaping is None else {name: kept[name] for name in kept if name in shaping}),
+        fingerprint=fingerprint(
+            kept if answer_affecting is None else {name: kept[name] for name in kept if name in answer_affecting}
+        ),
         started=started,
         versions=installed_versions(),
         python=platform.python_version(),

@@ -14,11 +14,11 @@ import numpy as np
 
 from depqa_ray.core import StepResult
 from depqa_ray.results.averages import count_statuses, mean, mean_scores
-from depqa_ray.results.dags import dag_summary
+from depqa_ray.results.dags import edge_summary
 from depqa_ray.results.entries import passage_entry, passage_strategy
 from depqa_ray.results.intervals import Statistics, run_statistics
 from depqa_ray.results.manifest import Manifest
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.resampling import Resampling, choose_baseline, resampling_of
 from depqa_ray.results.schema import (
     AnswerEntry,
@@ -75,7 +75,7 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     )
 
 
-def _cell(record: PassageRecord, steps: tuple[StepResult, ...], dag: DagRecord | None, name: str) -> _Cell:
+def _cell(record: PassageRecord, steps: tuple[StepResult, ...], dag: EdgeRecord | None, name: str) -> _Cell:
     return _Cell(record, steps, passage_strategy(name, record, steps, dag))
 
 
@@ -107,7 +107,7 @@ def _summary(
         latency=mean(entry.latency for entry in entries),
         latency_percentiles=_percentiles([entry.latency for entry in entries]),
         batches=mean(entry.batches for entry in entries),
-        dag=dag_summary((cell.record.passage, cell.entry.dag) for cell in cells),
+        dag=edge_summary((cell.record.passage, cell.entry.dag) for cell in cells),
         with_parents=with_parents,
         without_parents=without_parents,
         final=_final(cells),

@@ -12,7 +12,7 @@ from depqa_ray.errors import StoreError
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.codec import Record, from_object, object_line
 from depqa_ray.results.manifest import Manifest, manifest_from_json
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 
 MANIFEST: Final = "manifest.json"
 PASSAGES: Final = "passages.jsonl"
@@ -72,11 +72,11 @@ def _passages(lines: Iterator[_Line]) -> tuple[PassageRecord, ...]:
 
 def _outcomes(
     lines: Iterator[_Line],
-) -> tuple[tuple[StepResult, ...], tuple[PassageResult, ...], tuple[DagRecord, ...]]:
+) -> tuple[tuple[StepResult, ...], tuple[PassageResult, ...], tuple[EdgeRecord, ...]]:
     """Step results, finished passages and edges; a resumption discards those of what was not finished by then."""
     steps: dict[tuple[str, str], list[StepResult]] = {}
     finished: dict[tuple[str, str], PassageResult] = {}
-    dags: dict[tuple[str, str], DagRecord] = {}
+    dags: dict[tuple[str, str], EdgeRecord] = {}
     seen: set[tuple[str, str, str]] = set()
     for line in lines:
         if line.data["kind"] == RESUMED:
@@ -84,11 +84,11 @@ def _outcomes(
             dags = {key: found for key, found in dags.items() if key in finished}
             seen = {key for key in seen if key[:2] in finished}
             continue
-        record = _record(line, StepResult, PassageResult, DagRecord)
+        record = _record(line, StepResult, PassageResult, EdgeRecord)
         key = (record.strategy, record.passage_id)
         if isinstance(record, PassageResult):
             finished[key] = record
-        elif isinstance(record, DagRecord):
+        elif isinstance(record, EdgeRecord):
             dags[key] = record
         else:
             _check_new(line, record, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from depqa_ray.core import Passage, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.manifest import Manifest
 
@@ -18,12 +18,12 @@ class PassageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class DagRecord:
+class EdgeRecord:
     """The edges along which a strategy asks the questions of a passage, and how they were found."""
 
     strategy: str
     passage_id: str
-    chosen: ChosenEdges
+    chosen: EdgeSelection
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +56,5 @@ class RunRecords:
     steps: tuple[StepResult, ...] = ()
     finished: tuple[PassageResult, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
-    dags: tuple[DagRecord, ...] = ()
+    dags: tuple[EdgeRecord, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from depqa_ray.errors import SettingsError
-from depqa_ray.settings.load import Settings, explain
+from depqa_ray.settings.load import Settings, one_line_error
 from depqa_ray.settings.types import Confidence, Resamples
 
 _USUAL_BASELINE: Final = "independent"
@@ -31,7 +31,7 @@ def resampling_of(settings: Mapping[str, Any], flags: Mapping[str, Any] | None =
     try:
         return Resampling.model_validate({**settings, **flags})
     except ValidationError as error:
-        raise SettingsError(explain(error, flags)) from None
+        raise SettingsError(one_line_error(error, flags)) from None
 
 
 def choose_baseline(asked: str | None, strategies: Sequence[str]) -> str | None:

@@ -56,7 +56,7 @@ class EdgeEntry(_Record):
     rationale: Text
 
 
-class DagEntry(_Record):
+class PassageEdges(_Record):
     """The dependencies along which a strategy asked the questions of a passage.
 
     ``edges`` are the selected ones among the ``proposed``. ``source`` is where they were to come from; where that is
@@ -150,7 +150,7 @@ class PassageStrategy(_Record):
     dep_latency: float
     latency: float
     batches: int
-    dag: DagEntry | None
+    dag: PassageEdges | None
     questions: list[AnswerEntry]
 
 
@@ -216,7 +216,7 @@ class EdgeQualityEntry(_Record):
     right_share: float
 
 
-class DagSummary(_Record):
+class EdgeSummary(_Record):
     """The dependencies of one strategy over all passages that it finished.
 
     ``asked`` passages had the model asked for them, ``cached`` ones found its reply of an earlier run; with
@@ -283,7 +283,7 @@ class StrategySummary(_Record):
     latency: float
     latency_percentiles: Percentiles | None
     batches: float
-    dag: DagSummary | None
+    dag: EdgeSummary | None
     with_parents: Split | None
     without_parents: Split | None
     final: Split | None

@@ -40,13 +40,13 @@ from depqa_ray.results.reading import (
     read_records,
     read_session,
 )
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 
 RESULTS: Final = "results.json"
 
 _FILE_OF: Final[dict[type, str]] = {
     PassageRecord: PASSAGES,
-    DagRecord: OUTCOMES,
+    EdgeRecord: OUTCOMES,
     StepResult: OUTCOMES,
     PassageResult: OUTCOMES,
     BadRow: BAD_ROWS,

@@ -10,7 +10,7 @@ from typing import Protocol
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.prompts import SYSTEM, label, step_prompt
 from depqa_ray.core import Completion, Job, JobKey, Outcome, OutcomeStatus, Passage, Plan, Step, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import ClusterError
 from depqa_ray.planning.planner import Planner
 from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, Pool, PoolEvent
@@ -42,7 +42,7 @@ class Sink(Protocol):
     def ended(self, result: StepResult) -> None:
         """A step ended, with an outcome for each of its questions. Recorded before anything else is told of it."""
 
-    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+    def planned(self, job: Job, chosen: EdgeSelection) -> None:
         """The edges of a job are known; its questions are asked along them."""
 
     def finished(self, job: Job, admitted: float, at: float) -> None:
@@ -125,7 +125,7 @@ class Driver:
                 more = job is not None
                 if job is not None:
                     if self._fresh:
-                        await self._pool.forget()
+                        await self._pool.reset_prefix_cache()
                     self._admit(job)
             if not more and not self._active:
                 return

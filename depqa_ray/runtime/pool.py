@@ -58,7 +58,7 @@ class Pool(Protocol):
         """What has happened since the last call, in order; waits until there is something."""
         ...
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Have every replica that is ready drop what it keeps of earlier prompts. One that cannot is lost."""
         ...
 

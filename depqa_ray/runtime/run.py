@@ -14,15 +14,15 @@ from typing import Protocol
 from depqa_ray.answering.prompts import SYSTEM, system_message
 from depqa_ray.core import Job, Passage, StepResult
 from depqa_ray.edges.gold import gold_edges
-from depqa_ray.edges.source import ChosenEdges
-from depqa_ray.engines.base import Decoding, EngineSpec, Fault
+from depqa_ray.edges.source import EdgeSelection
+from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
 from depqa_ray.passages.base import BadRow
 from depqa_ray.passages.sampling import draw_examples, sample_passages
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import USES_EDGES
 from depqa_ray.results.manifest import settings_manifest
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.pool import Joined, Pool
@@ -107,7 +107,7 @@ async def _drive(
 ) -> None:
     spec = _engine_spec(settings, faults)
     edges = (_edges_spec(settings, spec), edges_shape(settings)) if edges_apart else None
-    planner = EdgePlanner(settings, spec.decoding, system, sink.remark)
+    planner = EdgePlanner(settings, spec.sampling_params, system, sink.remark)
     pool: Pool = RayPool(spec, pool_shape(settings), edges)
     try:
         driver = Driver(
@@ -116,7 +116,7 @@ async def _drive(
             planner,
             settings.max_new_tokens,
             _BATCHES_AHEAD * settings.max_batch_size,
-            settings.most_in_flight,
+            settings.max_in_flight,
             system=system,
             fresh=settings.isolated,
             edges_apart=edges_apart,
@@ -134,7 +134,7 @@ def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
         settings.max_batch_size,
         settings.kv_gib,
         settings.gpu_memory_utilization,
-        Decoding(settings.temperature, settings.top_p, settings.seed, settings.stop, settings.stop_at_json),
+        SamplingParams(settings.temperature, settings.top_p, settings.seed, settings.stop, settings.stop_at_json),
         faults,
         settings.openai_base_url or "",
         settings.request_timeout,
@@ -166,9 +166,9 @@ class StoreSink:
         self.store.append(result)
         self.observer.answered(result.strategy, len(result.outcomes))
 
-    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+    def planned(self, job: Job, chosen: EdgeSelection) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
-        self.store.append(DagRecord(job.strategy, job.passage.id, chosen))
+        self.store.append(EdgeRecord(job.strategy, job.passage.id, chosen))
 
     def finished(self, job: Job, admitted: float, at: float) -> None:
         """See :class:`~depqa_ray.runtime.driver.Sink`."""
@@ -184,7 +184,7 @@ class StoreSink:
         size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
         where = "made up by a cost model" if info.engine == "simulated" else f"{info.dtype}, on {info.device}"
         self.observer.remark(f"{event.replica} is ready: {info.model}{size}, {where}")
-        if self.isolated and not info.forgets:
+        if self.isolated and not info.can_reset_cache:
             self.observer.remark(f"{event.replica} cannot forget: it may have read a passage for the strategy before")
 
 

@@ -68,7 +68,7 @@ class VirtualPool:
                 return events
         raise RuntimeError("nothing is due")
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Nothing is kept."""
 
     def now(self) -> float:

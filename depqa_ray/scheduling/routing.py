@@ -48,7 +48,7 @@ class Router:
         if replica in self.load:
             self.load[replica] = max(0.0, self.load[replica] - work)
 
-    def forget(self, passage_id: str) -> None:
+    def clear_affinity(self, passage_id: str) -> None:
         """No more work on the passage is coming."""
         self.homes.pop(passage_id, None)
 

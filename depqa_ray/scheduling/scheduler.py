@@ -251,7 +251,7 @@ class DependencyScheduler:
         del self._jobs[job.key]
         if not any(other.plan.passage_id == job.plan.passage_id for other in self._jobs.values()):
             for router in self._routers.values():
-                router.forget(job.plan.passage_id)
+                router.clear_affinity(job.plan.passage_id)
         return [Finish(job.key)]
 
     def _lose(self, replica: str, reason: str, now: float) -> list[Action]:

@@ -295,16 +295,16 @@ class Settings(BaseSettings):
         return self.isolate and self.in_flight in ("auto", 1)
 
     @property
-    def most_in_flight(self) -> int | None:
+    def max_in_flight(self) -> int | None:
         """How many passages may be worked on at once; None for as many as fill the replicas."""
         if self.in_flight == "auto":
             return 1 if self.isolate else None
         return self.in_flight
 
     @classmethod
-    def shaping(cls) -> frozenset[str]:
+    def answer_affecting(cls) -> frozenset[str]:
         """The names of the settings on which answers may depend: two runs that agree on them ask for the same work."""
-        return frozenset(name for name in cls.model_fields if setting_extra(name)["shapes_results"])
+        return frozenset(name for name in cls.model_fields if setting_metadata(name)["shapes_results"])
 
     @classmethod
     def settings_customise_sources(
@@ -335,7 +335,7 @@ class _PresetSource(InitSettingsSource):
         return dict(preset.settings) if preset else {}
 
 
-def setting_extra(name: str) -> dict[str, Any]:
+def setting_metadata(name: str) -> dict[str, Any]:
     """The ``group`` and ``shapes_results`` of a setting."""
     extra = Settings.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
@@ -364,7 +364,7 @@ def load_settings(
     try:
         return cls(**flags)
     except ValidationError as error:
-        raise SettingsError(explain(error, flags, config)) from None
+        raise SettingsError(one_line_error(error, flags, config)) from None
     except InputError:
         raise
     except Exception as error:  # the parsers of TOML and YAML raise types of their own, which are not imported here
@@ -381,7 +381,7 @@ def _place(name: str, flags: Mapping[str, object], config: Path | None) -> str:
     return f"{config}: {name}" if config is not None else f"setting {name}"
 
 
-def explain(error: ValidationError, flags: Mapping[str, object], config: Path | None = None) -> str:
+def one_line_error(error: ValidationError, flags: Mapping[str, object], config: Path | None = None) -> str:
     """One line that names each value that settings refused, and where it came from."""
     problems: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import (
     batch_part,
-    fill_slots,
+    fill_refs,
     label,
     reply_keys,
     step_prompt,
@@ -36,16 +36,16 @@ def ask(step: Step, answers: Mapping[str, str] | None = None) -> Prompt:
 def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_and_in_the_history() -> None:
     answers = {"1": "Ada #2", "2": ""}
     prompt = ask(Step("s", ("3",), context=("1", "2")), answers)
-    assert prompt.own == (
+    assert prompt.question_text == (
         "Known: Who made the lamp? Answer: Ada #2\n"
         "Known: Where was Ada #2 born? Answer: unknown\n"
         "Question: Does Ada #2 like unknown, or #10?"
     )
-    assert prompt.own[prompt.known :] == "Question: Does Ada #2 like unknown, or #10?"
+    assert prompt.question_text[prompt.context_chars :] == "Question: Does Ada #2 like unknown, or #10?"
 
 
 def test_given_no_answers_when_asked_alone_then_the_question_says_what_it_is_about() -> None:
-    assert ask(Step("s", ("3",))).own == (
+    assert ask(Step("s", ("3",))).question_text == (
         "Question: Does (the answer to: Who made the lamp?) like "
         "(the answer to: Where was (the answer to: Who made the lamp?) born?), or #10?"
     )
@@ -54,13 +54,13 @@ def test_given_no_answers_when_asked_alone_then_the_question_says_what_it_is_abo
 def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out() -> None:
     prompt = ask(Step("s", ("3",), context=("2",)), {"1": "not shown", "2": "Kelham"})
     known = "Known: Where was (the answer to: Who made the lamp?) born? Answer: Kelham\n"
-    assert prompt.own == f"{known}Question: Does (the answer to: Who made the lamp?) like Kelham, or #10?"
-    assert prompt.known == len(known)
+    assert prompt.question_text == f"{known}Question: Does (the answer to: Who made the lamp?) like Kelham, or #10?"
+    assert prompt.context_chars == len(known)
 
 
 @pytest.mark.parametrize("form", ["batch", "edges"])
 def test_given_questions_asked_together_then_a_placeholder_names_the_label(form: PromptForm) -> None:
-    own = ask(Step("s", ("1", "2", "3"), form=form)).own
+    own = ask(Step("s", ("1", "2", "3"), form=form)).question_text
     assert own.splitlines()[:3] == [
         "Q1: Who made the lamp?",
         "Q2: Where was (the answer to Q1) born?",
@@ -70,11 +70,11 @@ def test_given_questions_asked_together_then_a_placeholder_names_the_label(form:
 
 
 def test_given_some_questions_asked_together_then_the_others_are_spelled_out_or_known() -> None:
-    assert ask(Step("s", ("1", "3"), form="batch")).own.splitlines() == [
+    assert ask(Step("s", ("1", "3"), form="batch")).question_text.splitlines() == [
         "Q1: Who made the lamp?",
         "Q2: Does (the answer to Q1) like (the answer to: Where was (the answer to Q1) born?), or #10?",
     ]
-    assert ask(Step("s", ("3",), context=("1", "2"), form="batch"), {"1": "Ada", "2": "Kelham"}).own == (
+    assert ask(Step("s", ("3",), context=("1", "2"), form="batch"), {"1": "Ada", "2": "Kelham"}).question_text == (
         "Q1: Does Ada like Kelham, or #10?"
     )
 
@@ -92,12 +92,12 @@ def test_given_any_placeholders_then_each_whole_one_is_filled_once(
     expected = "".join(
         f"{fillings.get(f'#{part}', f'#{part}')} " if isinstance(part, int) else f"{part} " for part in parts
     )
-    assert fill_slots(text, fillings) == expected
+    assert fill_refs(text, fillings) == expected
 
 
 @given(st.text(), st.text(st.characters(), max_size=9))
 def test_given_an_answer_of_any_text_then_it_stands_as_it_is(before: str, answer: str) -> None:
-    assert fill_slots(f"{before.replace('#', '')}#1?", {"#1": answer}) == f"{before.replace('#', '')}{answer}?"
+    assert fill_refs(f"{before.replace('#', '')}#1?", {"#1": answer}) == f"{before.replace('#', '')}{answer}?"
 
 
 @st.composite
@@ -119,12 +119,12 @@ def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_que
     context = tuple(data.draw(st.lists(st.sampled_from(ids), unique=True)))
     step = Step("s", (data.draw(st.sampled_from(ids)),), context=context)
     prompt = step_prompt("id", passage, step, dict.fromkeys(ids, "said"), 9)
-    assert "#" not in prompt.own
-    assert prompt.own[: prompt.known].count("\n") == len(context)
-    assert prompt.own[prompt.known :].startswith("Question: Ask ")
+    assert "#" not in prompt.question_text
+    assert prompt.question_text[: prompt.context_chars].count("\n") == len(context)
+    assert prompt.question_text[prompt.context_chars :].startswith("Question: Ask ")
     batch = step_prompt("id", passage, Step("all", tuple(ids), form="batch"), {}, 9)
-    assert "#" not in batch.own and "the answer to:" not in batch.own
-    assert reply_keys(batch.own) == [label(place) for place in range(len(ids))]
+    assert "#" not in batch.question_text and "the answer to:" not in batch.question_text
+    assert reply_keys(batch.question_text) == [label(place) for place in range(len(ids))]
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
@@ -132,4 +132,4 @@ def test_given_questions_without_slots_then_their_texts_stand_as_they_are(texts:
     questions = tuple(Question(str(place), text, ()) for place, text in enumerate(texts))
     ids = tuple(question.id for question in questions)
     prompt = step_prompt("id", Passage("p", "", "", questions), Step("all", ids, form="batch"), {}, 9)
-    assert prompt.own == batch_part(texts)
+    assert prompt.question_text == batch_part(texts)

@@ -67,8 +67,8 @@ def test_given_an_example_then_its_parts_are_those_of_real_prompts() -> None:
     ids = tuple(question.id for question in HARBOUR.questions)
     single = step_prompt("p", HARBOUR, Step("a", ("h1",)), {}, 8)
     batch = step_prompt("p", HARBOUR, Step("b", ids, form="batch"), {}, 8)
-    assert f"{single.shared}{single.own}\n" in example_part(HARBOUR)
-    assert f"{batch.own}\n" in example_part(HARBOUR)
+    assert f"{single.passage_text}{single.question_text}\n" in example_part(HARBOUR)
+    assert f"{batch.question_text}\n" in example_part(HARBOUR)
 
 
 def test_given_a_system_message_then_the_prompt_has_it_and_the_own_line_without() -> None:

@@ -17,7 +17,7 @@ CEILINGS = Ceilings(1e9, 1e6, "CPU", "float32", 1, ((1, 2, 3, 1e9),), (("sum", 1
 
 
 def row_of(prompt: Prompt) -> tuple[int, ...]:
-    return tuple(f"{prompt.system}{prompt.shared}{prompt.own}".encode())
+    return tuple(f"{prompt.system}{prompt.passage_text}{prompt.question_text}".encode())
 
 
 def answered(prompt: Prompt) -> Completion:

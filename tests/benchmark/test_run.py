@@ -53,7 +53,7 @@ def test_given_engines_then_they_take_turns_and_end_together(workers: FakeWorker
 def test_given_repeats_then_no_prompt_comes_twice_and_each_is_as_long() -> None:
     ten = settings(repeats="10")
     passages = draw_passages(ten)
-    texts = [[p.system + p.shared + p.own for p in repeat_prompts(passages, ten, r)] for r in range(11)]
+    texts = [[p.system + p.passage_text + p.question_text for p in repeat_prompts(passages, ten, r)] for r in range(11)]
     assert len({text for repeat in texts for text in repeat}) == 11 * len(texts[0])
     assert len({tuple(map(len, repeat)) for repeat in texts}) == 1
 

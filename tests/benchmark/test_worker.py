@@ -16,11 +16,11 @@ from depqa_ray.benchmark.client import WorkerProcess
 from depqa_ray.benchmark.machine import peak_bytes
 from depqa_ray.benchmark.protocol import counted_between, run_from_json, spec_from_json
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.errors import EngineError
 
 PROMPTS = [Prompt(str(number), "Answer.", "Passage: none.\n\n", "Question: none?", 4) for number in range(3)]
-SPEC = EngineSpec("simulated", "m", "float32", 2, 1.0, 0.9, Decoding(stop=("x",), fixed_length=True))
+SPEC = EngineSpec("simulated", "m", "float32", 2, 1.0, 0.9, SamplingParams(stop=("x",), fixed_length=True))
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def reasons(selection: Selection) -> dict[str, str]:
 
 
 def pairs(selection: Selection) -> list[str]:
-    return [edge.parent + edge.child for edge in selection.kept]
+    return [edge.parent + edge.child for edge in selection.selected]
 
 
 edges_of_all_kinds = st.lists(
@@ -90,7 +90,7 @@ def test_given_a_cycle_then_its_weakest_edge_is_dropped() -> None:
 
 def test_given_a_pair_twice_then_the_surer_edge_is_kept() -> None:
     selection = select_edges(QUESTIONS, [Edge("a", "b", 0.5), Edge("a", "b", 0.7)], rules())
-    assert [edge.confidence for edge in selection.kept] == [0.7]
+    assert [edge.confidence for edge in selection.selected] == [0.7]
     assert reasons(selection) == {"ab": "duplicate"}
 
 
@@ -130,14 +130,16 @@ def test_given_worlds_and_the_default_settings_then_all_gold_edges_are_kept() ->
 @given(edges_of_all_kinds, all_rules)
 def test_the_rules_always_hold_and_no_edge_is_lost(edges: list[Edge], limits: SelectionRules) -> None:
     selection = select_edges(QUESTIONS, edges, limits)
-    made = DependencyGraph("abcde", selection.kept)  # raises on a cycle or a pair kept twice
+    made = DependencyGraph("abcde", selection.selected)  # raises on a cycle or a pair kept twice
 
     assert all(len(made.parents(question)) <= limits.max_dependencies for question in "abcde")
-    assert all(edge.confidence >= limits.min_confidence for edge in selection.kept)
-    assert all(edge.confidence > limits.cost_weight * COST for edge in selection.kept)
-    assert selection.cost == COST * len(selection.kept)
+    assert all(edge.confidence >= limits.min_confidence for edge in selection.selected)
+    assert all(edge.confidence > limits.cost_weight * COST for edge in selection.selected)
+    assert selection.cost == COST * len(selection.selected)
     assert limits.total_cost_budget is None or selection.cost <= limits.total_cost_budget
-    assert sorted(map(repr, edges)) == sorted(map(repr, [*selection.kept, *(drop.edge for drop in selection.dropped)]))
+    assert sorted(map(repr, edges)) == sorted(
+        map(repr, [*selection.selected, *(drop.edge for drop in selection.dropped)])
+    )
 
 
 @given(edges_of_all_kinds, all_rules, st.integers())
@@ -150,4 +152,4 @@ def test_the_order_of_the_proposals_does_not_matter(edges: list[Edge], limits: S
 def test_a_larger_budget_only_adds_edges(edges: list[Edge], budget: int, more: int) -> None:
     small = select_edges(QUESTIONS, edges, rules(budget=budget))
     large = select_edges(QUESTIONS, edges, rules(budget=budget + more))
-    assert set(small.kept) <= set(large.kept)
+    assert set(small.selected) <= set(large.selected)

@@ -20,7 +20,7 @@ from typing import Any
 
 from depqa_ray.answering.prompts import SYSTEM, question_part, shared_part
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import Decoding, EngineSpec
+from depqa_ray.engines.base import EngineSpec, SamplingParams
 from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
 from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds
 from depqa_ray.settings.types import EMBEDDED
@@ -90,7 +90,7 @@ async def soak(minutes: float) -> Tally:
     """Run for that long on the embedded reader, in a store that is too small to keep every passage."""
     tally = Tally()
     engine = SharedPrefixEngine(
-        EngineSpec("shared_prefix", EMBEDDED, "auto", 32, 0.02, 0.9, Decoding(stop_at_json=True))
+        EngineSpec("shared_prefix", EMBEDDED, "auto", 32, 0.02, 0.9, SamplingParams(stop_at_json=True))
     )
     await engine.start()
     until = time.monotonic() + 60 * minutes

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, Engine, EngineSpec, Fault
+from depqa_ray.engines.base import Engine, EngineSpec, Fault, SamplingParams
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
 from tests.engines.servers import READER, transformers_serve
@@ -73,10 +73,10 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
     def make(
         max_batch_size: int = 4,
         faults: tuple[Fault, ...] = (),
-        decoding: Decoding | None = None,
+        sampling_params: SamplingParams | None = None,
         model_name: Path | None = None,
     ) -> Engine:
-        used, how = str(model_name or model), decoding or Decoding()
+        used, how = str(model_name or model), sampling_params or SamplingParams()
         return build_engine(EngineSpec(name, used, "float32", max_batch_size, 1.0, 0.9, how, faults, url))  # type: ignore[arg-type]
 
     return make
@@ -163,14 +163,14 @@ def test_given_a_passage_that_was_read_when_the_engine_forgets_then_it_is_read_a
             found, computed = [], [engine.counts().computed_tokens]
             for forgetting in (False, False, True):
                 if forgetting:
-                    await engine.forget()
+                    await engine.reset_prefix_cache()
                 found += await answers(engine, prompt("a"))
                 computed.append(engine.counts().computed_tokens)
         finally:
             await engine.close()
         assert len({(c.text, c.prompt_tokens, c.generated_tokens) for c in found}) == 1
         counted = [tokens for tokens in computed if tokens is not None]
-        if info.forgets and counted:
+        if info.can_reset_cache and counted:
             grown = [after - before for before, after in itertools.pairwise(counted)]
             assert grown[1] < grown[0] == grown[2] == found[0].prompt_tokens
 
@@ -182,7 +182,7 @@ def test_given_rows_that_run_when_the_engine_forgets_then_nothing_is_lost(build:
         prompts = [prompt(str(number), f"Question: {'Why? ' * number}", 30) for number in range(9)]
         waiting = asyncio.create_task(answers(engine, *prompts))
         while not waiting.done():
-            await engine.forget()
+            await engine.reset_prefix_cache()
             await asyncio.sleep(0.002)
         return await waiting, await answers(engine, *prompts)
 
@@ -243,23 +243,25 @@ def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
     assert len(asyncio.run(run())) == 1
 
 
-def said(build: BuildEngine, model: Path, decoding: Decoding, limit: int = 50) -> dict[str, tuple[str, int, str]]:
+def said(
+    build: BuildEngine, model: Path, sampling_params: SamplingParams, limit: int = 50
+) -> dict[str, tuple[str, int, str]]:
     """What the scripted model says under each script, all of them in one batch: text, tokens, reason."""
     prompts = [prompt(letter, f"Question: {letter}", limit) for letter in SCRIPTS]
-    engine = build(decoding=decoding, model_name=model)
+    engine = build(sampling_params=sampling_params, model_name=model)
     found = with_engine(engine, lambda engine: answers(engine, *prompts))
     return {c.prompt_id: (c.text, c.generated_tokens, c.finish_reason) for c in found}  # type: ignore[attr-defined]
 
 
 @deciding
 def test_given_no_more_than_eos_then_answers_run_to_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, Decoding())
+    found = said(build, scripted_model, SamplingParams())
     assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
 
 
 @deciding
 def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
-    assert said(build, scripted_model, Decoding(stop_at_json=True)) == {
+    assert said(build, scripted_model, SamplingParams(stop_at_json=True)) == {
         "j": (r'{"answer": "a } \" b"}', 4, "stop"),
         "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
         "s": ("café Halden STOP now", 5, "stop"),
@@ -269,22 +271,22 @@ def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: Bui
 
 @deciding
 def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, Decoding(stop=(" STOP", "é Hald", "\nQ")))
+    found = said(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
     assert found["s"] == ("caf", 3, "stop")
     assert found["j"] == (r'{"answer": "a } \" b"}', 4, "stop")
     assert found["p"] == ("plain text", 3, "stop")
-    assert said(build, scripted_model, Decoding(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
+    assert said(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
 
 
 @deciding
 def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, Decoding(stop=("a",), stop_at_json=True, fixed_length=True), limit=11)
+    found = said(build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11)
     assert {(tokens, reason) for _, tokens, reason in found.values()} == {(11, "length")}
 
 
 @deciding
 def test_given_a_limit_then_an_answer_that_is_cut_short_says_so(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, Decoding(stop_at_json=True), limit=3)
+    found = said(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
     assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
     assert found["p"] == ("plain text", 3, "stop")
 
@@ -294,7 +296,7 @@ def test_given_a_seed_then_drawn_answers_are_the_same_in_any_company(build: Buil
     prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 8 + number) for number in range(6)]
 
     def drawn(seed: int, order: list[int], batch: int) -> dict[str, str]:
-        engine = build(batch, decoding=Decoding(1.0, 0.95, seed))
+        engine = build(batch, sampling_params=SamplingParams(1.0, 0.95, seed))
         found = with_engine(engine, lambda engine: answers(engine, *(prompts[number] for number in order)))
         return {completion.prompt_id: completion.text for completion in found}  # type: ignore[attr-defined]
 
@@ -309,6 +311,6 @@ def test_given_a_nucleus_of_one_token_then_drawing_is_greedy(build: BuildEngine)
     prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 12) for number in range(4)]
     greedy, drawn = (
         {c.prompt_id: c.text for c in with_engine(engine, lambda engine: answers(engine, *prompts))}  # type: ignore[attr-defined]
-        for engine in (build(), build(decoding=Decoding(1.0, 1e-9)))
+        for engine in (build(), build(sampling_params=SamplingParams(1.0, 1e-9)))
     )
     assert greedy == drawn

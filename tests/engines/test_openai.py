@@ -13,7 +13,7 @@ import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, question_part
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai import OpenAIEngine
@@ -33,8 +33,8 @@ def client_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
 
-def spec(url: str, model: str = "m", batch: int = 8, timeout: float = 60.0, **decoding: Any) -> EngineSpec:
-    how = Decoding(**decoding)
+def spec(url: str, model: str = "m", batch: int = 8, timeout: float = 60.0, **sampling_params: Any) -> EngineSpec:
+    how = SamplingParams(**sampling_params)
     return EngineSpec("openai", model, "auto", batch, 1.0, 0.9, how, base_url=url, request_timeout=timeout)
 
 
@@ -280,21 +280,21 @@ def test_given_a_fixed_length_then_it_is_refused_at_the_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "decoding", "ended"),
+    ("text", "sampling_params", "ended"),
     [
-        ('{"a": 1} and {"b": 2}', Decoding(stop_at_json=True), ('{"a": 1}', True)),
-        ('{"a": 1}', Decoding(stop_at_json=True), ('{"a": 1}', True)),
-        ('{"a": 1} and more', Decoding(), ('{"a": 1} and more', False)),
-        ("<think>{}</think>{}x", Decoding(stop_at_json=True), ("<think>{}</think>{}", True)),
-        ("one STOP two", Decoding(stop=(" STOP",)), ("one", True)),
-        ('{"a": "STOP"} STOP', Decoding(stop=(" STOP",), stop_at_json=True), ('{"a": "STOP"}', True)),
-        ("", Decoding(stop=("x",), stop_at_json=True), ("", False)),
+        ('{"a": 1} and {"b": 2}', SamplingParams(stop_at_json=True), ('{"a": 1}', True)),
+        ('{"a": 1}', SamplingParams(stop_at_json=True), ('{"a": 1}', True)),
+        ('{"a": 1} and more', SamplingParams(), ('{"a": 1} and more', False)),
+        ("<think>{}</think>{}x", SamplingParams(stop_at_json=True), ("<think>{}</think>{}", True)),
+        ("one STOP two", SamplingParams(stop=(" STOP",)), ("one", True)),
+        ('{"a": "STOP"} STOP', SamplingParams(stop=(" STOP",), stop_at_json=True), ('{"a": "STOP"}', True)),
+        ("", SamplingParams(stop=("x",), stop_at_json=True), ("", False)),
     ],
 )
 def test_given_text_that_a_server_went_on_with_then_it_ends_where_local_engines_end_it(
-    text: str, decoding: Decoding, ended: tuple[str, bool]
+    text: str, sampling_params: SamplingParams, ended: tuple[str, bool]
 ) -> None:
-    assert ended_text(text, decoding) == ended
+    assert ended_text(text, sampling_params) == ended
 
 
 @pytest.mark.slow
@@ -304,7 +304,7 @@ def test_given_the_embedded_reader_behind_a_real_server_then_its_answers_are_tho
         Prompt(question, SYSTEM, passage, question_part(question), 40)
         for question in ("Who founded Velcarn?", "Where was Mira Oston born?")
     ]
-    local = EngineSpec("transformers", EMBEDDED, "float32", 8, 1.0, 0.9, Decoding(stop_at_json=True))
+    local = EngineSpec("transformers", EMBEDDED, "float32", 8, 1.0, 0.9, SamplingParams(stop_at_json=True))
     theirs = with_engine(TransformersEngine(local), lambda engine: answers(engine, *asked))
     with transformers_serve() as url:
         ours = with_engine(OpenAIEngine(spec(url, READER, stop_at_json=True)), lambda engine: answers(engine, *asked))

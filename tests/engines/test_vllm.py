@@ -16,7 +16,7 @@ import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, edges_part, question_part
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineSpec
+from depqa_ray.engines.base import EngineSpec, SamplingParams
 from depqa_ray.engines.local.generation import row_seed
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.vllm import VllmEngine
@@ -34,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
     return save_tiny_model_for_vllm(tmp_path)
 
 
-def spec(model: Path | str, **decoding: Any) -> EngineSpec:
-    return EngineSpec("vllm", str(model), "float32", 8, 0.25, 0.9, Decoding(**decoding))
+def spec(model: Path | str, **sampling_params: Any) -> EngineSpec:
+    return EngineSpec("vllm", str(model), "float32", 8, 0.25, 0.9, SamplingParams(**sampling_params))
 
 
 async def answers(engine: Any, *prompts: Prompt) -> list[Completion]:

@@ -29,7 +29,7 @@ def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
 
 def slots(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]]:
     (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", *steps)))
-    return [question.slots for question in passage.questions]
+    return [question.answer_refs for question in passage.questions]
 
 
 def test_given_an_item_when_loaded_then_its_steps_are_the_questions_of_its_paragraphs(tmp_path: Path) -> None:

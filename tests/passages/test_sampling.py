@@ -120,12 +120,12 @@ def test_given_slots_along_the_gold_edges_when_questions_are_drawn_then_they_nam
 
     last = len(whole.questions) - 1
     questions = tuple(
-        replace(question, slots=slots(question.id), final=place == last)
+        replace(question, answer_refs=slots(question.id), final=place == last)
         for place, question in enumerate(whole.questions)
     )
     part = sample_questions(replace(whole, questions=questions), size, seed)
     kept = {question.id for question in part.questions}
-    assert kept >= {source for question in part.questions for _, source in question.slots}
+    assert kept >= {source for question in part.questions for _, source in question.answer_refs}
     assert [question for question in part.questions if question.final] == [q for q in questions[last:] if q.id in kept]
 
 

@@ -92,7 +92,7 @@ def test_given_a_fork_and_a_join_then_dependency_parallel_follows_the_edges() ->
 def test_given_layers_then_dependency_layered_waits_for_all_of_the_layer_before() -> None:
     plan = compile_plan("dependency_layered", passage("p", 3), (edge("p", 0, 2),))
     assert plan.steps[2].parents == ("ask:p-q0",)
-    assert plan.steps[2].waits == ("ask:p-q0", "ask:p-q1")
+    assert plan.steps[2].barriers == ("ask:p-q0", "ask:p-q1")
 
 
 def test_given_sequential_then_each_step_shows_the_whole_history() -> None:

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import StoreError
 from depqa_ray.report.build import index_view, page_view, pages_of
 from depqa_ray.report.render import render_index, render_page, write_pages
 from depqa_ray.results.metrics import compute_results
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
 from tests.report.pages import Page, read_page
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final, write_sample
@@ -52,7 +52,7 @@ def hostile_records(text: str) -> RunRecords:
     )  # fmt: skip
     record = PassageRecord(passage)
     edge = Edge(text, "other", 0.5, text, "model")
-    dag = DagRecord(strategy, text, ChosenEdges("model", (edge,), (edge,), {text: 1}, text))
+    dag = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
     manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
     return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (dag,), (text,))
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.codec import Record, from_object, to_line
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult
 
 # Lone surrogates and control characters too: a JSON file with escapes can bring them in.
 TEXT = st.text(st.characters(), max_size=20)
@@ -32,12 +32,12 @@ STEPS = st.builds(
     TEXT, COUNT, COUNT,
 )  # fmt: skip
 CHOSEN = st.builds(
-    ChosenEdges, st.sampled_from(["model", "gold", "heuristic", "none"]), EDGES, EDGES,
+    EdgeSelection, st.sampled_from(["model", "gold", "heuristic", "none"]), EDGES, EDGES,
     st.dictionaries(TEXT, COUNT, max_size=2), TEXT, st.booleans(),
 )  # fmt: skip
 RECORDS = st.one_of(
     st.builds(PassageRecord, PASSAGES),
-    st.builds(DagRecord, TEXT, TEXT, CHOSEN),
+    st.builds(EdgeRecord, TEXT, TEXT, CHOSEN),
     STEPS,
     st.builds(PassageResult, TEXT, TEXT, TIME, TIME, st.integers(0, 9)),
     st.builds(BadRow, TEXT, TEXT, TEXT, st.none() | st.dictionaries(TEXT, TEXT, max_size=2)),

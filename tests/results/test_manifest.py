@@ -66,7 +66,7 @@ def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
 
 def test_the_fingerprint_follows_the_settings_that_shape_results_and_no_others() -> None:
     def of(**settings: object) -> str:
-        return make_manifest(RunLabels(), settings, started="now", shaping={"seed", "model"}).fingerprint
+        return make_manifest(RunLabels(), settings, started="now", answer_affecting={"seed", "model"}).fingerprint
 
     assert of(seed=1, model="a", out="x") == of(model="a", seed=1, out="y")
     assert of(seed=1, model="a") != of(seed=2, model="a")

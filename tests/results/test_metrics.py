@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from depqa_ray.answering.predictions import read_predictions
 from depqa_ray.answering.scoring import score_predictions
 from depqa_ray.core import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import NO_OUTCOME
 from depqa_ray.results.metrics import compute_results, wall_clock
 from depqa_ray.results.predictions import predictions, write_predictions
-from depqa_ray.results.records import DagRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.resampling import Resampling
 from depqa_ray.results.schema import RunResults, Split
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final
@@ -183,10 +183,10 @@ def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
     assert (summary.dep_tokens, summary.dep_latency, summary.totals.dep_tokens) == (120, 0.5, 120)
 
 
-def dag(passage: str, kept: int, proposed: int, **details: object) -> DagRecord:
+def dag(passage: str, kept: int, proposed: int, **details: object) -> EdgeRecord:
     """The first edges of the chain a -> b -> c -> d, of which the second and the third are gold."""
     chain = tuple(Edge(f"{passage}-{a}", f"{passage}-{b}") for a, b in pairwise("abcd"))
-    return DagRecord("s", passage, ChosenEdges("model", chain[:proposed], chain[:kept], **details))  # type: ignore[arg-type]
+    return EdgeRecord("s", passage, EdgeSelection("model", chain[:proposed], chain[:kept], **details))  # type: ignore[arg-type]
 
 
 def chained(passage: str, known: bool = True) -> PassageRecord:

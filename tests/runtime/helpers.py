@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import asks_for_edges, label
 from depqa_ray.core import Completion, Edge, Job, Outcome, Passage, Plan, Prompt, Question, StepResult
-from depqa_ray.edges.source import ChosenEdges
+from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.planning.strategies import compile_plan
 from depqa_ray.runtime.pool import Joined
 
@@ -22,7 +22,7 @@ class MemorySink:
     results: list[StepResult] = field(default_factory=list)
     finishes: list[tuple[str, str, float, float]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    plans: dict[tuple[str, str], ChosenEdges] = field(default_factory=dict)
+    plans: dict[tuple[str, str], EdgeSelection] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
 
     def ended(self, result: StepResult) -> None:
@@ -32,7 +32,7 @@ class MemorySink:
             assert place not in self.outcomes, f"{place} ended twice"
             self.outcomes[place] = outcome
 
-    def planned(self, job: Job, chosen: ChosenEdges) -> None:
+    def planned(self, job: Job, chosen: EdgeSelection) -> None:
         place = (job.strategy, job.passage.id)
         assert place not in self.plans, f"{place} was planned twice"
         self.plans[place] = chosen
@@ -53,11 +53,11 @@ class GivenEdges:
 
     edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
 
-    def begin(self, job: Job) -> tuple[Plan, ChosenEdges | None]:
+    def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
         edges = self.edges.get(job.passage.id, ())
-        return compile_plan(job.strategy, job.passage, edges), ChosenEdges("gold", edges, edges)
+        return compile_plan(job.strategy, job.passage, edges), EdgeSelection("gold", edges, edges)
 
-    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, ChosenEdges]:
+    def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, EdgeSelection]:
         raise AssertionError("nothing is asked")
 
 
@@ -95,20 +95,20 @@ def asking(replies: dict[str, str]) -> Callable[[Prompt], Completion]:
     """Answers questions with their numbers, and requests for edges with the reply for the passage of that text."""
 
     def answer(prompt: Prompt) -> Completion:
-        if not asks_for_edges(prompt.own):
+        if not asks_for_edges(prompt.question_text):
             return answer_with_number(prompt)
-        (reply,) = (reply for text, reply in replies.items() if text in prompt.shared)
-        return Completion(prompt.id, reply, len(prompt.own.split()), len(reply.split()))
+        (reply,) = (reply for text, reply in replies.items() if text in prompt.passage_text)
+        return Completion(prompt.id, reply, len(prompt.question_text.split()), len(reply.split()))
 
     return answer
 
 
 def answer_with_number(prompt: Prompt) -> Completion:
     """Answers "What is 3?" with 3, and every question of a batch likewise."""
-    lines = [line for line in prompt.own.splitlines() if not line.startswith("Known:")]
+    lines = [line for line in prompt.question_text.splitlines() if not line.startswith("Known:")]
     numbers = [line.split()[-1].rstrip("?") for line in lines]
     if lines[0].startswith("Question: "):
         text = json.dumps({"answer": numbers[0]})
     else:
         text = json.dumps({f"Q{place}": number for place, number in enumerate(numbers, 1)})
-    return Completion(prompt.id, text, len(prompt.own.split()), len(text.split()))
+    return Completion(prompt.id, text, len(prompt.question_text.split()), len(text.split()))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from depqa_ray.answering.prompts import SYSTEM, asks_for_edges, system_message
 from depqa_ray.core import Completion, Job, Passage, Prompt, Question
 from depqa_ray.edges.heuristic.propose import propose_edges
-from depqa_ray.engines.base import Decoding, EngineInfo
+from depqa_ray.engines.base import EngineInfo, SamplingParams
 from depqa_ray.errors import ClusterError
 from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES
@@ -40,7 +40,7 @@ NONSENSE = [
 
 def planner(sink: MemorySink, **flags: Any) -> EdgePlanner:
     settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
-    return EdgePlanner(settings, Decoding(), lambda passage: SYSTEM, sink.remark)
+    return EdgePlanner(settings, SamplingParams(), lambda passage: SYSTEM, sink.remark)
 
 
 def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemorySink:
@@ -71,7 +71,7 @@ def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_go
             assert (chosen is not None) == (strategy in USES_EDGES)
             if chosen is not None:
                 assert chosen.fallback == "" and chosen.source == "model"
-                pairs = {(kept.parent, kept.child) for kept in chosen.kept}
+                pairs = {(kept.parent, kept.child) for kept in chosen.selected}
                 assert pairs == {(wanted.parent, wanted.child) for wanted in edges}
 
 
@@ -86,9 +86,11 @@ def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behi
 
     def answer(prompt: Prompt) -> Completion:
         strategy, passage_id, _ = json.loads(prompt.id)
-        assert prompt.shared == f"Passage: {passages[passage_id].text}\n\n"
-        if not asks_for_edges(prompt.own):
-            asked = [line.partition(": ")[2] for line in prompt.own.splitlines() if not line.startswith("Known:")]
+        assert prompt.passage_text == f"Passage: {passages[passage_id].text}\n\n"
+        if not asks_for_edges(prompt.question_text):
+            asked = [
+                line.partition(": ")[2] for line in prompt.question_text.splitlines() if not line.startswith("Known:")
+            ]
             sent[strategy].update((passage_id, text) for text in asked)
         return asking(replies)(prompt)
 
@@ -112,7 +114,7 @@ def test_given_a_slow_request_for_edges_then_other_passages_go_on_meanwhile() ->
     slow, quick = passage("slow", 2), passage("quick", 2)
 
     def seconds(prompt: Prompt) -> float:
-        return 50.0 if "slow" in prompt.shared and asks_for_edges(prompt.own) else 1.0
+        return 50.0 if "slow" in prompt.passage_text and asks_for_edges(prompt.question_text) else 1.0
 
     answer = asking({slow.text: stated(slow, ()), quick.text: stated(quick, ())})
     sink = drive([Job("dependency_parallel", slow), Job("dependency_parallel", quick)], VirtualPool(1, seconds, answer))
@@ -134,13 +136,13 @@ def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes
     assert set(sink.plans) == {(strategy, "v") for strategy in USES_EDGES}
     for chosen in sink.plans.values():
         assert chosen.fallback
-        assert chosen.kept == propose_edges(asked.questions)
-        assert {kept.origin for kept in chosen.kept} == {"heuristic"}
+        assert chosen.selected == propose_edges(asked.questions)
+        assert {kept.origin for kept in chosen.selected} == {"heuristic"}
 
 
 def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the_questions_are_asked() -> None:
     def refuse(prompt: Prompt) -> Completion:
-        if asks_for_edges(prompt.own):
+        if asks_for_edges(prompt.question_text):
             return Completion(prompt.id, error="the prompt is too long")
         return answer_with_number(prompt)
 
@@ -168,7 +170,7 @@ def test_given_cycles_and_self_edges_and_strange_confidences_then_they_are_dropp
     asked = passage("p", 3)
     pool = VirtualPool(1, one_second, asking({asked.text: json.dumps(reply)}))
     chosen = drive([Job("dependency_parallel", asked)], pool).plans["dependency_parallel", "p"]
-    assert [(kept.parent, kept.child) for kept in chosen.kept] == [("p-q0", "p-q1"), ("p-q1", "p-q2")]
+    assert [(kept.parent, kept.child) for kept in chosen.selected] == [("p-q0", "p-q1"), ("p-q1", "p-q2")]
     assert chosen.dropped_counts == {
         "self edge": 1,
         "unknown question": 1,
@@ -188,7 +190,7 @@ class TwoKinds(VirtualPool):
             self._later(leaves, Lost("replica-1", "gone"))
 
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
-        self.sent += [(replica, asks_for_edges(prompt.own)) for prompt in prompts]
+        self.sent += [(replica, asks_for_edges(prompt.question_text)) for prompt in prompts]
         super().send(replica, prompts)
 
     def _happens(self, event: Any) -> Any:
@@ -243,7 +245,7 @@ def counting(replies: dict[str, str]) -> tuple[Callable[[Prompt], Completion], l
     requests: list[str] = []
 
     def answer(prompt: Prompt) -> Completion:
-        if asks_for_edges(prompt.own):
+        if asks_for_edges(prompt.question_text):
             requests.append(prompt.id)
         return asking(replies)(prompt)
 
@@ -263,7 +265,7 @@ def test_given_a_reply_of_an_earlier_run_then_nobody_is_asked_and_the_plan_is_th
     assert len(requests) == 2
     for place, chosen in second.plans.items():
         assert chosen.cached and not first.plans[place].cached
-        assert chosen.kept == first.plans[place].kept != ()
+        assert chosen.selected == first.plans[place].selected != ()
     assert {result.step_id for result in first.results} == {result.step_id for result in second.results} | {"edges"}
 
 
@@ -325,7 +327,7 @@ def test_given_another_system_message_then_the_kept_reply_is_not_taken(tmp_path:
     settings = load_settings({"dep_cache": tmp_path})
     for line in ("Be brief.", "Be long."):
         system = partial(system_message, line, 0, ())
-        driven = EdgePlanner(settings, Decoding(), system, lambda text: None)
+        driven = EdgePlanner(settings, SamplingParams(), system, lambda text: None)
         driver = Driver(VirtualPool(1, one_second, answer), MemorySink(), driven, 16, 8, system=system)
         asyncio.run(driver.run(iter([Job("dependency_parallel", asked)])))
     assert len(requests) == 2
@@ -336,15 +338,17 @@ def test_given_a_model_that_never_says_the_same_then_a_second_run_still_has_the_
     replies = (stated(asked, (edge("p", 0, number),)) for number in (1, 2, 3))
 
     def answer(prompt: Prompt) -> Completion:
-        return Completion(prompt.id, next(replies)) if asks_for_edges(prompt.own) else answer_with_number(prompt)
+        return (
+            Completion(prompt.id, next(replies)) if asks_for_edges(prompt.question_text) else answer_with_number(prompt)
+        )
 
     jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
     first, second = (
         drive(jobs, VirtualPool(1, one_second, answer), 1, no_dep_cache=False, dep_cache=tmp_path) for _ in range(2)
     )
-    kept = {place: chosen.kept for place, chosen in first.plans.items()}
+    kept = {place: chosen.selected for place, chosen in first.plans.items()}
     assert len(set(kept.values())) == 2
-    assert {place: chosen.kept for place, chosen in second.plans.items()} == kept
+    assert {place: chosen.selected for place, chosen in second.plans.items()} == kept
 
 
 def test_given_a_folder_with_weights_that_are_not_all_there_then_the_cache_still_works(tmp_path: Path) -> None:

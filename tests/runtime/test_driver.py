@@ -44,7 +44,7 @@ def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> Non
     pool, sink = VirtualPool(1, one_second, answer), MemorySink()
     driver = Driver(pool, sink, GivenEdges(), 16, 8, system=lambda passage_: f"About {passage_.id}.")
     asyncio.run(driver.run(iter(jobs)))
-    assert {(prompt.system, prompt.shared) for prompt in asked} == {
+    assert {(prompt.system, prompt.passage_text) for prompt in asked} == {
         (f"About {name}.", f"Passage: The text of {name}.\n\n") for name in ("p", "r")
     }
 
@@ -87,7 +87,7 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
     passage_, edges = drawn
 
     def refuse(prompt: Prompt) -> Completion:
-        if int(prompt.own.splitlines()[-1].split()[-1].rstrip("?")) in refused:
+        if int(prompt.question_text.splitlines()[-1].split()[-1].rstrip("?")) in refused:
             return Completion(prompt.id, error="refused")
         return answer_with_number(prompt)
 
@@ -108,7 +108,7 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
 def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_and_layered_does() -> None:
     # q0 -> q2 is quick; q1 is slow; q2 takes a second.
     def seconds(prompt: Prompt) -> float:
-        return 5.0 if "What is 1?" in prompt.own.splitlines()[-1] else 1.0
+        return 5.0 if "What is 1?" in prompt.question_text.splitlines()[-1] else 1.0
 
     ready = {}
     for strategy in ("dependency_parallel", "dependency_layered"):

@@ -84,10 +84,10 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
     assert {step.replica for step in first.steps if step.step_id == "edges"} == {"edges-0"}
     assert {step.replica for step in first.steps if step.step_id != "edges"} == {"replica-0"}
     found, again = ([dag.chosen for dag in records.dags] for records in (first, second))
-    assert [chosen.kept for chosen in found] == [chosen.kept for chosen in again]
+    assert [chosen.selected for chosen in found] == [chosen.selected for chosen in again]
     assert [chosen.cached for chosen in found + again] == [False] * 3 + [True] * 3
     for chosen in found:
-        assert [edge.origin for edge in chosen.kept] == ["model"]
+        assert [edge.origin for edge in chosen.selected] == ["model"]
         assert (chosen.dropped_counts, chosen.fallback) == ({"unknown question": 1}, "")
     assert not any(step.step_id == "edges" for step in second.steps)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.errors import InputError
 from depqa_ray.runtime.run import _engine_spec, _examples
 from depqa_ray.settings.load import load_settings
@@ -15,8 +15,8 @@ from tests.passages.documents import row, write_lines
 
 def test_given_settings_for_decoding_then_the_engine_hears_of_them() -> None:
     flags = {"temperature": "0.7", "top_p": "0.9", "stop": "a,b", "stop_at_json": False, "seed": "5"}
-    assert _engine_spec(load_settings(flags), ()).decoding == Decoding(0.7, 0.9, 5, ("a", "b"), False)
-    assert _engine_spec(load_settings({}), ()).decoding == Decoding(seed=13, stop_at_json=True)
+    assert _engine_spec(load_settings(flags), ()).sampling_params == SamplingParams(0.7, 0.9, 5, ("a", "b"), False)
+    assert _engine_spec(load_settings({}), ()).sampling_params == SamplingParams(seed=13, stop_at_json=True)
 
 
 def test_given_bad_rows_to_skip_then_drawing_examples_passes_over_them(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_given_any_history_then_the_invariants_hold(history: list[tuple[str, str
         elif what == "d":
             made.done(replica, work)
         elif what == "f":
-            made.forget(passage)
+            made.clear_affinity(passage)
         elif what == "j":
             made.join(replica)
         elif what == "l":

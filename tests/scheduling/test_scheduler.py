@@ -28,8 +28,10 @@ from depqa_ray.scheduling.events import (
 from depqa_ray.scheduling.scheduler import DependencyScheduler
 
 
-def step(id_: str, *parents: str, waits: tuple[str, ...] = ()) -> Step:
-    return Step(id_, (f"q-{id_}",), parents=parents, context=tuple(f"q-{parent}" for parent in parents), waits=waits)
+def step(id_: str, *parents: str, barriers: tuple[str, ...] = ()) -> Step:
+    return Step(
+        id_, (f"q-{id_}",), parents=parents, context=tuple(f"q-{parent}" for parent in parents), barriers=barriers
+    )
 
 
 def plan(*steps: Step, passage: str = "p", strategy: str = "s") -> Plan:
@@ -46,8 +48,8 @@ def plans(draw: st.DrawFn, passage: str = "p") -> Plan:
     for number in range(draw(st.integers(1, 9))):
         earlier = [s.id for s in steps]
         parents = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)) if earlier else []
-        waits = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
-        steps.append(step(f"{number}", *parents, waits=tuple(waits)))
+        barriers = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
+        steps.append(step(f"{number}", *parents, barriers=tuple(barriers)))
     return plan(*draw(st.permutations(steps)), passage=passage)
 
 
@@ -202,7 +204,7 @@ def test_given_siblings_that_complete_together_then_their_children_leave_as_one_
 
 def test_given_a_barrier_whose_step_failed_then_who_only_waits_for_it_is_still_asked() -> None:
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", waits=("a",)), step("d", "a")), 0.0))
+    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a")), 0.0))
     player.complete(("p", "b"))
     actions = player.fail(("p", "a"))
     assert [type(action) for action in actions] == [GiveUp, GiveUp, Dispatch]
@@ -248,7 +250,7 @@ def opening(passage: str = "p") -> Plan:
 
 
 def extension(passage: str = "p") -> Plan:
-    steps = (EDGES, step("a", waits=("edges",)), step("b", "a", waits=("edges",)))
+    steps = (EDGES, step("a", barriers=("edges",)), step("b", "a", barriers=("edges",)))
     return Plan("s", passage, ("q-a", "q-b"), steps)
 
 

@@ -288,13 +288,13 @@ def test_who_is_asked_for_edges_has_to_make_sense(flags: dict[str, object], said
 )
 def test_one_passage_at_a_time_is_what_isolates(flags: dict[str, object], isolated: bool, most: int | None) -> None:
     settings = load_settings(flags)
-    assert (settings.isolated, settings.most_in_flight) == (isolated, most)
+    assert (settings.isolated, settings.max_in_flight) == (isolated, most)
 
 
 def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
-    assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.shaping()
-    assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.shaping()
-    assert {"system_prompt_file", "shots", "deps"} <= Settings.shaping()
-    assert "preset" not in Settings.shaping()
-    assert not {"baseline", "resamples", "confidence"} & Settings.shaping()
-    assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.shaping()
+    assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.answer_affecting()
+    assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.answer_affecting()
+    assert {"system_prompt_file", "shots", "deps"} <= Settings.answer_affecting()
+    assert "preset" not in Settings.answer_affecting()
+    assert not {"baseline", "resamples", "confidence"} & Settings.answer_affecting()
+    assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.answer_affecting()

@@ -47,7 +47,7 @@ class ContinuousEngine:
             self._manager.start()
         async for _ in self.submit([WARM_UP]):
             pass
-        return replace(self._lm.info("transformers_continuous"), forgets=False)
+        return replace(self._lm.info("transformers_continuous"), can_reset_cache=False)
 
     def _load(self) -> None:
         self._lm = LanguageModel(self._spec)
@@ -99,7 +99,7 @@ class ContinuousEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._prompt - self._cached, cached_tokens=self._cached)
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Nothing: transformers has no way to drop its pages."""
 
     async def close(self) -> None:
@@ -161,7 +161,7 @@ class ContinuousEngine:
         return config
 
     def _eos(self) -> list[int]:
-        return [-1] if self._spec.decoding.fixed_length else sorted(self._lm.eos) or [-1]
+        return [-1] if self._spec.sampling_params.fixed_length else sorted(self._lm.eos) or [-1]
 
     def _count_hits(self) -> None:
         """Count what the page cache finds, which transformers keeps to itself."""

@@ -49,7 +49,7 @@ class LanguageModel:
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
-        self.decoding = spec.decoding
+        self.sampling_params = spec.sampling_params
         self._pieces = Pieces(self.tokenizer)
         self.window: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
 
@@ -88,7 +88,7 @@ class LanguageModel:
 
     def answer(self, prompt: Prompt) -> Answer:
         """The answer to the prompt, before its first token."""
-        return Answer(prompt, self.decoding, self._pieces, self.eos, self._thinking)
+        return Answer(prompt, self.sampling_params, self._pieces, self.eos, self._thinking)
 
     def completion(
         self, answer: Answer, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None

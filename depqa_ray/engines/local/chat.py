@@ -12,7 +12,7 @@ WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 
 
 def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
     """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
-    user = prompt.shared + prompt.own
+    user = prompt.passage_text + prompt.question_text
     if not tokenizer.chat_template:
         return f"{prompt.system}\n\n{user}\n\n"
     messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]

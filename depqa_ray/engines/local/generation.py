@@ -9,7 +9,7 @@ from typing import Final
 
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import FinishReason, Prompt
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import Pieces, TextStream
 
 _BITS: Final = 32
@@ -24,17 +24,17 @@ class Answer:
     __slots__ = ("_ending", "_eos", "_limit", "_pieces", "_random", "prompt", "reason", "tokens")
 
     def __init__(
-        self, prompt: Prompt, decoding: Decoding, pieces: Pieces, eos: Set[int], thinking: bool = False
+        self, prompt: Prompt, sampling_params: SamplingParams, pieces: Pieces, eos: Set[int], thinking: bool = False
     ) -> None:
-        watched = (decoding.stop or decoding.stop_at_json) and not decoding.fixed_length
+        watched = (sampling_params.stop or sampling_params.stop_at_json) and not sampling_params.fixed_length
         self.prompt = prompt
         self.tokens: list[int] = []
         self.reason: FinishReason | None = None
         self._limit = prompt.max_new_tokens
-        self._eos: Set[int] = frozenset() if decoding.fixed_length else eos
+        self._eos: Set[int] = frozenset() if sampling_params.fixed_length else eos
         self._pieces = pieces
-        self._ending = _Ending(decoding, pieces, thinking) if watched else None
-        self._random = random.Random(row_seed(decoding.seed, prompt.id)) if decoding.temperature else None
+        self._ending = _Ending(sampling_params, pieces, thinking) if watched else None
+        self._random = random.Random(row_seed(sampling_params.seed, prompt.id)) if sampling_params.temperature else None
 
     def add(self, token: int) -> bool:
         """Take the next token; says whether it has ended the answer. Nothing may be added to an answer that ended."""
@@ -68,10 +68,10 @@ class _Ending:
 
     __slots__ = ("_behind", "_json", "_reach", "_stop", "_stream", "_tail")
 
-    def __init__(self, decoding: Decoding, pieces: Pieces, thinking: bool) -> None:
+    def __init__(self, sampling_params: SamplingParams, pieces: Pieces, thinking: bool) -> None:
         self._stream = TextStream(pieces)
-        self._stop = decoding.stop
-        self._json = JsonEnd(thinking) if decoding.stop_at_json else None
+        self._stop = sampling_params.stop
+        self._json = JsonEnd(thinking) if sampling_params.stop_at_json else None
         self._reach = max(map(len, self._stop), default=1) - 1
         self._tail = ""
         self._behind = 0  # characters of the last token that lie behind the object

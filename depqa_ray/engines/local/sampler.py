@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.cpu.kernels import greatest
 from depqa_ray.engines.local.generation import Answer
 
@@ -16,17 +16,17 @@ _COLD: Final = 1e-6
 """Temperatures below would overflow when divided by, and leave nothing but the likeliest token anyway."""
 
 
-def choose(logits: Tensor, answers: Sequence[Answer], decoding: Decoding) -> Tensor:
+def choose(logits: Tensor, answers: Sequence[Answer], sampling_params: SamplingParams) -> Tensor:
     """The next token of each row [rows], on the device of ``logits`` [rows, vocabulary]; a row belongs to an answer.
 
     A drawn token depends on its row's logits and its answer's own random numbers alone. Nothing here waits for the
     device: the numbers are drawn on the host and sent in one tensor.
     """
-    if decoding.temperature < _COLD:
+    if sampling_params.temperature < _COLD:
         places = greatest(logits)
         # max, not argmax: the same first maximum, and five times as fast for bfloat16 on a CPU.
         return places if places is not None else logits.max(-1).indices
-    nucleus = _nucleus((logits.float() / decoding.temperature).softmax(-1), decoding.top_p)
+    nucleus = _nucleus((logits.float() / sampling_params.temperature).softmax(-1), sampling_params.top_p)
     # Drawn last: where the memory for what stands above runs out, the step is taken again, and so must the numbers be.
     draws = torch.tensor([answer.draw() for answer in answers], dtype=torch.float64)
     if logits.is_cuda:

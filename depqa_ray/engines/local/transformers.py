@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import LanguageModel
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import Answer
@@ -49,7 +49,7 @@ class TransformersEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts()
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Nothing is kept."""
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ def _generate_rows(lm: LanguageModel, rows: list[list[int]], answers: list[Answe
         max_new_tokens=max(answer.prompt.max_new_tokens for answer in answers),
         do_sample=False,
         pad_token_id=lm.pad,
-        logits_processor=[_Drawn(answers, lm.decoding)] if lm.decoding.temperature else [],
+        logits_processor=[_Drawn(answers, lm.sampling_params)] if lm.sampling_params.temperature else [],
         stopping_criteria=[_Ended(answers)],
     )
 
@@ -109,8 +109,8 @@ class _Ended(StoppingCriteria):
 class _Drawn(LogitsProcessor):
     """Leaves each row nothing but the token that was drawn for it, so that the greedy choice takes that."""
 
-    def __init__(self, answers: Sequence[Answer], decoding: Decoding) -> None:
-        self._answers, self._decoding = answers, decoding
+    def __init__(self, answers: Sequence[Answer], sampling_params: SamplingParams) -> None:
+        self._answers, self._decoding = answers, sampling_params
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         chosen = choose(scores, self._answers, self._decoding)

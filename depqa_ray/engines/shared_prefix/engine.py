@@ -106,10 +106,10 @@ class SharedPrefixEngine:
         """See :class:`~depqa_ray.engines.base.Engine`."""
         return self._fallback.counts() if self._fallback else self._decoder.counts()
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """See :class:`~depqa_ray.engines.base.Engine`. Prefixes that rows use are kept."""
         if self._fallback:
-            await self._fallback.forget()
+            await self._fallback.reset_prefix_cache()
             return
         assert self._loop is not None, "start() comes first"
         await self._loop.between_steps(self._decoder.cache.drop_unused)
@@ -160,9 +160,9 @@ class SharedPrefixEngine:
         """
         text = self._lm.text(prompt)
         ids = self._lm.token_ids(text)
-        user = text.find(prompt.shared + prompt.own)
-        passage = user + len(prompt.shared)
-        ends = [user, passage, passage + prompt.known] if user >= 0 else []
+        user = text.find(prompt.passage_text + prompt.question_text)
+        passage = user + len(prompt.passage_text)
+        ends = [user, passage, passage + prompt.context_chars] if user >= 0 else []
         cuts = [0]
         for end in ends:
             cut = common_length(self._head(text[:end]), ids[:-1])

@@ -214,7 +214,7 @@ class PackedDecoder:
             return []
         logits = self._lm.model.get_output_embeddings()(output.last_hidden_state[0, rows])
         answers = [row.request.answer for row, _ in ready]
-        chosen: list[int] = choose(logits, answers, self._lm.decoding).tolist()
+        chosen: list[int] = choose(logits, answers, self._lm.sampling_params).tolist()
         return chosen
 
     def _plan(self) -> list[Piece]:

@@ -8,7 +8,7 @@ from typing import Final
 from depqa_ray.report.svg.layout import Drawing, lay_out
 from depqa_ray.report.text import counted, isolated, one_line, reasons
 from depqa_ray.report.view import EdgeView, GraphView, NodeView
-from depqa_ray.results.schema import DagEntry, EdgeEntry, PassageEntry
+from depqa_ray.results.schema import EdgeEntry, PassageEdges, PassageEntry
 
 _COSTS: Final = {"parallelism"}
 """What differs between strategies that go by the same dependencies."""
@@ -19,7 +19,7 @@ def labels_of(entry: PassageEntry) -> dict[str, str]:
     return {question.id: f"Q{place}" for place, question in enumerate(entry.questions, 1)}
 
 
-def size_in_words(entry: PassageEntry, dag: DagEntry | None) -> str:
+def size_in_words(entry: PassageEntry, dag: PassageEdges | None) -> str:
     """How large a passage is, and its dependencies where some are given."""
     parts = [counted(len(entry.questions), "question", "questions")]
     if dag is not None:
@@ -30,7 +30,7 @@ def size_in_words(entry: PassageEntry, dag: DagEntry | None) -> str:
 def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
     """A picture for each set of dependencies that strategies went by: mostly one, since all ask the same model."""
     labels = labels_of(entry)
-    groups: dict[str, list[tuple[str, DagEntry]]] = {}
+    groups: dict[str, list[tuple[str, PassageEdges]]] = {}
     for strategy in entry.strategies:
         if strategy.dag is not None:
             groups.setdefault(strategy.dag.model_dump_json(exclude=_COSTS), []).append(
@@ -39,7 +39,7 @@ def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
     return tuple(_graph_view(entry, group[0][1], [name for name, _ in group], labels) for group in groups.values())
 
 
-def _graph_view(entry: PassageEntry, dag: DagEntry, names: Sequence[str], labels: Mapping[str, str]) -> GraphView:
+def _graph_view(entry: PassageEntry, dag: PassageEdges, names: Sequence[str], labels: Mapping[str, str]) -> GraphView:
     """The picture of the selected edges, and the table that also has the proposed and the gold ones that were not."""
     drawing = lay_out(list(labels), [_pair(edge) for edge in dag.edges])
     texts = {question.id: one_line(question.question) for question in entry.questions}
@@ -57,7 +57,7 @@ def _graph_view(entry: PassageEntry, dag: DagEntry, names: Sequence[str], labels
     return GraphView(drawing, nodes, edges, size_in_words(entry, dag), ", ".join(names), _origin(dag))
 
 
-def _standings(entry: PassageEntry, dag: DagEntry) -> Iterator[tuple[EdgeEntry, str]]:
+def _standings(entry: PassageEntry, dag: PassageEdges) -> Iterator[tuple[EdgeEntry, str]]:
     """Each edge that somebody named, with what became of it and, where that is known, whether it is right."""
     gold = {(parent, question.id) for question in entry.questions for parent in question.gold_parents or ()}
     known = any(question.gold_parents is not None for question in entry.questions)
@@ -78,7 +78,7 @@ def _pair(edge: EdgeEntry) -> tuple[str, str]:
     return edge.parent, edge.child
 
 
-def _origin(dag: DagEntry) -> str:
+def _origin(dag: PassageEdges) -> str:
     """Where the edges came from, and what was left out, in a sentence or two."""
     told = {
         "model": "The model was asked for the dependencies.",

@@ -98,7 +98,7 @@ class RayPool:
             events.append(self._happened.get_nowait())
         return events
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """See :class:`~depqa_ray.runtime.pool.Pool`."""
         ready = [member for member in self._members.values() if member.ready]
         await asyncio.gather(*(self._guard(member, self._forget(member)) for member in ready))
@@ -147,7 +147,7 @@ class RayPool:
         self._happened.put_nowait(Joined(member.name, info, member.kind.role))
 
     async def _forget(self, member: _Member) -> None:
-        await _within(member.kind.shape.answer_timeout, member.actor.forget.remote(), _LATE)
+        await _within(member.kind.shape.answer_timeout, member.actor.reset_prefix_cache.remote(), _LATE)
 
     async def _answers(self, member: _Member, prompts: tuple[Prompt, ...]) -> None:
         waiting, patience = len(prompts), member.kind.shape.answer_timeout

@@ -30,9 +30,9 @@ class Replica:
         async for group in self._engine.submit(prompts):
             yield tuple(group)
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop what the engine keeps of earlier prompts. Raises EngineError where it is dead."""
-        await self._engine.forget()
+        await self._engine.reset_prefix_cache()
 
     async def close(self) -> None:
         """Let go of the engine."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.shared_prefix.test_engine import complete, random_prompts
 from tests.engines.local.test_transformers import one_by_one
+from tests.engines.shared_prefix.test_engine import complete, random_prompts
 from tests.engines.tiny import save_tiny_model
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_given_random_prompts_with_and_without_the_kernel_then_tokens_equal_gene
     monkeypatch.setattr("depqa_ray.engines.shared_prefix.batch.kernel_for", lambda store, group: used)
     folder = save_tiny_model(tmp_path, num_attention_heads=4, num_key_value_heads=2)
     prompts = random_prompts(40, seed=4)
-    texts = [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts]
+    texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
     expected = one_by_one(folder, texts, [p.max_new_tokens for p in prompts])
     _, found, _ = complete(folder, [prompts[:9], prompts[9:]])
     tokenizer = AutoTokenizer.from_pretrained(folder)

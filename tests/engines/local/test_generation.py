@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import Pieces, TextStream
 from depqa_ray.engines.local.generation import Answer
 from tests.answering.test_answers import JSON_VALUES
@@ -27,10 +27,10 @@ def cut(text: str | bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(borders)]
 
 
-def grown(pieces: list[bytes], decoding: Decoding, limit: int = 500, end: bool = True) -> Answer:
+def grown(pieces: list[bytes], sampling_params: SamplingParams, limit: int = 500, end: bool = True) -> Answer:
     """An answer that was given the pieces as tokens, then EOS, until it ended."""
     tokenizer = byte_tokenizer(pieces)
-    answer = Answer(Prompt("a", "S", "P", "Q", limit), decoding, Pieces(tokenizer), {EOS})
+    answer = Answer(Prompt("a", "S", "P", "Q", limit), sampling_params, Pieces(tokenizer), {EOS})
     for token in [*ids_of(tokenizer, pieces), *([EOS] if end else [])]:
         if answer.add(token):
             break
@@ -60,26 +60,26 @@ def test_given_any_bytes_in_any_tokens_then_the_stream_is_the_text_and_only_brok
 
 
 @pytest.mark.parametrize(
-    ("decoding", "tokens", "reason", "text"),
+    ("sampling_params", "tokens", "reason", "text"),
     [
-        (Decoding(), [b"a", b"b"], "stop", "ab"),
-        (Decoding(fixed_length=True), [b"a", b"b"], None, "ab"),
-        (Decoding(stop=("b",), stop_at_json=True, fixed_length=True), [b"a", b"b", b"{}"], None, "ab{}"),
+        (SamplingParams(), [b"a", b"b"], "stop", "ab"),
+        (SamplingParams(fixed_length=True), [b"a", b"b"], None, "ab"),
+        (SamplingParams(stop=("b",), stop_at_json=True, fixed_length=True), [b"a", b"b", b"{}"], None, "ab{}"),
     ],
 )
 def test_given_eos_then_it_is_kept_and_ends_an_answer_unless_its_length_is_fixed(
-    decoding: Decoding, tokens: list[bytes], reason: str | None, text: str
+    sampling_params: SamplingParams, tokens: list[bytes], reason: str | None, text: str
 ) -> None:
-    answer = grown(tokens, decoding)
+    answer = grown(tokens, sampling_params)
     assert (answer.tokens[-1], answer.reason, answer.text) == (EOS, reason, text)
 
 
 def test_given_the_limit_then_it_ends_the_answer_but_what_ends_there_by_itself_has_stopped() -> None:
-    assert grown([b"a", b"b", b"c"], Decoding(), limit=2).reason == "length"
-    assert grown([b"a", b"b", b"c"], Decoding(fixed_length=True), limit=2).reason == "length"
-    assert grown([b"a", b"b"], Decoding(), limit=3).reason == "stop"
-    assert grown([b"a", b"{}"], Decoding(stop_at_json=True), limit=2).reason == "stop"
-    assert grown([b"a", b"b"], Decoding(stop=("ab",)), limit=2).reason == "stop"
+    assert grown([b"a", b"b", b"c"], SamplingParams(), limit=2).reason == "length"
+    assert grown([b"a", b"b", b"c"], SamplingParams(fixed_length=True), limit=2).reason == "length"
+    assert grown([b"a", b"b"], SamplingParams(), limit=3).reason == "stop"
+    assert grown([b"a", b"{}"], SamplingParams(stop_at_json=True), limit=2).reason == "stop"
+    assert grown([b"a", b"b"], SamplingParams(stop=("ab",)), limit=2).reason == "stop"
 
 
 @given(
@@ -92,7 +92,7 @@ def test_given_stop_strings_across_tokens_then_the_first_to_be_complete_ends_the
     text: str, stops: list[str], cuts: list[int]
 ) -> None:
     pieces = cut(text, cuts)
-    answer = grown(pieces, Decoding(stop=tuple(stops)), end=False)
+    answer = grown(pieces, SamplingParams(stop=tuple(stops)), end=False)
     ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
     end, start = min(ends, default=(len(text), len(text)))
     assert answer.text == text[:start]
@@ -115,7 +115,7 @@ def test_given_an_object_across_tokens_then_its_last_brace_ends_the_text(
     text = "Well: " + json.dumps(value, ensure_ascii=ascii_only)
     after = behind.encode() if isinstance(behind, str) else behind
     pieces = cut(text.encode() + after, cuts)
-    answer = grown(pieces, Decoding(stop_at_json=True), end=False)
+    answer = grown(pieces, SamplingParams(stop_at_json=True), end=False)
     assert (answer.text, answer.reason) == (text, "stop")
     assert len(b"".join(pieces[: len(answer.tokens) - 1])) < len(text.encode())
 
@@ -133,21 +133,21 @@ def test_given_an_object_across_tokens_then_its_last_brace_ends_the_text(
 def test_given_a_stop_string_and_an_object_then_what_is_complete_first_counts(
     tokens: list[bytes], stop: str, text: str
 ) -> None:
-    assert grown(tokens, Decoding(stop=(stop, "abcd"), stop_at_json=True)).text == text
+    assert grown(tokens, SamplingParams(stop=(stop, "abcd"), stop_at_json=True)).text == text
 
 
 def test_given_special_tokens_around_a_thought_then_its_braces_do_not_count(byte_pieces: Any) -> None:
     tokenizer, pieces = byte_pieces
     tags = tokenizer.convert_tokens_to_ids([THINK_OPEN, THINK_CLOSE])
     thought, said = ids_of(tokenizer, [bytes([b]) for b in b"{}"]), ids_of(tokenizer, [bytes([b]) for b in b"x{}y"])
-    answer = Answer(Prompt("a", "S", "P", "Q", 99), Decoding(stop_at_json=True), pieces, {EOS})
+    answer = Answer(Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), pieces, {EOS})
     ended = [answer.add(token) for token in [tags[0], *thought, tags[1], *said[:3]]]
     assert ended == [False] * 6 + [True]
 
 
 def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count(byte_pieces: Any) -> None:
     tokenizer, pieces = byte_pieces
-    answer = Answer(Prompt("a", "S", "P", "Q", 99), Decoding(stop_at_json=True), pieces, {EOS}, thinking=True)
+    answer = Answer(Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), pieces, {EOS}, thinking=True)
     ids = ids_of(tokenizer, [bytes([byte]) for byte in b"{}</think>{}"])
     assert [answer.add(token) for token in ids] == [False] * 11 + [True]
 
@@ -160,7 +160,7 @@ def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_
     raw.decoder = decoders.Metaspace()
     answer = Answer(
         Prompt("a", "S", "P", "Q", 9),
-        Decoding(stop=(" is it",)),
+        SamplingParams(stop=(" is it",)),
         Pieces(PreTrainedTokenizerFast(tokenizer_object=raw)),
         {EOS},
     )
@@ -170,8 +170,8 @@ def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_
 
 def test_given_the_seed_and_the_prompt_then_the_random_numbers_are_these_everywhere(byte_pieces: Any) -> None:
     def draws(seed: int, prompt_id: str) -> list[float]:
-        decoding = Decoding(temperature=1.0, seed=seed)
-        answer = Answer(Prompt(prompt_id, "S", "P", "Q", 9), decoding, byte_pieces[1], {EOS})
+        sampling_params = SamplingParams(temperature=1.0, seed=seed)
+        answer = Answer(Prompt(prompt_id, "S", "P", "Q", 9), sampling_params, byte_pieces[1], {EOS})
         return [answer.draw() for _ in range(3)]
 
     assert [int(draw * 2**32) for draw in draws(13, "a/b")] == [13303248, 1568472519, 626279973]

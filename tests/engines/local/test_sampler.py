@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import Decoding
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import Pieces
 from depqa_ray.engines.local.generation import Answer
 from depqa_ray.engines.local.sampler import _invert, _nucleus, choose
@@ -21,24 +21,24 @@ PIECES = Pieces(byte_tokenizer())
 ROWS, VOCABULARY = 6, 50
 
 
-def answers(decoding: Decoding, *names: str) -> list[Answer]:
-    return [Answer(Prompt(name, "S", "P", "Q", 1000), decoding, PIECES, frozenset()) for name in names]
+def answers(sampling_params: SamplingParams, *names: str) -> list[Answer]:
+    return [Answer(Prompt(name, "S", "P", "Q", 1000), sampling_params, PIECES, frozenset()) for name in names]
 
 
-def frequencies(logits: list[float], decoding: Decoding, count: int = 4000) -> dict[int, float]:
-    rows = answers(decoding, *map(str, range(count)))
-    chosen = choose(torch.tensor(logits).expand(count, -1), rows, decoding)
+def frequencies(logits: list[float], sampling_params: SamplingParams, count: int = 4000) -> dict[int, float]:
+    rows = answers(sampling_params, *map(str, range(count)))
+    chosen = choose(torch.tensor(logits).expand(count, -1), rows, sampling_params)
     return {token: number / count for token, number in Counter(chosen.tolist()).items()}
 
 
 def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same() -> None:
-    decoding = Decoding(temperature=1.3, top_p=0.9, seed=7)
+    sampling_params = SamplingParams(temperature=1.3, top_p=0.9, seed=7)
     logits = torch.randn(5, ROWS, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
     names = [f"row {number}" for number in range(ROWS)]
 
     def tokens(order: list[int]) -> dict[int, list[int]]:
-        rows = answers(decoding, *(names[number] for number in order))
-        steps = [choose(step[order], rows, decoding).tolist() for step in logits]
+        rows = answers(sampling_params, *(names[number] for number in order))
+        steps = [choose(step[order], rows, sampling_params).tolist() for step in logits]
         return dict(zip(order, map(list, zip(*steps, strict=True)), strict=True))
 
     together = tokens(list(range(ROWS)))
@@ -48,30 +48,32 @@ def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same
         assert tokens([number])[number] == together[number]
 
 
-@pytest.mark.parametrize("decoding", [Decoding(), Decoding(1.0, 1e-9), Decoding(1e-9), Decoding(1e-4)])
+@pytest.mark.parametrize(
+    "sampling_params", [SamplingParams(), SamplingParams(1.0, 1e-9), SamplingParams(1e-9), SamplingParams(1e-4)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_is_chosen(
-    decoding: Decoding, dtype: torch.dtype
+    sampling_params: SamplingParams, dtype: torch.dtype
 ) -> None:
     logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(1)).to(dtype)
-    if decoding.top_p < 1:
+    if sampling_params.top_p < 1:
         logits[:, 7::3] = 9.0  # many that are equally likely
     else:
         logits[torch.arange(40), torch.arange(40) * 7] = 9.0  # one, since a temperature draws among equals
-    rows = answers(decoding, *map(str, range(40)))
-    assert torch.equal(choose(logits, rows, decoding), logits.argmax(-1))
+    rows = answers(sampling_params, *map(str, range(40)))
+    assert torch.equal(choose(logits, rows, sampling_params), logits.argmax(-1))
 
 
 def test_given_a_small_distribution_then_tokens_come_as_often_as_they_are_likely() -> None:
     logits = [0.0, 1.0, 2.0, float("-inf")]
     likely = torch.tensor(logits).softmax(-1).tolist()
-    found = frequencies(logits, Decoding(1.0))
+    found = frequencies(logits, SamplingParams(1.0))
     assert found == pytest.approx({0: likely[0], 1: likely[1], 2: likely[2]}, abs=0.025)
 
 
 def test_given_a_temperature_then_it_flattens_or_sharpens() -> None:
     logits = [0.0, 1.0, 2.0]
-    hot, plain, cold = (frequencies(logits, Decoding(temperature)) for temperature in (10.0, 1.0, 0.3))
+    hot, plain, cold = (frequencies(logits, SamplingParams(temperature)) for temperature in (10.0, 1.0, 0.3))
     assert hot == pytest.approx({0: 0.30, 1: 0.33, 2: 0.37}, abs=0.025)
     assert hot[2] < plain[2] < cold[2]
 
@@ -79,9 +81,9 @@ def test_given_a_temperature_then_it_flattens_or_sharpens() -> None:
 def test_given_a_nucleus_then_nothing_outside_of_it_is_drawn() -> None:
     shares = [0.1, 0.4, 0.05, 0.45]
     logits = torch.tensor(shares).log().tolist()
-    assert frequencies(logits, Decoding(1.0, 0.4)) == {3: 1.0}
-    assert frequencies(logits, Decoding(1.0, 0.6)) == pytest.approx({1: 40 / 85, 3: 45 / 85}, abs=0.025)
-    assert set(frequencies(logits, Decoding(1.0, 0.94))) == {0, 1, 3}
+    assert frequencies(logits, SamplingParams(1.0, 0.4)) == {3: 1.0}
+    assert frequencies(logits, SamplingParams(1.0, 0.6)) == pytest.approx({1: 40 / 85, 3: 45 / 85}, abs=0.025)
+    assert set(frequencies(logits, SamplingParams(1.0, 0.94))) == {0, 1, 3}
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=8, max_size=8), min_size=1, max_size=3), st.integers(1, 63))
@@ -113,12 +115,12 @@ def test_given_a_draw_of_zero_then_a_token_without_probability_is_passed_over() 
 def test_given_any_logits_then_the_token_is_one_of_them_and_possible(
     logits: list[float], temperature: float, top_p: float
 ) -> None:
-    decoding = Decoding(temperature, top_p)
-    (token,) = choose(torch.tensor([logits]), answers(decoding, "a"), decoding).tolist()
+    sampling_params = SamplingParams(temperature, top_p)
+    (token,) = choose(torch.tensor([logits]), answers(sampling_params, "a"), sampling_params).tolist()
     assert torch.tensor(logits).sub(max(logits)).div(temperature).softmax(-1)[token] > 0
 
 
 def test_given_logits_that_are_no_numbers_then_the_token_is_still_one() -> None:
-    decoding = Decoding(1.0, 0.9)
-    (token,) = choose(torch.full((1, 5), float("nan")), answers(decoding, "a"), decoding).tolist()
+    sampling_params = SamplingParams(1.0, 0.9)
+    (token,) = choose(torch.full((1, 5), float("nan")), answers(sampling_params, "a"), sampling_params).tolist()
     assert 0 <= token < 5

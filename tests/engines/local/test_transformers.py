@@ -53,7 +53,7 @@ def one_by_one(folder: Path, texts: list[str], limits: list[int]) -> list[list[i
 def test_given_prompts_of_mixed_lengths_then_padding_changes_no_token(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path)
     prompts = [Prompt(str(n), "S", "P " * n, "Q" * (3 * n % 7 + 1), 20) for n in range(8)]
-    texts = [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts]
+    texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
     expected = one_by_one(folder, texts, [20] * len(texts))
     found = complete(folder, *prompts)
     assert [c.generated_tokens for c in found] == [len(row) for row in expected]

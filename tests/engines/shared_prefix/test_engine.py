@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Decoding, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import DtypeName
 from tests.engines.local.test_transformers import one_by_one
@@ -81,7 +81,7 @@ def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_o
 
     folder = save_tiny_model(tmp_path, architecture=architecture)
     prompts = random_prompts(count, seed=1)
-    texts = [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts]
+    texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
     expected = one_by_one(folder, texts, [p.max_new_tokens for p in prompts])
     random.Random(2).shuffle(order := list(prompts))
     # Room for some of it at a time: rows wait, prefixes are evicted, and what was evicted is read again.
@@ -98,7 +98,7 @@ def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_o
 def test_given_a_prompt_longer_than_a_step_then_its_pieces_add_up(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path, max_position_embeddings=2048)
     prompts = [Prompt(str(n), "S", "long passage " * 60, "q" * (n + 600), 5) for n in range(3)]
-    expected = one_by_one(folder, [f"{p.system}\n\n{p.shared}{p.own}\n\n" for p in prompts], [5] * 3)
+    expected = one_by_one(folder, [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts], [5] * 3)
     _, found, _ = complete(folder, [prompts])
     assert [found[p.id].generated_tokens for p in prompts] == [len(row) for row in expected]
 
@@ -121,7 +121,7 @@ def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept
     from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
 
     folder = save_tiny_model(tmp_path)
-    spec = EngineSpec("shared_prefix", str(folder), "float32", 16, 0.01, 0.9, Decoding(fixed_length=True))
+    spec = EngineSpec("shared_prefix", str(folder), "float32", 16, 0.01, 0.9, SamplingParams(fixed_length=True))
     used, left = (f"{name} lives in Halden.\n\n" for name in ("Ada", "Bea"))
 
     async def run() -> tuple[int, int]:
@@ -138,14 +138,14 @@ def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept
         running = asyncio.create_task(ask(used, "y", 400))
         while not engine._decoder.cache.rows:
             await asyncio.sleep(0)
-        await engine.forget()
+        await engine.reset_prefix_cache()
         grown = await ask(used, "z"), await ask(left, "z")
         assert not running.done()
         await running
         engine._decoder.cache.validate()
         await engine.close()
         with pytest.raises(EngineError, match="closed"):
-            await engine.forget()
+            await engine.reset_prefix_cache()
         return grown
 
     # Of the one the question and two line ends, of the other the passage besides; the system line is in use.
@@ -157,7 +157,7 @@ def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp
     known = [f"Known: Q{n} Answer: A\n" for n in range(3)]
     history = ["".join(known[:n]) for n in range(4)]
     prompts = [Prompt(str(n), "S", "P", f"{text}Question: {n}", 3, len(text)) for n, text in enumerate(history)]
-    expected = one_by_one(folder, [f"S\n\nP{p.own}\n\n" for p in prompts], [3] * 4)
+    expected = one_by_one(folder, [f"S\n\nP{p.question_text}\n\n" for p in prompts], [3] * 4)
 
     async def run() -> tuple[list[Completion], EngineCounts]:
         engine = build(folder)
@@ -227,7 +227,9 @@ def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transform
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     ours_off, theirs_off = [], []
     for prompt in prompts:
-        ids = tokenizer(f"{prompt.system}\n\n{prompt.shared}{prompt.own}\n\n", return_tensors="pt").input_ids
+        ids = tokenizer(
+            f"{prompt.system}\n\n{prompt.passage_text}{prompt.question_text}\n\n", return_tensors="pt"
+        ).input_ids
         with torch.inference_mode():
             right, rounded = (model(ids).logits[0, -1].float() for model in (exact, theirs))
         ours_off.append((logits[prompt.id] - right).abs().max().item())

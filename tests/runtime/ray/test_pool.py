@@ -205,13 +205,13 @@ def test_given_a_pool_that_is_to_forget_then_who_is_not_ready_is_not_waited_for_
     async def run() -> list[PoolEvent]:
         pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), PoolShape(1, 0.0, 0.1, 60, 3.0))
         try:
-            await asyncio.wait_for(pool.forget(), 0.1)
+            await asyncio.wait_for(pool.reset_prefix_cache(), 0.1)
             (joined,) = await asyncio.wait_for(pool.events(), 60)
             assert isinstance(joined, Joined)
-            await pool.forget()
+            await pool.reset_prefix_cache()
             assert list(pool._members) == [joined.replica]
             strike(pool._members[joined.replica].actor)
-            await asyncio.wait_for(pool.forget(), 30)
+            await asyncio.wait_for(pool.reset_prefix_cache(), 30)
             return await pool.events()
         finally:
             await pool.close()
