@@ -16,6 +16,8 @@ EdgeOrigin = Literal["gold", "heuristic", "model"]
 OutcomeStatus = Literal["answered", "failed", "skipped"]
 PromptForm = Literal["single", "batch", "edges"]
 FinishReason = Literal["stop", "length"]
+JobKey: TypeAlias = tuple[str, str]
+"""Names a job: (strategy, passage id)."""
 
 UNKNOWN = "unknown"
 """What a question without an answer in its passage expects (SQuAD v2.0's unanswerable questions)."""
@@ -111,6 +113,11 @@ class Plan:
     steps: tuple[Step, ...]
     open: bool = False
 
+    @property
+    def key(self) -> JobKey:
+        """The key of the job that the plan is of."""
+        return (self.strategy, self.passage_id)
+
     def __post_init__(self) -> None:
         ids = [step.id for step in self.steps]
         if len(set(ids)) < len(ids):
@@ -134,16 +141,17 @@ def prerequisites(step: Step) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*step.parents, *step.barriers)))
 
 
-JobKey: TypeAlias = tuple[str, str]
-"""Names a job: (strategy, passage id)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """One passage to be answered under one strategy."""
 
     strategy: StrategyName
     passage: Passage
+
+    @property
+    def key(self) -> JobKey:
+        """What names the job wherever state is kept by job."""
+        return (self.strategy, self.passage.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,8 @@ class Prompt:
     All prompts about one passage have the same ``system`` and ``passage_text``, to the character, so that an engine can
     keep their keys and values. The first ``context_chars`` characters of ``question_text`` are earlier questions with
     their answers: other prompts about the passage may have them too. ``id`` is echoed in the completion.
+
+    The reply that the prompt asks for is a JSON object with exactly ``reply_keys``; ``form`` says what the values are.
     """
 
     id: str
@@ -161,6 +171,8 @@ class Prompt:
     question_text: str
     max_new_tokens: int
     context_chars: int = 0
+    reply_keys: tuple[str, ...] = ("answer",)
+    form: PromptForm = "single"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from depqa_ray.answering.json_objects import decode, json_objects, parse_json_object, without_thinking
+from depqa_ray.answering.prompts import ANSWER_KEY
 
 __all__ = ["ParsedAnswer", "parse_answer", "parse_batch", "parse_json_object"]
 
-_KEY: Final = "answer"
 _EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
 _FENCE: Final = re.compile(r"```\w*$")
 _DEEPEST: Final = 5
@@ -37,11 +37,11 @@ def parse_answer(text: str) -> ParsedAnswer:
     Without the key, an object's first value is the answer; without an object, the first line that is not blank. ""
     where there is nothing, an unfinished thought included. Never raises.
     """
-    if strict := _strict(text, [_KEY]):
-        return ParsedAnswer(_text_of(strict[_KEY]), True)
+    if strict := _strict(text, [ANSWER_KEY]):
+        return ParsedAnswer(_text_of(strict[ANSWER_KEY]), True)
     text = without_thinking(text)
     objects = list(json_objects(text))
-    value = _lookup(objects, _KEY)
+    value = _lookup(objects, ANSWER_KEY)
     if value is _ABSENT:
         value = next((next(iter(found.values())) for found in objects if found), _ABSENT)
     return ParsedAnswer(_first_line(text) if value is _ABSENT else _text_of(value), False)

@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from depqa_ray.core import UNKNOWN, Passage, Prompt, Question, Step
+from depqa_ray.core import UNKNOWN, Job, Passage, Prompt, PromptForm, Question, Step
 
 PROMPT_VERSION: Final = "2"
 """Changes whenever any text below does; recorded with every run, since answers depend on it."""
@@ -66,12 +66,18 @@ TEMPLATES: Final = Templates(
 SYSTEM: Final = TEMPLATES.system
 """The system line, where the user gives no other."""
 
-_LABELS: Final = re.compile(r"^(Q\d+): ", re.MULTILINE)
+ANSWER_KEY: Final = "answer"
+"""The key of the reply to a single question."""
 
 
 def label(position: int) -> str:
     """The name of the question at ``position`` (from 0) in a prompt that lists several."""
     return f"Q{position + 1}"
+
+
+def labels(count: int) -> tuple[str, ...]:
+    """The names of ``count`` questions, which are the keys of the reply."""
+    return tuple(map(label, range(count)))
 
 
 def shared_part(passage: Passage) -> str:
@@ -115,7 +121,7 @@ def example_part(passage: Passage) -> str:
     return TEMPLATES.example.format(
         passage=shared_part(passage),
         question=question_part(_filled(first, questions, {})),
-        answer=_reply({"answer": first.answers[0]}),
+        answer=_reply({ANSWER_KEY: first.answers[0]}),
         questions=batch_part([_filled(question, questions, labels) for question in passage.questions]),
         answers=_reply(golds),
     )
@@ -135,37 +141,45 @@ def system_message(line: str, shots: int, examples: Sequence[Passage], passage: 
     return line + "".join(map(example_part, others[:shots]))
 
 
-def step_prompt(
-    prompt_id: str,
-    passage: Passage,
-    step: Step,
-    answers: Mapping[str, str],
-    max_new_tokens: int,
-    system: str = SYSTEM,
-) -> Prompt:
-    """The prompt of a plan's step, given the answers (by question id) that it shows.
+@dataclass(frozen=True, slots=True)
+class PromptBuilder:
+    """Builds the prompts of a run's steps, for the driver, which sends them, and the planner, which looks up replies.
 
-    ``max_new_tokens`` is the room for one answer; a step that asks several questions gets that much for each.
-    Raises KeyError where a question or an answer that the step needs is missing.
+    ``system_for`` gives the system message of all prompts about a passage. ``max_new_tokens`` is the room for one
+    answer; a step that asks several questions gets that much for each.
     """
-    questions = {question.id: question for question in passage.questions}
-    stand_ins = {} if step.form == "single" else _labels_of(step.questions)
-    stand_ins |= {id_: answers[id_] or UNKNOWN for id_ in step.context}
-    asked = [_filled(questions[id_], questions, stand_ins) for id_ in step.questions]
-    known = 0
-    if step.form == "edges":
-        own = edges_part(asked)
-    elif step.form == "batch":
-        own = batch_part(asked)
-    else:
+
+    system_for: Callable[[Passage], str]
+    max_new_tokens: int
+
+    def build(self, job: Job, step: Step, answers: Mapping[str, str]) -> Prompt:
+        """The prompt of a step, given the answers (by question id) that it shows.
+
+        Its id is the same at every attempt, since drawn tokens are seeded by it. Ids may hold any separator: JSON keeps
+        them apart. Raises KeyError if a question or an answer that the step needs is missing.
+        """
+        passage, asks_one = job.passage, step.form == "single"
+        questions = {question.id: question for question in passage.questions}
+        stand_ins = {} if asks_one else _labels_of(step.questions)
+        stand_ins |= {id_: answers[id_] or UNKNOWN for id_ in step.context}
+        asked = [_filled(questions[id_], questions, stand_ins) for id_ in step.questions]
         context = [(_filled(questions[id_], questions, stand_ins), answers[id_]) for id_ in step.context]
-        own, known = question_part(asked[0], context), len(known_part(context))
-    return Prompt(prompt_id, system, shared_part(passage), own, max_new_tokens * len(asked), known)
+        return Prompt(
+            id=json.dumps([*job.key, step.id]),
+            system=self.system_for(passage),
+            passage_text=shared_part(passage),
+            question_text=_question_text(step.form, asked, context),
+            max_new_tokens=self.max_new_tokens * len(asked),
+            context_chars=len(known_part(context)) if asks_one else 0,
+            reply_keys=(ANSWER_KEY,) if asks_one else labels(len(asked)),
+            form=step.form,
+        )
 
 
-def asks_for_edges(own: str) -> bool:
-    """Whether a prompt with this own part asks for dependencies instead of answers."""
-    return own.endswith(TEMPLATES.edges)
+def _question_text(form: PromptForm, asked: Sequence[str], context: Sequence[tuple[str, str]]) -> str:
+    if form == "edges":
+        return edges_part(asked)
+    return batch_part(asked) if form == "batch" else question_part(asked[0], context)
 
 
 def _labels_of(asked: Sequence[str]) -> dict[str, str]:
@@ -197,15 +211,10 @@ def fill_refs(text: str, fillings: Mapping[str, str]) -> str:
     return re.sub(f"(?:{'|'.join(longest_first)})(?![0-9])", lambda match: fillings[match[0]], text)
 
 
-def reply_keys(own: str) -> list[str]:
-    """The keys of the answers in the reply that a prompt with this own part asks for."""
-    return _LABELS.findall(own) or ["answer"]
-
-
-def reply_schema(own: str) -> dict[str, Any]:
-    """The JSON schema of the reply that a prompt with this own part asks for. An engine may hold the model to it."""
-    keys = reply_keys(own)
-    if asks_for_edges(own):
+def reply_schema(prompt: Prompt) -> dict[str, Any]:
+    """The JSON schema of the reply that the prompt asks for. An engine may constrain the model to it."""
+    keys = prompt.reply_keys
+    if prompt.form == "edges":
         # Any number would let a model go on with its decimals.
         confidence = {"enum": [step / 10 for step in range(11)]}
         parents = {key: dict.fromkeys((other for other in keys if other != key), confidence) for key in keys}

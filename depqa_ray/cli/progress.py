@@ -7,16 +7,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from depqa_ray.core import StepResult
+from depqa_ray.engines.base import EngineInfo
+from depqa_ray.runtime.recorder import Recorder, RunRecord, ready_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 _log = logging.getLogger("depqa_ray")
 
 
-class LiveProgress:
+class LiveProgress(Recorder):
     """Counts the questions answered, live. The number of passages is not known beforehand: they come as a stream.
 
-    A :class:`~depqa_ray.runtime.run.Observer`; use as a context manager.
+    Use as a context manager.
     """
 
     def __init__(self, console: Console) -> None:
@@ -42,16 +48,21 @@ class LiveProgress:
     ) -> None:
         self._bar.stop()
 
-    def begun(self, folder: Path) -> None:
-        """See Observer."""
+    @override
+    def on_started(self, folder: Path) -> None:
         _log.info("run directory: %s", folder)
 
-    def answered(self, strategy: str, questions: int) -> None:
-        """See Observer."""
-        self._bar.update(self._task, advance=questions, description=strategy)
+    @override
+    def on_ready(self, replica: str, info: EngineInfo) -> None:
+        _log.info("%s", ready_text(replica, info))
 
-    def remark(self, text: str) -> None:
-        """See Observer."""
+    @override
+    def record(self, record: RunRecord) -> None:
+        if isinstance(record, StepResult):
+            self._bar.update(self._task, advance=len(record.outcomes), description=record.strategy)
+
+    @override
+    def warn(self, text: str) -> None:
         _log.info("%s", text)
 
 

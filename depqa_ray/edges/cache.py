@@ -1,9 +1,9 @@
-"""Replies to the request for edges, kept from one run to the next.
+"""Cache of the replies to requests for edges, from one run to the next.
 
-A reply is found again by who asked and what it answers: the strategy, the model and its engine, how it chooses tokens,
-and the prompt to the character (passage, questions, system line, limit), with the version of the prompts. So a second
-run has the same plans, even where a model would not give the same reply twice. Each reply is a small JSON file, so that
-runs that go on at the same time never write to the same place and nothing is held in memory.
+The key is who asked and what: the strategy, the model and its engine, the sampling parameters, and the prompt to the
+character (passage, questions, system message, limit), with the version of the prompts. So a second run has the same
+plans, even if the model would not reply the same twice. Each reply is a small JSON file: runs at the same time never
+write to the same place, and nothing is held in memory.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ class _Entry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class EdgeCache:
-    """Kept replies in ``folder``, of a model that ``model`` describes (plain JSON values).
+    """Replies in ``folder`` of the model that ``model`` describes (plain JSON values).
 
-    ``run`` is this run's own mark: what it has kept itself it does not find, so that each of its strategies asks, and
-    pays, for itself.
+    ``run`` marks this run's own replies. It never gets those back, so that each of its strategies asks, and pays, for
+    itself.
     """
 
     folder: Path
     model: Mapping[str, Any]
     run: str
 
-    def find(self, strategy: str, prompt: Prompt) -> str | None:
-        """The reply that an earlier run kept; None where there is none, or none that can be read."""
+    def get(self, strategy: str, prompt: Prompt) -> str | None:
+        """The reply that an earlier run put; None if there is none, or none that can be read."""
         try:
             entry = _Entry.model_validate_json(self._file(strategy, prompt).read_bytes())
-        except (OSError, ValueError):  # pydantic's error is a ValueError, and so is that of a path that none can be
+        except (OSError, ValueError):  # pydantic's error is a ValueError, and so is that of an impossible path
             return None
         return None if entry.version != _VERSION or entry.run == self.run else entry.reply
 
-    def keep(self, strategy: str, prompt: Prompt, reply: str) -> None:
-        """Keep a reply. Raises OSError where the folder cannot be written, ValueError where its name is none."""
-        # A lone surrogate, which a model's tokens can spell, has no place in UTF-8.
+    def put(self, strategy: str, prompt: Prompt, reply: str) -> None:
+        """Store a reply. Raises OSError if the folder cannot be written, ValueError if its name is impossible."""
+        # A model's tokens can spell a lone surrogate, which UTF-8 cannot encode.
         text = reply.encode("utf-8", "replace").decode("utf-8")
         replace_file(
             self._file(strategy, prompt), _Entry(run=self.run, reply=text).model_dump_json() + "\n", durable=False

@@ -1,14 +1,14 @@
-"""Which of the proposed edges are worth their tokens.
+"""Cost-aware selection: which proposed edges are worth their tokens.
 
-An edge makes its child wait for its parent, and adds a line to the child's prompt. It is judged by
+An edge makes its child wait for its parent, and adds a line to the child's prompt. Its score is
 
     score = confidence - cost_weight * cost
     cost  = tokens of the parent's question + ANSWER_TOKENS + LINE_TOKENS
 
 Cost is in tokens, so ``cost_weight`` is the confidence that one token has to buy. At a weight of 0.01 a parent of usual
-length (12 tokens, so a cost of 21) must be believed at 0.21: less than any sensible ``min_confidence``, which decides
-there. The weight decides where parents are long: beyond a cost of 45 tokens it asks for more than 0.45, and beyond 100
-tokens not even a certain edge is kept.
+length (12 tokens, so a cost of 21) needs a confidence of 0.21: less than any sensible ``min_confidence``, which then
+decides. For long parents the weight decides: beyond a cost of 45 tokens it needs more than 0.45, and beyond 100 tokens
+not even a certain edge is selected.
 
 Edges are taken greedily, best score first.
 """
@@ -25,10 +25,10 @@ import networkx as nx
 from depqa_ray.core import Edge, Question
 
 ANSWER_TOKENS: Final = 4
-"""What an answer is taken to cost: SQuAD v1.1's gold answers (dev set) have 3.4 words and marks on average."""
+"""The assumed cost of an answer: SQuAD v1.1's gold answers (dev set) have 3.4 words and marks on average."""
 
 LINE_TOKENS: Final = 5
-"""What the line that shows a parent costs apart from question and answer: "Known", "Answer", two colons, line end."""
+"""The cost of the line that shows a parent, without question and answer: "Known", "Answer", two colons, line end."""
 
 DropReason = Literal[
     "duplicate", "low confidence", "costs too much", "too many parents", "closes a cycle", "over budget"
@@ -39,11 +39,11 @@ _PIECES = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class SelectionRules:
-    """The limits that a selection keeps.
+    """The limits of a selection.
 
     ``cost_weight``: confidence a token must buy, at least 0. ``min_confidence``: in [0, 1]. ``max_dependencies``: the
-    most parents of a question. ``total_cost_budget``: the most that all kept edges of a passage may cost together, in
-    tokens; None for no limit. Raises ValueError where a value is out of range.
+    most parents of a question. ``total_cost_budget``: the most that all selected edges of a passage may cost together,
+    in tokens; None for no limit. Raises ValueError if a value is out of range.
     """
 
     cost_weight: float
@@ -64,7 +64,7 @@ class SelectionRules:
 
 @dataclass(frozen=True, slots=True)
 class DroppedEdge:
-    """A proposed edge that was not kept, and why."""
+    """A proposed edge that was not selected, and why."""
 
     edge: Edge
     reason: DropReason
@@ -72,10 +72,10 @@ class DroppedEdge:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What became of the proposed edges. Kept and dropped edges together are the proposed ones, unchanged.
+    """Selected and dropped edges; together they are the proposed ones, unchanged.
 
-    ``selected`` stands in the order of the children, then of the parents, as asked, and forms no cycle; ``dropped`` in
-    the order in which they were judged. ``cost`` is what the kept edges cost together, in tokens.
+    ``selected`` is in the order of the children, then of the parents, as asked, and forms no cycle. ``dropped`` is in
+    the order of judgement. ``cost`` is that of all selected edges, in tokens.
     """
 
     selected: tuple[Edge, ...]
@@ -94,11 +94,11 @@ def select_edges(
     rules: SelectionRules,
     count_tokens: Callable[[str], int] = estimate_tokens,
 ) -> Selection:
-    """Keep the edges of a passage that are worth their cost and lie within the rules.
+    """Select the edges of a passage that are worth their cost and within the rules.
 
     ``questions`` are the passage's, in asked order. The order of ``edges`` does not matter: equal scores go by the
-    order of the parents, then of the children. A pair that was proposed twice is kept once, at its higher confidence.
-    Raises ValueError where an edge names a question that is not among ``questions``.
+    order of the parents, then of the children. A pair that was proposed twice is selected once, at its higher
+    confidence. Raises ValueError if an edge names a question that is not among ``questions``.
     """
     position = {question.id: place for place, question in enumerate(questions)}
     overhead = ANSWER_TOKENS + LINE_TOKENS
@@ -110,29 +110,29 @@ def select_edges(
         score = edge.confidence - rules.cost_weight * cost[edge.parent]
         return (-score, position[edge.parent], position[edge.child], edge.origin, edge.rationale)
 
-    basket = _Basket(rules)
+    selector = _GreedySelector(rules)
     for edge in sorted(edges, key=rank):
-        basket.offer(edge, cost[edge.parent])
-    selected = sorted(basket.selected, key=lambda edge: (position[edge.child], position[edge.parent]))
-    return Selection(tuple(selected), tuple(basket.dropped), basket.cost)
+        selector.consider(edge, cost[edge.parent])
+    selected = sorted(selector.selected, key=lambda edge: (position[edge.child], position[edge.parent]))
+    return Selection(tuple(selected), tuple(selector.dropped), selector.cost)
 
 
 @dataclass(slots=True)
-class _Basket:
-    """The edges judged so far. ``graph`` holds the kept ones and is acyclic; ``cost`` is their cost together."""
+class _GreedySelector:
+    """The edges judged so far. ``graph`` holds the selected ones and is acyclic; ``cost`` is their cost together."""
 
     rules: SelectionRules
     selected: list[Edge] = field(default_factory=list)
     dropped: list[DroppedEdge] = field(default_factory=list)
     cost: int = 0
-    full: bool = False
+    budget_closed: bool = False
     seen: set[tuple[str, str]] = field(default_factory=set)
     graph: nx.DiGraph[str] = field(default_factory=nx.DiGraph)
 
-    def offer(self, edge: Edge, cost: int) -> None:
-        """Keep the edge or drop it with its reason. Edges must come best score first."""
+    def consider(self, edge: Edge, cost: int) -> None:
+        """Select the edge, or drop it with its reason. Edges must come best score first."""
         self.graph.add_nodes_from((edge.parent, edge.child))
-        reason = self._objection(edge, cost)
+        reason = self._rejection_reason(edge, cost)
         self.seen.add((edge.parent, edge.child))
         if reason is not None:
             self.dropped.append(DroppedEdge(edge, reason))
@@ -141,7 +141,7 @@ class _Basket:
         self.selected.append(edge)
         self.cost += cost
 
-    def _objection(self, edge: Edge, cost: int) -> DropReason | None:
+    def _rejection_reason(self, edge: Edge, cost: int) -> DropReason | None:
         if (edge.parent, edge.child) in self.seen:
             return "duplicate"
         if edge.confidence < self.rules.min_confidence:
@@ -155,12 +155,12 @@ class _Basket:
         return "over budget" if self._overflows(cost) else None
 
     def _overflows(self, cost: int) -> bool:
-        """Whether the budget is spent. It is closed by the first edge that does not fit, even if a cheaper one would:
-        so a larger budget only ever adds edges, and never trades one for another.
+        """Whether the budget is closed. The first edge that does not fit closes it, even if a cheaper one would fit: so
+        a larger budget only adds edges, and never trades one for another.
         """
         budget = self.rules.total_cost_budget
-        self.full = self.full or (budget is not None and self.cost + cost > budget)
-        return self.full
+        self.budget_closed = self.budget_closed or (budget is not None and self.cost + cost > budget)
+        return self.budget_closed
 
 
 def _require_known(edges: Iterable[Edge], position: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The edges of a passage, from the source that the user named to the ones worth their tokens."""
+"""Where dependencies come from: the data set, the heuristic or a model's reply, and then the selection."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from depqa_ray.settings.types import DependencySource
 class EdgeSelection:
     """The edges of a passage: those that its source ``proposed``, and the ``selected`` ones, which form no cycle.
 
-    ``dropped_counts`` says how many items were dropped for which reason, those that were no edges at all included.
-    Where the source is the model and gave nothing that could be used, ``fallback`` says why, and the edges are the
-    heuristic's. ``cached`` marks a reply that was kept from an earlier run.
+    ``dropped_counts`` counts dropped items by reason, including those that were no edges at all. If the source is the
+    model and its reply was unusable, ``fallback`` says why, and the edges are the heuristic's. ``cached`` marks a reply
+    of an earlier run.
     """
 
     source: DependencySource
@@ -33,21 +33,21 @@ class EdgeSelection:
 
 
 def edges_without_model(passage: Passage, source: DependencySource, rules: SelectionRules) -> EdgeSelection:
-    """The edges of a source that needs no model. Raises InputError where gold edges are asked of data without any."""
+    """The edges of a source that needs no model. Raises InputError if gold edges are asked of data without any."""
     if source == "model":
         raise ValueError("the model has to be asked")
     proposed: tuple[Edge, ...] = ()
     if source != "none":
         proposed = gold_edges(passage) if source == "gold" else propose_edges(passage.questions)
-    return _choose(passage, source, proposed, rules)
+    return _select(passage, source, proposed, rules)
 
 
 def edges_from_reply(passage: Passage, reply: str, rules: SelectionRules, *, cached: bool = False) -> EdgeSelection:
-    """The edges of a model's reply, or the heuristic's where nothing in it could be used."""
+    """The edges of a model's reply, or the heuristic's if it is unusable."""
     found = parse_edges(reply, [question.id for question in passage.questions])
-    if trouble := _trouble(found):
-        return fallback_edges(passage, rules, trouble, found.dropped_counts, cached=cached)
-    return _choose(passage, "model", found.edges, rules, found.dropped_counts, cached=cached)
+    if reason := _why_unusable(found):
+        return fallback_edges(passage, rules, reason, found.dropped_counts, cached=cached)
+    return _select(passage, "model", found.edges, rules, found.dropped_counts, cached=cached)
 
 
 def fallback_edges(
@@ -58,13 +58,13 @@ def fallback_edges(
     *,
     cached: bool = False,
 ) -> EdgeSelection:
-    """The heuristic's edges, since the model's could not be had for that reason."""
+    """The heuristic's edges; ``reason`` says why there are none of the model."""
     proposed = propose_edges(passage.questions)
-    return _choose(passage, "model", proposed, rules, dropped_counts or {}, fallback=reason, cached=cached)
+    return _select(passage, "model", proposed, rules, dropped_counts or {}, fallback=reason, cached=cached)
 
 
-def _trouble(found: ProposedEdges) -> str:
-    """Why a reply cannot be used; "" where it can. Nothing but faulty items is no answer either."""
+def _why_unusable(found: ProposedEdges) -> str:
+    """Why a reply is unusable; "" if it is usable. A reply with nothing but faulty items is unusable too."""
     if not found.readable:
         return "the reply says nothing about dependencies"
     if found.dropped_counts and not found.edges:
@@ -72,7 +72,7 @@ def _trouble(found: ProposedEdges) -> str:
     return ""
 
 
-def _choose(
+def _select(
     passage: Passage,
     source: DependencySource,
     proposed: Iterable[Edge],
@@ -90,7 +90,7 @@ def _choose(
 
 
 def selection_rules(settings: Settings) -> SelectionRules:
-    """The rules of the cost-aware selection, as the settings have them."""
+    """The rules of the cost-aware selection, from the settings."""
     return SelectionRules(
         cost_weight=settings.cost_weight,
         min_confidence=settings.min_confidence,

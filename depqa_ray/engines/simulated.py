@@ -14,7 +14,6 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from depqa_ray.answering.prompts import asks_for_edges, reply_keys
 from depqa_ray.core import UNKNOWN, Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
 from depqa_ray.errors import EngineError
@@ -36,9 +35,7 @@ class CostModel:
 
 def answer_unknown(prompt: Prompt) -> str:
     """The JSON that was asked for, with "unknown" for every answer, or with no dependencies."""
-    return json.dumps(
-        dict.fromkeys(reply_keys(prompt.question_text), {} if asks_for_edges(prompt.question_text) else UNKNOWN)
-    )
+    return json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
 
 
 class SimulatedEngine:

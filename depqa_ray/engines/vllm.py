@@ -212,7 +212,7 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         stop=stop,
         # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token, and so change the others.
         ignore_eos=sampling_params.fixed_length,
-        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt.question_text)) if as_json else None,
+        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt)) if as_json else None,
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )

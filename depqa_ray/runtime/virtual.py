@@ -1,4 +1,4 @@
-"""Replicas that exist only in a virtual clock: the driver runs over them without Ray; hours pass in milliseconds."""
+"""Replicas in a virtual clock: the driver runs over them without Ray, and hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from typing_extensions import override
+
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineInfo
-from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, PoolEvent
+from depqa_ray.runtime.pool import CompletionsReceived, Pool, PoolEvent
+from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 
 _INFO: Final = EngineInfo("simulated", "virtual", "simulated", "none")
 
@@ -21,12 +24,12 @@ class _Due:
     event: PoolEvent = field(compare=False)
 
 
-class VirtualPool:
+class VirtualPool(Pool):
     """A pool whose replicas answer each prompt after ``seconds(prompt)``, and are lost at the times given.
 
-    ``losses`` maps replica names to the time of their loss; a lost one is replaced ``replace_after`` seconds later by
-    one with a new name, ``replacements`` times in all. Rows do not slow each other down. Completions that are due at
-    the same moment on the same replica come in one event. Invariant: time never goes back.
+    ``losses`` maps replica names to the time of their loss. A lost replica is replaced ``replace_after`` seconds later
+    by one with a new name, ``replacements`` times in all. Prompts do not slow each other down. Completions that are due
+    at the same moment on the same replica come in one event. Invariant: time never goes back.
     """
 
     def __init__(
@@ -49,18 +52,28 @@ class VirtualPool:
         for _ in range(replicas):
             self._start_one(0.0)
 
+    @property
+    @override
+    def roles(self) -> frozenset[Role]:
+        return frozenset({"answer"})
+
+    @override
+    def info(self, replica: str) -> EngineInfo:
+        return _INFO
+
+    @override
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
         if replica not in self._alive:
             return
         groups: dict[float, list[Completion]] = {}
         for prompt in prompts:
             groups.setdefault(self._now + self._seconds(prompt), []).append(self._answer(prompt))
         for at, completions in groups.items():
-            self._later(at, Answered(replica, tuple(completions)))
+            self._later(at, CompletionsReceived(replica, tuple(completions)))
 
+    @override
     async def events(self) -> list[PoolEvent]:
-        """What happens next. Raises RuntimeError where nothing ever will: the driver waits for a lost cause."""
+        """What happens next. Raises RuntimeError if nothing ever will: the driver waits in vain."""
         while self._due:
             due = heapq.heappop(self._due)
             self._now = max(self._now, due.at)
@@ -68,25 +81,26 @@ class VirtualPool:
                 return events
         raise RuntimeError("nothing is due")
 
+    @override
     async def reset_prefix_cache(self) -> None:
         """Nothing is kept."""
 
+    @override
     def now(self) -> float:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
         return self._now
 
+    @override
     async def close(self) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
         self._alive.clear()
         self._due.clear()
 
     def _happens(self, event: PoolEvent) -> list[PoolEvent]:
         match event:
-            case Joined(replica, _):
+            case ReplicaJoined(replica, _):
                 self._alive.add(replica)
-            case Lost(replica, reason):
+            case ReplicaLost(replica, reason):
                 return self._lose(replica, reason)
-            case Answered(replica, _) if replica not in self._alive:
+            case CompletionsReceived(replica, _) if replica not in self._alive:
                 return []
         return [event]
 
@@ -94,20 +108,20 @@ class VirtualPool:
         if replica not in self._alive:
             return []
         self._alive.discard(replica)
-        events: list[PoolEvent] = [Lost(replica, reason)]
+        events: list[PoolEvent] = [ReplicaLost(replica, reason)]
         if self._replacements:
             self._replacements -= 1
             self._start_one(self._now + self._replace_after)
-        elif not self._alive and not any(isinstance(due.event, Joined) for due in self._due):
-            events.append(Exhausted(reason))
+        elif not self._alive and not any(isinstance(due.event, ReplicaJoined) for due in self._due):
+            events.append(RoleExhausted(reason))
         return events
 
     def _start_one(self, at: float) -> None:
         name = f"replica-{self._names}"
         self._names += 1
-        self._later(at, Joined(name, _INFO))
+        self._later(at, ReplicaJoined(name))
         if name in self._losses:
-            self._later(max(at, self._losses[name]), Lost(name, "lost by script"))
+            self._later(max(at, self._losses[name]), ReplicaLost(name, "lost by script"))
 
     def _later(self, at: float, event: PoolEvent) -> None:
         heapq.heappush(self._due, _Due(at, self._number, event))

@@ -1,52 +1,51 @@
-"""What the scheduler is told and what it answers: events in, actions out. Times are seconds of the driver's clock."""
+"""What the scheduler is told and what it answers: events in, actions out.
+
+The driver passes the time of an event beside it, in seconds of its own clock. Events about replicas are the pool's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from depqa_ray.core import JobKey, Plan, Step
 
-Role = Literal["answers", "edges"]
-"""What a replica is for. Where none is for edges alone, those for answers are asked for edges, too."""
+Role = Literal["answer", "edge"]
+"""What a replica is for. Without dedicated edge replicas, those that answer are asked for edges too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A job begins. Work is counted in tokens, estimated: ``prefix_work`` to read the passage, ``step_work`` a step."""
+    """A job starts. Work is in estimated tokens: ``prefix_work`` to read the passage, ``step_work`` by step id."""
 
     plan: Plan
-    now: float
     prefix_work: float = 1.0
     step_work: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Steps of one job have ended well, at the same moment."""
+    """Steps of one job completed at the same moment."""
 
     key: JobKey
     steps: tuple[str, ...]
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A step could not be answered, and would not be by another replica either."""
+    """A step failed, and would fail on another replica too."""
 
     key: JobKey
     step: str
     reason: str
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
-class Extended:
-    """The answer to Extend: the job's plan, whose first steps are those that have ended, and the work of the others."""
+class PlanExtended:
+    """The reply to RequestPlan: the whole plan, which starts with the steps that ended, and the new steps' work."""
 
     plan: Plan
-    now: float
     step_work: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -55,31 +54,28 @@ class ReplicaJoined:
     """A replica is ready for work."""
 
     replica: str
-    now: float
-    role: Role = "answers"
-
-
-@dataclass(frozen=True, slots=True)
-class Deserted:
-    """No replica of a role is left and none is coming: its steps fail for that reason, from now on."""
-
-    role: Role
-    reason: str
-    now: float
+    role: Role = "answer"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLost:
-    """A replica is gone, with all that it was working on."""
+    """A replica is gone, with all its running steps. Nothing more is heard of it."""
 
     replica: str
     reason: str
-    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoleExhausted:
+    """No replica of a role is left and none will come: its steps fail with that reason from now on."""
+
+    reason: str
+    role: Role = "answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send these steps, as one batch, to that replica.
+    """Send these steps to that replica as one batch.
 
     ``batch`` numbers the job's batches from 0. ``ready`` is when the steps became ready; ``attempt`` counts from 1.
     """
@@ -93,28 +89,44 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class EndSteps:
     """These steps end without an answer: "failed", or "skipped" because of a parent."""
 
     key: JobKey
     steps: tuple[Step, ...]
-    skipped: bool
+    status: Literal["failed", "skipped"]
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Extend:
-    """Every step of an open plan has ended: its strategy has to say how it goes on (Extended)."""
+class RequestPlan:
+    """All steps of an open plan have ended: its strategy has to extend it (PlanExtended)."""
 
     key: JobKey
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Every step of the job has ended."""
+    """All steps of the job have ended."""
 
     key: JobKey
 
 
-Event: TypeAlias = Admitted | Completed | Failed | Extended | ReplicaJoined | ReplicaLost | Deserted
-Action: TypeAlias = Dispatch | GiveUp | Extend | Finish
+ReplicaEvent: TypeAlias = ReplicaJoined | ReplicaLost | RoleExhausted
+Event: TypeAlias = Admitted | Completed | Failed | PlanExtended | ReplicaEvent
+Action: TypeAlias = Dispatch | EndSteps | RequestPlan | Finish
+
+
+_LONGEST: Final = 200  # characters of an event in a message: a plan may be long
+
+
+class InvalidEvent(ValueError):  # noqa: N818  (named as dask's InvalidTransition)
+    """An event that cannot be in the state that its job is in: a programming error.
+
+    ``story`` holds the job's last events and times, the oldest first: how it came to that state.
+    """
+
+    def __init__(self, problem: str, event: Event, story: Sequence[tuple[float, Event]] = ()) -> None:
+        self.event, self.story = event, tuple(story)
+        lines = (f"  at {at:.3f} s: {repr(earlier)[:_LONGEST]}" for at, earlier in self.story)
+        super().__init__("\n".join((f"{problem}: {repr(event)[:_LONGEST]}", *lines)))

@@ -1,88 +1,107 @@
 """The scheduler: pure decisions about when a step starts and where. Events in, actions out; no await, no clock.
 
-The life of a step::
+The states of a step::
 
-    waiting --last need ended--> ready --replica there--> running --> done
-       |                           ^                         |
-       | a parent failed           '---- replica lost -------+--> failed
+    waiting --last blocker ended--> ready --replica there--> running --> done
+       |                              ^                         |
+       | a parent failed              '---- replica lost -------+--> failed
        '--> skipped
 
-A step that one event makes ready leaves with all others of its job that the same event made ready, as one batch. When
-all steps of an open plan have ended, its strategy is asked how it goes on.
+All steps of a job that one event makes ready leave as one batch. Once all steps of an open plan have ended, its
+strategy is asked for the rest of the plan.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from depqa_ray.core import JobKey, Plan, Step, prerequisites
 from depqa_ray.scheduling.events import (
     Action,
     Admitted,
     Completed,
-    Deserted,
     Dispatch,
+    EndSteps,
     Event,
-    Extend,
-    Extended,
     Failed,
     Finish,
-    GiveUp,
+    InvalidEvent,
+    PlanExtended,
     ReplicaJoined,
     ReplicaLost,
+    RequestPlan,
     Role,
+    RoleExhausted,
 )
 from depqa_ray.scheduling.routing import Router
 
 StepState = Literal["waiting", "ready", "running", "done", "failed", "skipped"]
-_ENDED: frozenset[StepState] = frozenset({"done", "failed", "skipped"})
+_ENDED: Final[frozenset[StepState]] = frozenset({"done", "failed", "skipped"})
+_STORY: Final = 8  # events of a job that are kept for the message of an InvalidEvent
 
 
 @dataclass(slots=True)
-class _Job:
-    """One plan under way.
+class _StepRun:
+    """One step under way, and all that is known of it."""
 
-    Invariants: ``unmet`` of a step are its needs that have not ended; a step waits while it has some; ``replica`` and
-    ``work`` have exactly the running steps.
-    """
-
-    plan: Plan
-    prefix_work: float
-    step_work: dict[str, float] = field(default_factory=dict)
-    steps: dict[str, Step] = field(default_factory=dict)
-    state: dict[str, StepState] = field(default_factory=dict)
-    unmet: dict[str, set[str]] = field(default_factory=dict)
-    children: dict[str, list[str]] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    ready_at: dict[str, float] = field(default_factory=dict)
-    replica: dict[str, str] = field(default_factory=dict)
-    work: dict[str, float] = field(default_factory=dict)
-    batches: int = 0
-
-    @property
-    def key(self) -> JobKey:
-        return (self.plan.strategy, self.plan.passage_id)
+    step: Step
+    #: What kind of replica it needs.
+    role: Role
+    #: Estimated tokens of the step, without reading the passage.
+    work: float
+    state: StepState = "waiting"
+    #: The prerequisites that have not ended. Empty unless waiting or skipped.
+    blockers: set[str] = field(default_factory=set)
+    #: The steps that it blocked when they were added.
+    children: list[_StepRun] = field(default_factory=list)
+    #: How often it was dispatched.
+    attempts: int = 0
+    #: When it became ready for the first time, in seconds.
+    ready_at: float = 0.0
+    #: The replica that it is with; "" unless running.
+    replica: str = ""
+    #: What its replica's load counts for it, in tokens; 0 unless running.
+    assigned: float = 0.0
 
     @property
     def ended(self) -> bool:
-        return all(state in _ENDED for state in self.state.values())
+        return self.state in _ENDED
+
+
+@dataclass(slots=True)
+class _JobRun:
+    """One plan under way: its steps by id, in plan order, and the last events that it went through."""
+
+    plan: Plan
+    prefix_work: float
+    steps: dict[str, _StepRun] = field(default_factory=dict)
+    batches: int = 0
+    story: deque[tuple[float, Event]] = field(default_factory=lambda: deque(maxlen=_STORY))
+
+    @property
+    def ended(self) -> bool:
+        return all(run.ended for run in self.steps.values())
+
+    def invalid(self, problem: str, event: Event) -> InvalidEvent:
+        return InvalidEvent(problem, event, self.story)
 
 
 class DependencyScheduler:
     """Holds the jobs under way and decides.
 
-    ``max_attempts`` bounds how often a step is sent when replicas are lost. With ``edges_apart`` the replicas of the
-    role "edges" get the steps that ask for edges, and no others; else those for answers get all.
+    ``max_attempts`` bounds how often a step is dispatched when replicas are lost. With ``dedicated_edge_replicas``,
+    replicas of the role "edge" get the steps that ask for edges, and no others; otherwise those that answer get all.
     """
 
-    def __init__(self, max_attempts: int = 3, *, edges_apart: bool = False) -> None:
+    def __init__(self, max_attempts: int = 3, *, dedicated_edge_replicas: bool = False) -> None:
         self._max_attempts = max_attempts
-        self._edges_apart = edges_apart
-        self._routers: dict[Role, Router] = {"answers": Router(), "edges": Router()}
-        self._deserted: dict[Role, str] = {}
-        self._jobs: dict[JobKey, _Job] = {}
+        self._dedicated_edge_replicas = dedicated_edge_replicas
+        self._routers: dict[Role, Router] = {"answer": Router(), "edge": Router()}
+        self._exhausted: dict[Role, str] = {}
+        self._jobs: dict[JobKey, _JobRun] = {}
 
     def __repr__(self) -> str:
         load = {role: router.load for role, router in self._routers.items() if router.load}
@@ -96,199 +115,206 @@ class DependencyScheduler:
     def busy(self, role: Role) -> int:
         """How many steps are with a replica of that role, or ready for one."""
         return sum(
-            job.state[step.id] in ("ready", "running") and self._role(step) == role
+            run.role == role and run.state in ("ready", "running")
             for job in self._jobs.values()
-            for step in job.steps.values()
+            for run in job.steps.values()
         )
 
     def replicas(self, role: Role) -> int:
         """How many replicas of that role take work."""
         return len(self._routers[role].load)
 
-    def handle(self, event: Event) -> list[Action]:
-        """What to do about an event, in this order. Raises ValueError for an event that cannot be."""
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """What to do about an event at ``now`` (seconds), in this order. Raises InvalidEvent if it cannot be."""
         match event:
             case Admitted():
-                return self._admit(event)
-            case Completed(key, steps, now):
-                return self._end(self._job(key), [(step, "done", "") for step in steps], now)
-            case Failed(key, step, reason, now):
-                return self._end(self._job(key), [(step, "failed", reason)], now)
-            case Extended():
-                return self._extend(event)
-            case ReplicaJoined(replica, _, role):
+                return self._admit(event, now)
+            case PlanExtended():
+                return self._extend(event, now)
+            case Completed(key, steps):
+                job = self._job_of(key, event, now)
+                return self._end_running(job, [self._running(job, step, event) for step in steps], "done", "", now)
+            case Failed(key, step, reason):
+                job = self._job_of(key, event, now)
+                return self._end_running(job, [self._running(job, step, event)], "failed", reason, now)
+            case ReplicaJoined(replica, role):
                 self._routers[role].join(replica)
-                self._deserted.pop(role, None)
+                self._exhausted.pop(role, None)
                 return [action for job in self._jobs.values() for action in self._dispatch(job)]
-            case ReplicaLost(replica, reason, now):
-                return self._lose(replica, reason, now)
-            case Deserted(role, reason, now):
-                self._deserted[role] = reason
-                waiting = [job for job in self._jobs.values() if self._stranded(job)]
-                return [action for job in waiting for action in self._go_on(job, now)]
+            case ReplicaLost(replica, reason):
+                return self._requeue_lost(replica, reason, now)
+            case RoleExhausted(reason, role):
+                self._exhausted[role] = reason
+                affected = [job for job in self._jobs.values() if self._unservable(job)]
+                return [action for job in affected for action in self._advance(job, now)]
 
     def validate(self) -> None:
-        """Raise AssertionError where an invariant is broken."""
+        """Raise AssertionError if an invariant is broken."""
         for router in self._routers.values():
             router.validate()
-        for job in self._jobs.values():
-            assert job.plan.open or not job.ended, f"{job.key} has ended and is still here"
-            assert set(job.replica) == set(job.work) == {s for s, state in job.state.items() if state == "running"}
-            for step_id, replica in job.replica.items():
-                assert replica in self._router(job.steps[step_id]).load, f"{step_id} is with {replica}"
-            for step_id, step in job.steps.items():
-                open_needs = {need for need in prerequisites(step) if job.state[need] not in _ENDED}
-                assert job.unmet[step_id] == open_needs or job.state[step_id] == "skipped", (job.key, step_id)
-                assert (job.state[step_id] == "waiting") <= bool(open_needs), f"{step_id} waits for nothing"
-                assert job.state[step_id] != "ready" or not self._router(step).load, f"{step_id} is ready and not sent"
+        for key, job in self._jobs.items():
+            assert job.plan.key == key
+            assert job.plan.open or not job.ended, f"{key} has ended and is still here"
+            for run in job.steps.values():
+                self._validate_step(job, run)
 
-    def _job(self, key: JobKey) -> _Job:
-        if key not in self._jobs:
-            raise ValueError(f"no job {key} is under way")
-        return self._jobs[key]
+    def _validate_step(self, job: _JobRun, run: _StepRun) -> None:
+        place = (job.plan.key, run.step.id)
+        running = run.state == "running"
+        assert bool(run.replica) == running and (running or not run.assigned), place
+        assert not running or run.replica in self._routers[run.role].load, f"{place} is with {run.replica}"
+        blockers = {id_ for id_ in prerequisites(run.step) if not job.steps[id_].ended}
+        assert run.blockers == blockers or run.state == "skipped", place
+        assert (run.state == "waiting") <= bool(blockers), f"{place} waits for nothing"
+        assert run.state != "ready" or not self._routers[run.role].load, f"{place} is ready and was not sent"
 
-    def _role(self, step: Step) -> Role:
-        return "edges" if self._edges_apart and step.form == "edges" else "answers"
+    def _job_of(self, key: JobKey, event: Event, now: float) -> _JobRun:
+        job = self._jobs.get(key)
+        if job is None:
+            raise InvalidEvent(f"no job {key} is under way", event)
+        job.story.append((now, event))
+        return job
 
-    def _router(self, step: Step) -> Router:
-        return self._routers[self._role(step)]
+    def _running(self, job: _JobRun, step_id: str, event: Event) -> _StepRun:
+        run = job.steps.get(step_id)
+        if run is None or run.state != "running":
+            state = "unknown" if run is None else run.state
+            raise job.invalid(f"step {step_id} of {job.plan.key} is {state}, not running", event)
+        return run
 
-    def _admit(self, event: Admitted) -> list[Action]:
-        job = _Job(event.plan, event.prefix_work)
-        if job.key in self._jobs:
-            raise ValueError(f"job {job.key} is under way already")
-        self._jobs[job.key] = job
-        _add_steps(job, event.plan.steps, event.step_work)
-        _make_ready(job, job.steps, event.now)
-        return self._go_on(job, event.now)
+    def _admit(self, event: Admitted, now: float) -> list[Action]:
+        key = event.plan.key
+        if key in self._jobs:
+            raise self._jobs[key].invalid(f"job {key} is under way already", event)
+        job = self._jobs[key] = _JobRun(event.plan, event.prefix_work)
+        job.story.append((now, event))
+        return self._start(job, event.plan.steps, event.step_work, now)
 
-    def _extend(self, event: Extended) -> list[Action]:
-        job = self._job((event.plan.strategy, event.plan.passage_id))
+    def _extend(self, event: PlanExtended, now: float) -> list[Action]:
+        job = self._job_of(event.plan.key, event, now)
         known = len(job.plan.steps)
         if not (job.plan.open and job.ended) or event.plan.steps[:known] != job.plan.steps:
-            raise ValueError(f"job {job.key} cannot be extended by this plan")
+            raise job.invalid(f"job {job.plan.key} cannot be extended by this plan", event)
         job.plan = event.plan
-        new = event.plan.steps[known:]
-        _add_steps(job, new, event.step_work)
-        _make_ready(job, [step.id for step in new], event.now)
-        return self._go_on(job, event.now)
+        return self._start(job, event.plan.steps[known:], event.step_work, now)
 
-    def _end(self, job: _Job, ended: Iterable[tuple[str, StepState, str]], now: float) -> list[Action]:
-        """Steps with a replica have ended: free what waited for them, give up what cannot be asked any more."""
-        actions: list[Action] = []
-        touched: list[str] = []
-        for step_id, state, reason in ended:
-            if job.state.get(step_id) != "running":
-                raise ValueError(f"step {step_id} of {job.key} is {job.state.get(step_id, 'unknown')}, not running")
-            self._router(job.steps[step_id]).done(job.replica.pop(step_id), job.work.pop(step_id))
-            touched += self._final(job, step_id, state, reason, actions)
-        _make_ready(job, touched, now)
-        return [*actions, *self._go_on(job, now)]
+    def _start(self, job: _JobRun, steps: tuple[Step, ...], work: Mapping[str, float], now: float) -> list[Action]:
+        """Add steps to a job; their prerequisites may have ended already."""
+        added = [_StepRun(step, self._role(step), work.get(step.id, 1.0)) for step in steps]
+        job.steps.update((run.step.id, run) for run in added)
+        for run in added:
+            for id_ in prerequisites(run.step):
+                if not job.steps[id_].ended:
+                    run.blockers.add(id_)
+                    job.steps[id_].children.append(run)
+        _make_ready(added, now)
+        return self._advance(job, now)
 
-    def _go_on(self, job: _Job, now: float) -> list[Action]:
-        """Send what is ready, give up what nobody is left to answer, and see whether the job has ended."""
+    def _role(self, step: Step) -> Role:
+        return "edge" if self._dedicated_edge_replicas and step.form == "edges" else "answer"
+
+    def _end_running(
+        self, job: _JobRun, runs: Iterable[_StepRun], state: StepState, reason: str, now: float
+    ) -> list[Action]:
+        """Steps with a replica ended: free what they blocked, end what cannot be asked any more."""
         actions: list[Action] = []
-        while stranded := self._stranded(job):
-            touched: list[str] = []
-            for step in stranded:
-                touched += self._final(job, step.id, "failed", self._deserted[self._role(step)], actions)
-            _make_ready(job, touched, now)
+        freed: list[_StepRun] = []
+        for run in runs:
+            self._routers[run.role].release(run.replica, run.assigned)
+            run.replica, run.assigned = "", 0.0
+            freed += _end_step(job, run, state, reason, actions)
+        _make_ready(freed, now)
+        return [*actions, *self._advance(job, now)]
+
+    def _advance(self, job: _JobRun, now: float) -> list[Action]:
+        """Dispatch what is ready, fail what no replica is left for, and see whether the job has ended."""
+        actions: list[Action] = []
+        while unservable := self._unservable(job):
+            freed = [
+                child
+                for run in unservable
+                for child in _end_step(job, run, "failed", self._exhausted[run.role], actions)
+            ]
+            _make_ready(freed, now)
         return [*actions, *self._dispatch(job), *self._finish(job)]
 
-    def _stranded(self, job: _Job) -> list[Step]:
-        """The steps that are ready for replicas that will never come."""
-        return [s for s in job.steps.values() if job.state[s.id] == "ready" and self._role(s) in self._deserted]
+    def _unservable(self, job: _JobRun) -> list[_StepRun]:
+        """The ready steps whose role is exhausted."""
+        if not self._exhausted:
+            return []
+        return [run for run in job.steps.values() if run.state == "ready" and run.role in self._exhausted]
 
-    def _final(self, job: _Job, step_id: str, state: StepState, reason: str, actions: list[Action]) -> list[str]:
-        """A step has ended. Returns the children that heard of it."""
-        job.state[step_id] = state
-        if state == "failed":
-            actions.append(GiveUp(job.key, (job.steps[step_id],), False, reason))
-        return self._release(job, step_id, actions)
-
-    def _release(self, job: _Job, step_id: str, actions: list[Action]) -> list[str]:
-        """Tell a step's children that it has ended. Returns those children; skips the ones that needed its answer."""
-        touched: list[str] = []
-        for child_id in job.children[step_id]:
-            job.unmet[child_id].discard(step_id)
-            child = job.steps[child_id]
-            if job.state[step_id] != "done" and step_id in child.parents and job.state[child_id] == "waiting":
-                job.state[child_id] = "skipped"
-                actions.append(GiveUp(job.key, (child,), True, f"{step_id} {job.state[step_id]}"))
-                touched += self._release(job, child_id, actions)
-            touched.append(child_id)
-        return touched
-
-    def _dispatch(self, job: _Job) -> list[Action]:
-        """Send all ready steps of a job, as one batch for each role, moment of becoming ready, and attempt."""
-        ready = [step for step_id, step in job.steps.items() if job.state[step_id] == "ready"]
-        groups: dict[tuple[Role, float, int], list[Step]] = {}
-        for step in ready:
-            groups.setdefault((self._role(step), job.ready_at[step.id], job.attempts[step.id] + 1), []).append(step)
+    def _dispatch(self, job: _JobRun) -> list[Action]:
+        """Send all ready steps of a job: one batch for each role, time of becoming ready, and attempt."""
+        groups: dict[tuple[Role, float, int], list[_StepRun]] = {}
+        for run in job.steps.values():
+            if run.state == "ready":
+                groups.setdefault((run.role, run.ready_at, run.attempts), []).append(run)
         return [
-            self._send(job, tuple(steps), ready_at, attempt, replica)
-            for (role, ready_at, attempt), steps in groups.items()
-            if (replica := self._routers[role].pick(job.plan.passage_id, job.prefix_work)) is not None
+            self._send(job, runs, replica)
+            for (role, _, _), runs in groups.items()
+            if (replica := self._routers[role].route(job.plan.passage_id, job.prefix_work)) is not None
         ]
 
-    def _send(self, job: _Job, steps: tuple[Step, ...], ready: float, attempt: int, replica: str) -> Dispatch:
-        passage_id, router = job.plan.passage_id, self._router(steps[0])
-        prefix = 0.0 if router.homes.get(passage_id) == replica else job.prefix_work
-        for position, step in enumerate(steps):
-            # The batch reads the passage once: its first step bears that.
-            work = job.step_work.get(step.id, 1.0) + (0.0 if position else prefix)
-            router.sent(passage_id, replica, work)
-            job.state[step.id], job.replica[step.id], job.work[step.id] = "running", replica, work
-            job.attempts[step.id] = attempt
+    def _send(self, job: _JobRun, runs: list[_StepRun], replica: str) -> Dispatch:
+        first, passage_id = runs[0], job.plan.passage_id
+        router = self._routers[first.role]
+        # The batch reads the passage once: its first step bears that.
+        reading = 0.0 if router.affinity.get(passage_id) == replica else job.prefix_work
+        for run in runs:
+            run.state, run.replica, run.assigned = "running", replica, run.work + reading
+            run.attempts += 1
+            router.assign(passage_id, replica, run.assigned)
+            reading = 0.0
         batch, job.batches = job.batches, job.batches + 1
-        return Dispatch(job.key, batch, replica, steps, ready, attempt)
+        return Dispatch(job.plan.key, batch, replica, tuple(run.step for run in runs), first.ready_at, first.attempts)
 
-    def _finish(self, job: _Job) -> list[Action]:
+    def _finish(self, job: _JobRun) -> list[Action]:
+        key = job.plan.key
         if not job.ended:
             return []
         if job.plan.open:
-            return [Extend(job.key)]
-        del self._jobs[job.key]
+            return [RequestPlan(key)]
+        del self._jobs[key]
         if not any(other.plan.passage_id == job.plan.passage_id for other in self._jobs.values()):
             for router in self._routers.values():
                 router.clear_affinity(job.plan.passage_id)
-        return [Finish(job.key)]
+        return [Finish(key)]
 
-    def _lose(self, replica: str, reason: str, now: float) -> list[Action]:
-        """Send what the replica had to others, but for steps that have been sent often enough."""
+    def _requeue_lost(self, replica: str, reason: str, now: float) -> list[Action]:
+        """Make the steps of a lost replica ready again; those that were sent often enough fail."""
         for router in self._routers.values():
             router.leave(replica)
         actions: list[Action] = []
         for job in list(self._jobs.values()):
-            lost = [step_id for step_id, holder in job.replica.items() if holder == replica]
-            spent = [step_id for step_id in lost if job.attempts[step_id] >= self._max_attempts]
-            for step_id in lost:
-                if step_id not in spent:
-                    del job.replica[step_id], job.work[step_id]
-                    job.state[step_id] = "ready"
-            if spent:
-                why = f"sent {self._max_attempts} times, the replica was lost each time: {reason}"
-                actions += self._end(job, [(step_id, "failed", why) for step_id in spent], now)
-            elif lost:
-                actions += self._go_on(job, now)
+            lost = [run for run in job.steps.values() if run.replica == replica]
+            if not lost:
+                continue
+            job.story.append((now, ReplicaLost(replica, reason)))
+            spent = [run for run in lost if run.attempts >= self._max_attempts]
+            for run in lost:
+                if run.attempts < self._max_attempts:
+                    run.state, run.replica, run.assigned = "ready", "", 0.0
+            why = f"sent {self._max_attempts} times, the replica was lost each time: {reason}"
+            actions += self._end_running(job, spent, "failed", why, now)
         return actions
 
 
-def _add_steps(job: _Job, steps: Iterable[Step], work: Mapping[str, float]) -> None:
-    """Steps that a job did not have yet; what they need may have ended."""
-    steps = tuple(steps)
-    job.step_work.update(work)
-    for step in steps:
-        job.steps[step.id], job.state[step.id], job.attempts[step.id] = step, "waiting", 0
-        job.children[step.id] = []
-    for step in steps:
-        job.unmet[step.id] = {need for need in prerequisites(step) if job.state[need] not in _ENDED}
-        for need in job.unmet[step.id]:
-            job.children[need].append(step.id)
+def _end_step(job: _JobRun, run: _StepRun, state: StepState, reason: str, actions: list[Action]) -> list[_StepRun]:
+    """Put a step into a final state. Returns the steps that it, or a step skipped for it, no longer blocks."""
+    run.state = state
+    if state == "failed" or state == "skipped":
+        actions.append(EndSteps(job.plan.key, (run.step,), state, reason))
+    freed: list[_StepRun] = []
+    for child in run.children:
+        child.blockers.discard(run.step.id)
+        if state != "done" and run.step.id in child.step.parents and child.state == "waiting":
+            freed += _end_step(job, child, "skipped", f"{run.step.id} {state}", actions)
+        freed.append(child)
+    return freed
 
 
-def _make_ready(job: _Job, candidates: Iterable[str], now: float) -> None:
-    for step_id in candidates:
-        if job.state[step_id] == "waiting" and not job.unmet[step_id]:
-            job.state[step_id] = "ready"
-            job.ready_at[step_id] = now
+def _make_ready(candidates: Iterable[_StepRun], now: float) -> None:
+    for run in candidates:
+        if run.state == "waiting" and not run.blockers:
+            run.state, run.ready_at = "ready", now

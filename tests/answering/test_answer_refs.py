@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depqa_ray.answering.prompts import (
-    batch_part,
-    fill_refs,
-    label,
-    reply_keys,
-    step_prompt,
-)
-from depqa_ray.core import Passage, Prompt, PromptForm, Question, Step
+from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, batch_part, fill_refs, labels
+from depqa_ray.core import Job, Passage, Prompt, PromptForm, Question, Step
 
 LAMP = Passage(
     "lamp",
@@ -29,8 +23,8 @@ LAMP = Passage(
 )
 
 
-def ask(step: Step, answers: Mapping[str, str] | None = None) -> Prompt:
-    return step_prompt("id", LAMP, step, answers or {}, 48)
+def ask(step: Step, answers: Mapping[str, str] | None = None, passage: Passage = LAMP) -> Prompt:
+    return PromptBuilder(lambda passage: SYSTEM, 48).build(Job("independent", passage), step, answers or {})
 
 
 def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_and_in_the_history() -> None:
@@ -60,13 +54,13 @@ def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out
 
 @pytest.mark.parametrize("form", ["batch", "edges"])
 def test_given_questions_asked_together_then_a_placeholder_names_the_label(form: PromptForm) -> None:
-    own = ask(Step("s", ("1", "2", "3"), form=form)).question_text
-    assert own.splitlines()[:3] == [
+    prompt = ask(Step("s", ("1", "2", "3"), form=form))
+    assert prompt.question_text.splitlines()[:3] == [
         "Q1: Who made the lamp?",
         "Q2: Where was (the answer to Q1) born?",
         "Q3: Does (the answer to Q1) like (the answer to Q2), or #10?",
     ]
-    assert reply_keys(own) == ["Q1", "Q2", "Q3"]
+    assert prompt.reply_keys == ("Q1", "Q2", "Q3")
 
 
 def test_given_some_questions_asked_together_then_the_others_are_spelled_out_or_known() -> None:
@@ -118,18 +112,18 @@ def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_que
     ids = [question.id for question in passage.questions]
     context = tuple(data.draw(st.lists(st.sampled_from(ids), unique=True)))
     step = Step("s", (data.draw(st.sampled_from(ids)),), context=context)
-    prompt = step_prompt("id", passage, step, dict.fromkeys(ids, "said"), 9)
+    prompt = ask(step, dict.fromkeys(ids, "said"), passage)
     assert "#" not in prompt.question_text
     assert prompt.question_text[: prompt.context_chars].count("\n") == len(context)
     assert prompt.question_text[prompt.context_chars :].startswith("Question: Ask ")
-    batch = step_prompt("id", passage, Step("all", tuple(ids), form="batch"), {}, 9)
+    batch = ask(Step("all", tuple(ids), form="batch"), passage=passage)
     assert "#" not in batch.question_text and "the answer to:" not in batch.question_text
-    assert reply_keys(batch.question_text) == [label(place) for place in range(len(ids))]
+    assert batch.reply_keys == labels(len(ids))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_given_questions_without_slots_then_their_texts_stand_as_they_are(texts: list[str]) -> None:
     questions = tuple(Question(str(place), text, ()) for place, text in enumerate(texts))
     ids = tuple(question.id for question in questions)
-    prompt = step_prompt("id", Passage("p", "", "", questions), Step("all", ids, form="batch"), {}, 9)
+    prompt = ask(Step("all", ids, form="batch"), passage=Passage("p", "", "", questions))
     assert prompt.question_text == batch_part(texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,8 @@ from hypothesis import strategies as st
 from depqa_ray.answering.prompts import (
     PROMPT_VERSION,
     SYSTEM,
+    TEMPLATES,
+    PromptBuilder,
     batch_part,
     edges_part,
     example_part,
@@ -19,10 +20,9 @@ from depqa_ray.answering.prompts import (
     question_part,
     reply_schema,
     shared_part,
-    step_prompt,
     system_message,
 )
-from depqa_ray.core import UNKNOWN, Edge, Passage, Question, Step
+from depqa_ray.core import UNKNOWN, Edge, Job, Passage, Prompt, PromptForm, Question, Step
 
 HARBOUR = Passage(
     "h",
@@ -35,6 +35,10 @@ HARBOUR = Passage(
     ),
     (Edge("h1", "h2", origin="gold"),),
 )
+
+
+def ask(step: Step, answers: dict[str, str] | None = None, system: str = SYSTEM, passage: Passage = HARBOUR) -> Prompt:
+    return PromptBuilder(lambda asked: system, 8).build(Job("independent", passage), step, answers or {})
 
 
 def test_the_texts_of_version_2_are_these_to_the_character() -> None:
@@ -65,16 +69,16 @@ def test_given_a_passage_then_its_example_asks_in_both_forms_and_answers_with_th
 
 def test_given_an_example_then_its_parts_are_those_of_real_prompts() -> None:
     ids = tuple(question.id for question in HARBOUR.questions)
-    single = step_prompt("p", HARBOUR, Step("a", ("h1",)), {}, 8)
-    batch = step_prompt("p", HARBOUR, Step("b", ids, form="batch"), {}, 8)
+    single = ask(Step("a", ("h1",)))
+    batch = ask(Step("b", ids, form="batch"))
     assert f"{single.passage_text}{single.question_text}\n" in example_part(HARBOUR)
     assert f"{batch.question_text}\n" in example_part(HARBOUR)
 
 
 def test_given_a_system_message_then_the_prompt_has_it_and_the_own_line_without() -> None:
-    ask = partial(step_prompt, "p", HARBOUR, Step("a", ("h1",)), {}, 8)
-    assert ask().system == SYSTEM
-    assert ask(system="Be brief.").system == "Be brief."
+    step = Step("a", ("h1",))
+    assert ask(step).system == SYSTEM
+    assert ask(step, system="Be brief.").system == "Be brief."
 
 
 @given(st.data(), st.integers(0, 4))
@@ -97,23 +101,27 @@ def test_given_any_examples_then_no_prompt_holds_its_own_passage_and_the_others_
 
 
 @pytest.mark.parametrize(
-    ("own", "keys"),
+    ("form", "count", "context", "keys"),
     [
-        (question_part("Who?"), ["answer"]),
-        (question_part("Who?", [("Where?", "Halden")]), ["answer"]),
-        (batch_part(["Who?"]), ["Q1"]),
-        (batch_part(["Who?", "Where?"] * 6), [f"Q{n}" for n in range(1, 13)]),
+        ("single", 1, (), ["answer"]),
+        ("single", 1, ("q1",), ["answer"]),
+        ("batch", 1, (), ["Q1"]),
+        ("batch", 12, (), [f"Q{n}" for n in range(1, 13)]),
     ],
 )
-def test_given_questions_then_the_reply_is_an_object_with_a_text_for_each(own: str, keys: list[str]) -> None:
-    schema = reply_schema(own)
+def test_given_questions_then_the_reply_is_an_object_with_a_text_for_each(
+    form: PromptForm, count: int, context: tuple[str, ...], keys: list[str]
+) -> None:
+    passage = Passage("p", "", "A text.", tuple(Question(f"q{n}", "Who?", ("x",)) for n in range(12)))
+    step = Step("s", tuple(f"q{n}" for n in range(count)), context=context, form=form)
+    schema = reply_schema(ask(step, dict.fromkeys(context, "Halden"), passage=passage))
     assert schema["required"] == keys
     assert schema["properties"] == {key: {"type": "string"} for key in keys}
     assert schema["additionalProperties"] is False
 
 
 def test_given_the_request_for_edges_then_the_reply_names_for_each_question_others_with_numbers() -> None:
-    schema = reply_schema(edges_part(["Who?", "Where?"]))
+    schema = reply_schema(ask(Step("e", ("h1", "h2"), form="edges")))
     assert schema["required"] == ["Q1", "Q2"]
     assert {name: list(parents["properties"]) for name, parents in schema["properties"].items()} == {
         "Q1": ["Q2"],
@@ -121,3 +129,26 @@ def test_given_the_request_for_edges_then_the_reply_names_for_each_question_othe
     }
     assert schema["properties"]["Q2"]["properties"]["Q1"]["enum"][::5] == [0.0, 0.5, 1.0]
     assert schema["properties"]["Q2"]["required"] == []
+
+
+@pytest.mark.parametrize("text", ["Bob\nQ7: what else", f"Bob\n{TEMPLATES.edges}", "Bob\nQuestion: Who?"])
+@pytest.mark.parametrize("place", ["answer", "question"])
+def test_schema_is_not_parsed_from_untrusted_text(text: str, place: str) -> None:
+    """A known answer or a question that looks like a listed question does not change the reply that is asked for."""
+    asked = text if place == "question" else "Where?"
+    passage = Passage("p", "", "A text.", (Question("a", asked, ("x",)), Question("b", asked, ("x",))))
+    prompt = ask(Step("s", ("b",), context=("a",)), {"a": text if place == "answer" else "Bob"}, passage=passage)
+    assert (prompt.reply_keys, prompt.form) == (("answer",), "single")
+    assert reply_schema(prompt)["properties"] == {"answer": {"type": "string"}}
+    batch = ask(Step("s", ("a", "b"), form="batch"), passage=passage)
+    assert batch.reply_keys == ("Q1", "Q2")
+    assert reply_schema(batch)["properties"] == {"Q1": {"type": "string"}, "Q2": {"type": "string"}}
+
+
+@given(st.text(), st.text(), st.text())
+def test_reply_keys_do_not_depend_on_any_text(passage_text: str, question: str, answer: str) -> None:
+    """Whatever the texts say, one question asks for "answer" and several for their labels."""
+    passage = Passage("p", "", passage_text, (Question("a", question, ("x",)), Question("b", question, ("x",))))
+    prompt = ask(Step("s", ("b",), context=("a",)), {"a": answer}, passage=passage)
+    assert (prompt.reply_keys, prompt.form) == (("answer",), "single")
+    assert ask(Step("e", ("a", "b"), form="edges"), passage=passage).reply_keys == ("Q1", "Q2")

@@ -132,8 +132,12 @@ def test_given_float32_then_greedy_tokens_are_those_of_generate(folder: Path) ->
 def test_given_stop_at_json_then_each_reply_is_the_object_asked_for_and_nothing_else() -> None:
     require_vllm()
     questions = ["Who founded Velcarn?", "Where was Mira Oston born?"]
-    own = {"one": question_part(questions[0]), "several": batch_part(questions), "edges": edges_part(questions)}
-    prompts = [Prompt(name, "Say anything.", PASSAGE, text, 120) for name, text in own.items()]
+    both = ("Q1", "Q2")
+    prompts = [
+        Prompt("one", "Say anything.", PASSAGE, question_part(questions[0]), 120),
+        Prompt("several", "Say anything.", PASSAGE, batch_part(questions), 120, reply_keys=both, form="batch"),
+        Prompt("edges", "Say anything.", PASSAGE, edges_part(questions), 120, reply_keys=both, form="edges"),
+    ]
     engine = VllmEngine(spec(EMBEDDED, stop_at_json=True))
     one, several, edges = with_engine(engine, lambda engine: answers(engine, *prompts))
     assert json.loads(one.text).keys() == {"answer"}

@@ -1,4 +1,4 @@
-"""What the runtime's tests share: a sink that remembers, and passages with random edges."""
+"""What the runtime's tests share: a recorder that remembers, and passages with random edges."""
 
 from __future__ import annotations
 
@@ -8,47 +8,51 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from depqa_ray.answering.prompts import asks_for_edges, label
+from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, label
 from depqa_ray.core import Completion, Edge, Job, Outcome, Passage, Plan, Prompt, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
+from depqa_ray.planning.planner import Planner
 from depqa_ray.planning.strategies import compile_plan
-from depqa_ray.runtime.pool import Joined
+from depqa_ray.results.records import EdgeRecord, PassageResult
+from depqa_ray.runtime.recorder import Recorder, RunRecord
 
 
 @dataclass
-class MemorySink:
+class MemoryRecorder(Recorder):
     """Keeps what the driver reports, and refuses a question that ends twice."""
 
     results: list[StepResult] = field(default_factory=list)
-    finishes: list[tuple[str, str, float, float]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    finishes: list[PassageResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     plans: dict[tuple[str, str], EdgeSelection] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
 
-    def ended(self, result: StepResult) -> None:
+    def record(self, record: RunRecord) -> None:
+        if isinstance(record, StepResult):
+            self._end(record)
+        elif isinstance(record, EdgeRecord):
+            place = (record.strategy, record.passage_id)
+            assert place not in self.plans, f"{place} was planned twice"
+            self.plans[place] = record.chosen
+        else:
+            self.finishes.append(record)
+
+    def _end(self, result: StepResult) -> None:
         self.results.append(result)
         for outcome in result.outcomes:
             place = (result.strategy, outcome.question_id)
             assert place not in self.outcomes, f"{place} ended twice"
             self.outcomes[place] = outcome
 
-    def planned(self, job: Job, chosen: EdgeSelection) -> None:
-        place = (job.strategy, job.passage.id)
-        assert place not in self.plans, f"{place} was planned twice"
-        self.plans[place] = chosen
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
-    def finished(self, job: Job, admitted: float, at: float) -> None:
-        self.finishes.append((job.strategy, job.passage.id, admitted, at))
 
-    def remark(self, text: str) -> None:
-        self.remarks.append(text)
-
-    def joined(self, event: Joined) -> None:
-        self.remarks.append(f"{event.replica} joined")
+PROMPTS = PromptBuilder(lambda passage: SYSTEM, 16)
 
 
 @dataclass(frozen=True)
-class GivenEdges:
+class GivenEdges(Planner):
     """A planner that knows the edges of each passage, by its id."""
 
     edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
@@ -95,7 +99,7 @@ def asking(replies: dict[str, str]) -> Callable[[Prompt], Completion]:
     """Answers questions with their numbers, and requests for edges with the reply for the passage of that text."""
 
     def answer(prompt: Prompt) -> Completion:
-        if not asks_for_edges(prompt.question_text):
+        if prompt.form != "edges":
             return answer_with_number(prompt)
         (reply,) = (reply for text, reply in replies.items() if text in prompt.passage_text)
         return Completion(prompt.id, reply, len(prompt.question_text.split()), len(reply.split()))

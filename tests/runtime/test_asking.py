@@ -14,18 +14,27 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from depqa_ray.answering.prompts import SYSTEM, asks_for_edges, system_message
+from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Completion, Job, Passage, Prompt, Question
 from depqa_ray.edges.heuristic.propose import propose_edges
-from depqa_ray.engines.base import EngineInfo, SamplingParams
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.errors import ClusterError
 from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES
 from depqa_ray.runtime.driver import Driver
-from depqa_ray.runtime.pool import Exhausted, Joined, Lost
 from depqa_ray.runtime.virtual import VirtualPool
+from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 from depqa_ray.settings.load import load_settings
-from tests.runtime.helpers import MemorySink, answer_with_number, asking, edge, passage, passages_with_edges, stated
+from tests.runtime.helpers import (
+    PROMPTS,
+    MemoryRecorder,
+    answer_with_number,
+    asking,
+    edge,
+    passage,
+    passages_with_edges,
+    stated,
+)
 
 KEEP_ALL = {"min_confidence": "0", "cost_weight": "0", "max_dependencies": "99"}
 NONSENSE = [
@@ -38,15 +47,16 @@ NONSENSE = [
 ]
 
 
-def planner(sink: MemorySink, **flags: Any) -> EdgePlanner:
+def planner(recorder: MemoryRecorder, prompts: PromptBuilder = PROMPTS, **flags: Any) -> EdgePlanner:
     settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
-    return EdgePlanner(settings, SamplingParams(), lambda passage: SYSTEM, sink.remark)
+    return EdgePlanner(settings, SamplingParams(), prompts, recorder.warn)
 
 
-def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemorySink:
-    sink = MemorySink()
-    asyncio.run(Driver(pool, sink, planner(sink, **flags), 16, 8, in_flight).run(iter(jobs)))
-    return sink
+def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemoryRecorder:
+    recorder = MemoryRecorder()
+    prompts = PromptBuilder(lambda passage: SYSTEM, int(flags.get("max_new_tokens", 16)))
+    asyncio.run(Driver(pool, recorder, planner(recorder, prompts, **flags), prompts, 8, in_flight).run(iter(jobs)))
+    return recorder
 
 
 def one_second(prompt: Prompt) -> float:
@@ -61,13 +71,13 @@ def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_go
     drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
     replies = {passage_.text: stated(passage_, edges) for passage_, edges in drawn}
     jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
-    sink = drive(jobs, VirtualPool(replicas, one_second, asking(replies)))
-    assert len(sink.finishes) == len(jobs)
+    recorder = drive(jobs, VirtualPool(replicas, one_second, asking(replies)))
+    assert len(recorder.finishes) == len(jobs)
     for passage_, edges in drawn:
         for strategy in STRATEGIES:
             for question in passage_.questions:
-                assert sink.outcomes[strategy, question.id].answer == question.answers[0]
-            chosen = sink.plans.get((strategy, passage_.id))
+                assert recorder.outcomes[strategy, question.id].answer == question.answers[0]
+            chosen = recorder.plans.get((strategy, passage_.id))
             assert (chosen is not None) == (strategy in USES_EDGES)
             if chosen is not None:
                 assert chosen.fallback == "" and chosen.source == "model"
@@ -87,7 +97,7 @@ def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behi
     def answer(prompt: Prompt) -> Completion:
         strategy, passage_id, _ = json.loads(prompt.id)
         assert prompt.passage_text == f"Passage: {passages[passage_id].text}\n\n"
-        if not asks_for_edges(prompt.question_text):
+        if prompt.form != "edges":
             asked = [
                 line.partition(": ")[2] for line in prompt.question_text.splitlines() if not line.startswith("Known:")
             ]
@@ -103,8 +113,8 @@ def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behi
 def test_given_the_request_for_edges_then_it_is_a_step_with_its_own_time_and_tokens() -> None:
     asked = passage("p", 3)
     pool = VirtualPool(1, one_second, asking({asked.text: stated(asked, (edge("p", 0, 2),))}))
-    sink = drive([Job("dependency_parallel", asked)], pool)
-    first, *others = sink.results
+    recorder = drive([Job("dependency_parallel", asked)], pool)
+    first, *others = recorder.results
     assert (first.step_id, first.outcomes, first.batch, first.ready, first.completed) == ("edges", (), 0, 0.0, 1.0)
     assert first.prompt_tokens > 0 and first.generated_tokens > 0
     assert {result.step_id: result.ready for result in others} == {"ask:p-q0": 1.0, "ask:p-q1": 1.0, "ask:p-q2": 2.0}
@@ -114,11 +124,13 @@ def test_given_a_slow_request_for_edges_then_other_passages_go_on_meanwhile() ->
     slow, quick = passage("slow", 2), passage("quick", 2)
 
     def seconds(prompt: Prompt) -> float:
-        return 50.0 if "slow" in prompt.passage_text and asks_for_edges(prompt.question_text) else 1.0
+        return 50.0 if "slow" in prompt.passage_text and prompt.form == "edges" else 1.0
 
     answer = asking({slow.text: stated(slow, ()), quick.text: stated(quick, ())})
-    sink = drive([Job("dependency_parallel", slow), Job("dependency_parallel", quick)], VirtualPool(1, seconds, answer))
-    assert [(name, at) for _, name, _, at in sink.finishes] == [("quick", 2.0), ("slow", 51.0)]
+    recorder = drive(
+        [Job("dependency_parallel", slow), Job("dependency_parallel", quick)], VirtualPool(1, seconds, answer)
+    )
+    assert [(finish.passage_id, finish.finished) for finish in recorder.finishes] == [("quick", 2.0), ("slow", 51.0)]
 
 
 @pytest.mark.parametrize("reply", NONSENSE)
@@ -131,10 +143,10 @@ def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes
     def answer(prompt: Prompt) -> Completion:
         return Completion(prompt.id, reply, 5, 5)
 
-    sink = drive([Job(strategy, asked) for strategy in STRATEGIES], VirtualPool(1, one_second, answer))
-    assert len(sink.outcomes) == len(STRATEGIES) * len(texts)
-    assert set(sink.plans) == {(strategy, "v") for strategy in USES_EDGES}
-    for chosen in sink.plans.values():
+    recorder = drive([Job(strategy, asked) for strategy in STRATEGIES], VirtualPool(1, one_second, answer))
+    assert len(recorder.outcomes) == len(STRATEGIES) * len(texts)
+    assert set(recorder.plans) == {(strategy, "v") for strategy in USES_EDGES}
+    for chosen in recorder.plans.values():
         assert chosen.fallback
         assert chosen.selected == propose_edges(asked.questions)
         assert {kept.origin for kept in chosen.selected} == {"heuristic"}
@@ -142,13 +154,13 @@ def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes
 
 def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the_questions_are_asked() -> None:
     def refuse(prompt: Prompt) -> Completion:
-        if asks_for_edges(prompt.question_text):
+        if prompt.form == "edges":
             return Completion(prompt.id, error="the prompt is too long")
         return answer_with_number(prompt)
 
-    sink = drive([Job("dependency_parallel", passage("p", 3))], VirtualPool(1, one_second, refuse))
-    assert sink.plans["dependency_parallel", "p"].fallback == "the prompt is too long"
-    assert {outcome.status for outcome in sink.outcomes.values()} == {"answered"}
+    recorder = drive([Job("dependency_parallel", passage("p", 3))], VirtualPool(1, one_second, refuse))
+    assert recorder.plans["dependency_parallel", "p"].fallback == "the prompt is too long"
+    assert {outcome.status for outcome in recorder.outcomes.values()} == {"answered"}
 
 
 @with_settings(max_examples=50)
@@ -160,9 +172,9 @@ def test_given_replicas_that_are_lost_while_edges_are_asked_then_all_questions_e
     lost = {f"replica-{number}": at for number, at in enumerate(losses)}
     answer = asking({passage_.text: stated(passage_, edges)})
     pool = VirtualPool(1, one_second, answer, lost, replacements=len(losses))
-    sink = drive([Job("dependency_parallel", passage_)], pool)
-    assert len(sink.outcomes) == len(passage_.questions)
-    assert len(sink.plans) == len(sink.finishes) == 1
+    recorder = drive([Job("dependency_parallel", passage_)], pool)
+    assert len(recorder.outcomes) == len(passage_.questions)
+    assert len(recorder.plans) == len(recorder.finishes) == 1
 
 
 def test_given_cycles_and_self_edges_and_strange_confidences_then_they_are_dropped_and_counted() -> None:
@@ -187,54 +199,58 @@ class TwoKinds(VirtualPool):
         super().__init__(2, one_second, answer)
         self.sent: list[tuple[str, bool]] = []
         if leaves is not None:
-            self._later(leaves, Lost("replica-1", "gone"))
+            self._later(leaves, ReplicaLost("replica-1", "gone"))
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        return frozenset({"answer", "edge"})
 
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
-        self.sent += [(replica, asks_for_edges(prompt.question_text)) for prompt in prompts]
+        self.sent += [(replica, prompt.form == "edges") for prompt in prompts]
         super().send(replica, prompts)
 
     def _happens(self, event: Any) -> Any:
         events = super()._happens(event)
         for place, happened in enumerate(events):
-            if getattr(happened, "info", None) and happened.replica == "replica-1":
-                events[place] = type(happened)(happened.replica, happened.info, "edges")
-        if any(isinstance(happened, Lost) and happened.replica == "replica-1" for happened in events):
-            events.append(Exhausted("gone", "edges"))
+            if isinstance(happened, ReplicaJoined) and happened.replica == "replica-1":
+                events[place] = ReplicaJoined(happened.replica, "edge")
+        if any(isinstance(happened, ReplicaLost) and happened.replica == "replica-1" for happened in events):
+            events.append(RoleExhausted("gone", "edge"))
         return events
 
 
-def drive_apart(jobs: Sequence[Job], pool: VirtualPool) -> MemorySink:
-    sink = MemorySink()
-    asyncio.run(Driver(pool, sink, planner(sink), 16, 8, edges_apart=True).run(iter(jobs)))
-    return sink
+def drive_apart(jobs: Sequence[Job], pool: VirtualPool) -> MemoryRecorder:
+    recorder = MemoryRecorder()
+    asyncio.run(Driver(pool, recorder, planner(recorder), PROMPTS, 8).run(iter(jobs)))
+    return recorder
 
 
 def test_given_a_replica_for_edges_alone_then_it_is_asked_for_them_and_for_nothing_else() -> None:
     passages = [passage(f"p{number}", 3) for number in range(4)]
     pool = TwoKinds(asking({p.text: stated(p, (edge(p.id, 0, 1),)) for p in passages}))
-    sink = drive_apart([Job("dependency_parallel", p) for p in passages], pool)
-    assert len(sink.outcomes) == 12
+    recorder = drive_apart([Job("dependency_parallel", p) for p in passages], pool)
+    assert len(recorder.outcomes) == 12
     assert set(pool.sent) == {("replica-0", False), ("replica-1", True)}
-    assert {chosen.fallback for chosen in sink.plans.values()} == {""}
+    assert {chosen.fallback for chosen in recorder.plans.values()} == {""}
 
 
 @pytest.mark.parametrize("leaves", [0.5, 1.5, 2.5])
 def test_given_the_replica_for_edges_is_gone_for_good_then_the_heuristic_takes_over(leaves: float) -> None:
     passages = [passage(f"p{number}", 3) for number in range(6)]
     pool = TwoKinds(asking({p.text: stated(p, ()) for p in passages}), leaves)
-    sink = MemorySink()
-    driver = Driver(pool, sink, planner(sink), 16, 8, 1, edges_apart=True)
+    recorder = MemoryRecorder()
+    driver = Driver(pool, recorder, planner(recorder), PROMPTS, 8, 1)
     asyncio.run(driver.run(iter([Job("dependency_parallel", p) for p in passages])))
-    assert len(sink.outcomes) == 18
-    assert sink.plans["dependency_parallel", "p5"].fallback == "gone"
-    assert any("the heuristic takes over" in remark for remark in sink.remarks)
+    assert len(recorder.outcomes) == 18
+    assert recorder.plans["dependency_parallel", "p5"].fallback == "gone"
+    assert any("the heuristic takes over" in warning for warning in recorder.warnings)
 
 
 def test_given_the_replica_for_edges_never_comes_then_the_run_fails_and_says_why() -> None:
     class Never(TwoKinds):
         def _happens(self, event: Any) -> Any:
             if getattr(event, "replica", "") == "replica-1":
-                return [Exhausted("no such server", "edges")]
+                return [RoleExhausted("no such server", "edge")]
             return super()._happens(event)
 
     with pytest.raises(ClusterError, match=r"--deps-engine.*no such server"):
@@ -245,7 +261,7 @@ def counting(replies: dict[str, str]) -> tuple[Callable[[Prompt], Completion], l
     requests: list[str] = []
 
     def answer(prompt: Prompt) -> Completion:
-        if asks_for_edges(prompt.question_text):
+        if prompt.form == "edges":
             requests.append(prompt.id)
         return asking(replies)(prompt)
 
@@ -306,16 +322,18 @@ def test_given_a_cache_that_cannot_be_written_then_the_run_says_so_once_and_goes
     passages = [passage(f"p{number}", 2) for number in range(3)]
     answer = asking({p.text: stated(p, ()) for p in passages})
     jobs = [Job("dependency_parallel", p) for p in passages]
-    sink = drive(jobs, VirtualPool(1, one_second, answer), no_dep_cache=False, dep_cache=tmp_path / "file" / "cache")
-    assert len(sink.outcomes) == 6
-    assert sum("not kept" in remark for remark in sink.remarks) == 1
+    recorder = drive(
+        jobs, VirtualPool(1, one_second, answer), no_dep_cache=False, dep_cache=tmp_path / "file" / "cache"
+    )
+    assert len(recorder.outcomes) == 6
+    assert sum("not kept" in warning for warning in recorder.warnings) == 1
 
 
 def test_given_another_seed_then_another_order_is_drawn() -> None:
     def order(seed: str) -> list[str]:
         pool = VirtualPool(1, one_second, answer_with_number)
-        sink = drive([Job("sequential_shuffled", passage("p", 6))], pool, seed=seed)
-        return [result.step_id for result in sink.results]
+        recorder = drive([Job("sequential_shuffled", passage("p", 6))], pool, seed=seed)
+        return [result.step_id for result in recorder.results]
 
     assert order("1") == order("1")
     assert order("1") != order("2")
@@ -326,9 +344,9 @@ def test_given_another_system_message_then_the_kept_reply_is_not_taken(tmp_path:
     answer, requests = counting({asked.text: stated(asked, ())})
     settings = load_settings({"dep_cache": tmp_path})
     for line in ("Be brief.", "Be long."):
-        system = partial(system_message, line, 0, ())
-        driven = EdgePlanner(settings, SamplingParams(), system, lambda text: None)
-        driver = Driver(VirtualPool(1, one_second, answer), MemorySink(), driven, 16, 8, system=system)
+        prompts = PromptBuilder(partial(system_message, line, 0, ()), 16)
+        driven = EdgePlanner(settings, SamplingParams(), prompts, lambda text: None)
+        driver = Driver(VirtualPool(1, one_second, answer), MemoryRecorder(), driven, prompts, 8)
         asyncio.run(driver.run(iter([Job("dependency_parallel", asked)])))
     assert len(requests) == 2
 
@@ -338,9 +356,7 @@ def test_given_a_model_that_never_says_the_same_then_a_second_run_still_has_the_
     replies = (stated(asked, (edge("p", 0, number),)) for number in (1, 2, 3))
 
     def answer(prompt: Prompt) -> Completion:
-        return (
-            Completion(prompt.id, next(replies)) if asks_for_edges(prompt.question_text) else answer_with_number(prompt)
-        )
+        return Completion(prompt.id, next(replies)) if prompt.form == "edges" else answer_with_number(prompt)
 
     jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
     first, second = (
@@ -375,23 +391,23 @@ def test_given_the_replica_for_edges_is_lost_for_a_while_then_no_more_jobs_are_t
 
         def __init__(self, answer: Callable[[Prompt], Completion]) -> None:
             super().__init__(answer)
-            self._later(0.5, Lost("replica-1", "gone"))
+            self._later(0.5, ReplicaLost("replica-1", "gone"))
             self.before: int | None = None
 
         def _happens(self, event: Any) -> Any:
             events = VirtualPool._happens(self, event)
-            if isinstance(event, Lost):
+            if isinstance(event, ReplicaLost):
                 self._alive.add("replica-9")
-                self._later(3.0, Joined("replica-9", EngineInfo("x", "x", "x", "x"), "edges"))
+                self._later(3.0, ReplicaJoined("replica-9", "edge"))
             for place, happened in enumerate(events):
-                if isinstance(happened, Joined) and happened.replica == "replica-1":
-                    events[place] = Joined("replica-1", happened.info, "edges")
-                if isinstance(happened, Joined) and happened.replica == "replica-9":
+                if isinstance(happened, ReplicaJoined) and happened.replica == "replica-1":
+                    events[place] = ReplicaJoined("replica-1", "edge")
+                if isinstance(happened, ReplicaJoined) and happened.replica == "replica-9":
                     self.before = len(taken)
             return events
 
     pool = Away(asking({p.text: stated(p, ()) for p in passages}))
-    sink = MemorySink()
-    asyncio.run(Driver(pool, sink, planner(sink), 16, 8, edges_apart=True).run(jobs()))
-    assert len(sink.outcomes) == 400
+    recorder = MemoryRecorder()
+    asyncio.run(Driver(pool, recorder, planner(recorder), PROMPTS, 8).run(jobs()))
+    assert len(recorder.outcomes) == 400
     assert pool.before is not None and pool.before <= 8

@@ -10,23 +10,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depqa_ray.answering.prompts import PromptBuilder
 from depqa_ray.core import Completion, Edge, Job, Passage, Prompt, Question
 from depqa_ray.errors import ClusterError
 from depqa_ray.planning.strategies import STRATEGIES
+from depqa_ray.results.records import PassageResult
 from depqa_ray.runtime.driver import Driver
+from depqa_ray.runtime.recorder import RunRecord
 from depqa_ray.runtime.virtual import VirtualPool
-from tests.runtime.helpers import GivenEdges, MemorySink, answer_with_number, edge, passage, passages_with_edges
+from tests.runtime.helpers import (
+    PROMPTS,
+    GivenEdges,
+    MemoryRecorder,
+    answer_with_number,
+    edge,
+    passage,
+    passages_with_edges,
+)
 
 
 def drive(
     jobs: Sequence[Job], pool: VirtualPool, *edges: Edge, in_flight: int | None = None, room: int = 8
-) -> MemorySink:
+) -> MemoryRecorder:
     """Run the jobs; edges belong to the passages of the same name."""
-    sink = MemorySink()
+    recorder = MemoryRecorder()
     names = {job.passage.id for job in jobs}
     planner = GivenEdges({name: tuple(e for e in edges if e.child.startswith(f"{name}-")) for name in names})
-    asyncio.run(Driver(pool, sink, planner, 16, room, in_flight).run(iter(jobs)))
-    return sink
+    asyncio.run(Driver(pool, recorder, planner, PROMPTS, room, in_flight).run(iter(jobs)))
+    return recorder
 
 
 def one_second(prompt: Prompt) -> float:
@@ -41,8 +52,9 @@ def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> Non
         return answer_with_number(prompt)
 
     jobs = [Job(strategy, passage(name, 3)) for name in ("p", "r") for strategy in STRATEGIES]
-    pool, sink = VirtualPool(1, one_second, answer), MemorySink()
-    driver = Driver(pool, sink, GivenEdges(), 16, 8, system=lambda passage_: f"About {passage_.id}.")
+    pool, recorder = VirtualPool(1, one_second, answer), MemoryRecorder()
+    prompts = PromptBuilder(lambda passage_: f"About {passage_.id}.", 16)
+    driver = Driver(pool, recorder, GivenEdges(), prompts, 8)
     asyncio.run(driver.run(iter(jobs)))
     assert {(prompt.system, prompt.passage_text) for prompt in asked} == {
         (f"About {name}.", f"Passage: The text of {name}.\n\n") for name in ("p", "r")
@@ -59,12 +71,12 @@ def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends
     jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
     edges = [edge_ for _, found in drawn for edge_ in found]
     pool = VirtualPool(replicas, lambda prompt: speeds[hash(prompt.id) % 5], answer_with_number)
-    sink = drive(jobs, pool, *edges, room=room)
-    assert len(sink.finishes) == len(jobs)
+    recorder = drive(jobs, pool, *edges, room=room)
+    assert len(recorder.finishes) == len(jobs)
     for passage_, _ in drawn:
         for strategy in STRATEGIES:
             for question in passage_.questions:
-                assert sink.outcomes[strategy, question.id].answer == question.answers[0]
+                assert recorder.outcomes[strategy, question.id].answer == question.answers[0]
 
 
 @settings(max_examples=50)
@@ -75,9 +87,9 @@ def test_given_replicas_that_are_lost_and_replaced_then_all_questions_still_end(
     passage_, edges = drawn
     lost = {f"replica-{number}": at for number, at in enumerate(losses)}
     pool = VirtualPool(2, one_second, answer_with_number, lost, replacements=len(losses) + spare)
-    sink = drive([Job("dependency_parallel", passage_)], pool, *edges)
-    assert len(sink.outcomes) == len(passage_.questions)
-    assert len(sink.finishes) == 1
+    recorder = drive([Job("dependency_parallel", passage_)], pool, *edges)
+    assert len(recorder.outcomes) == len(passage_.questions)
+    assert len(recorder.finishes) == 1
 
 
 @given(passages_with_edges(), st.sets(st.integers(0, 7)))
@@ -91,14 +103,15 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
             return Completion(prompt.id, error="refused")
         return answer_with_number(prompt)
 
-    sink = drive([Job("dependency_parallel", passage_)], VirtualPool(1, one_second, refuse), *edges)
-    assert len(sink.outcomes) == len(passage_.questions)
+    recorder = drive([Job("dependency_parallel", passage_)], VirtualPool(1, one_second, refuse), *edges)
+    assert len(recorder.outcomes) == len(passage_.questions)
     for number, question in enumerate(passage_.questions):
-        outcome = sink.outcomes["dependency_parallel", question.id]
+        outcome = recorder.outcomes["dependency_parallel", question.id]
         bad_parents = [
             edge_
             for edge_ in edges
-            if edge_.child == question.id and sink.outcomes["dependency_parallel", edge_.parent].status != "answered"
+            if edge_.child == question.id
+            and recorder.outcomes["dependency_parallel", edge_.parent].status != "answered"
         ]
         expected = "skipped" if bad_parents else "failed" if number in refused else "answered"
         assert outcome.status == expected
@@ -113,8 +126,8 @@ def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_an
     ready = {}
     for strategy in ("dependency_parallel", "dependency_layered"):
         pool = VirtualPool(1, seconds, answer_with_number)
-        sink = drive([Job(strategy, passage("p", 3))], pool, edge("p", 0, 2))
-        ready[strategy] = {result.step_id: result.ready for result in sink.results}["ask:p-q2"]
+        recorder = drive([Job(strategy, passage("p", 3))], pool, edge("p", 0, 2))
+        ready[strategy] = {result.step_id: result.ready for result in recorder.results}["ask:p-q2"]
     assert ready == {"dependency_parallel": 1.0, "dependency_layered": 5.0}
 
 
@@ -122,9 +135,9 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
     edges = (edge("p", 0, 1), edge("p", 1, 2))
     figures = {}
     for strategy in STRATEGIES:
-        sink = drive([Job(strategy, passage("p", 4))], VirtualPool(1, one_second, answer_with_number), *edges)
-        ((_, _, admitted, at),) = sink.finishes
-        figures[strategy] = (at - admitted, len({result.batch for result in sink.results}))
+        recorder = drive([Job(strategy, passage("p", 4))], VirtualPool(1, one_second, answer_with_number), *edges)
+        (finish,) = recorder.finishes
+        figures[strategy] = (finish.finished - finish.admitted, len({result.batch for result in recorder.results}))
     assert figures == {
         "sequential": (4.0, 4),
         "sequential_shuffled": (4.0, 4),
@@ -138,9 +151,9 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
 
 def test_given_one_passage_in_flight_then_the_next_begins_when_it_has_finished() -> None:
     jobs = [Job("independent", passage(name, 2)) for name in ("a", "b", "c")]
-    sink = drive(jobs, VirtualPool(2, one_second, answer_with_number), in_flight=1)
-    for (_, _, _, end), (_, _, begin, _) in pairwise(sink.finishes):
-        assert begin >= end
+    recorder = drive(jobs, VirtualPool(2, one_second, answer_with_number), in_flight=1)
+    for before, after in pairwise(recorder.finishes):
+        assert after.admitted >= before.finished
 
 
 def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
@@ -153,13 +166,14 @@ def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
 
     ahead = []
 
-    class Watching(MemorySink):
-        def finished(self, job: Job, admitted: float, at: float) -> None:
-            super().finished(job, admitted, at)
-            ahead.append(len(taken) - len(self.finishes))
+    class Watching(MemoryRecorder):
+        def record(self, record: RunRecord) -> None:
+            super().record(record)
+            if isinstance(record, PassageResult):
+                ahead.append(len(taken) - len(self.finishes))
 
     pool = VirtualPool(1, one_second, answer_with_number)
-    asyncio.run(Driver(pool, Watching(), GivenEdges(), max_new_tokens=16, steps_per_replica=4).run(jobs()))
+    asyncio.run(Driver(pool, Watching(), GivenEdges(), PROMPTS, steps_per_replica=4).run(jobs()))
     assert len(taken) == 50
     assert max(ahead) <= 4
 
@@ -184,9 +198,11 @@ def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counte
         asked.append(prompt.id)
         return answer_with_number(prompt)
 
-    sink = drive([Job("independent", passage("p", 3))], Echoing(2, one_second, answer, losses={"replica-0": 0.5}))
-    assert len(sink.outcomes) == 3
-    assert {(result.replica, result.completed, result.attempts) for result in sink.results} == {("replica-1", 1.5, 2)}
+    recorder = drive([Job("independent", passage("p", 3))], Echoing(2, one_second, answer, losses={"replica-0": 0.5}))
+    assert len(recorder.outcomes) == 3
+    assert {(result.replica, result.completed, result.attempts) for result in recorder.results} == {
+        ("replica-1", 1.5, 2)
+    }
     assert asked[:3] == asked[3:], "another attempt is the same prompt: drawn tokens are seeded by its id"
 
 
@@ -194,15 +210,15 @@ def test_given_ids_that_hold_separators_then_no_two_prompts_are_taken_for_each_o
     one = Passage("p", "p", "One.", (Question("x/ask:y", "What is 1?", ("1",)),))
     other = Passage("p/ask:x", "p", "Other.", (Question("y", "What is 2?", ("2",)),))
     pool = VirtualPool(1, one_second, answer_with_number)
-    sink = drive([Job("independent", one), Job("independent", other)], pool)
-    assert {id_: outcome.answer for (_, id_), outcome in sink.outcomes.items()} == {"x/ask:y": "1", "y": "2"}
+    recorder = drive([Job("independent", one), Job("independent", other)], pool)
+    assert {id_: outcome.answer for (_, id_), outcome in recorder.outcomes.items()} == {"x/ask:y": "1", "y": "2"}
 
 
 def test_given_a_prompt_that_the_engine_refuses_then_its_step_is_on_record_as_sent() -> None:
     def refuse(prompt: Prompt) -> Completion:
         return Completion(prompt.id, error="too long")
 
-    sink = drive([Job("sequential", passage("p", 2))], VirtualPool(1, one_second, refuse))
-    refused, skipped = sink.results
+    recorder = drive([Job("sequential", passage("p", 2))], VirtualPool(1, one_second, refuse))
+    refused, skipped = recorder.results
     assert (refused.batch, refused.attempts, refused.replica, refused.completed) == (0, 1, "replica-0", 1.0)
     assert (skipped.batch, skipped.attempts, skipped.replica) == (-1, 0, "")

@@ -16,38 +16,38 @@ def router(*replicas: str) -> Router:
 
 
 def test_given_no_replica_then_none_is_picked() -> None:
-    assert Router().pick("p", 10.0) is None
+    assert Router().route("p", 10.0) is None
 
 
 def test_given_a_passage_that_was_read_then_its_replica_is_picked_again() -> None:
     made = router("a", "b")
-    made.sent("p", "b", 50.0)
-    assert made.pick("p", prefix_work=100.0) == "b"
+    made.assign("p", "b", 50.0)
+    assert made.route("p", prefix_work=100.0) == "b"
 
 
 def test_given_a_home_with_a_long_queue_then_reading_again_elsewhere_is_cheaper() -> None:
     made = router("a", "b")
-    made.sent("p", "b", 50.0)
-    made.sent("other", "b", 100.0)
-    assert made.pick("p", prefix_work=100.0) == "a"
+    made.assign("p", "b", 50.0)
+    made.assign("other", "b", 100.0)
+    assert made.route("p", prefix_work=100.0) == "a"
 
 
 def test_given_a_lost_home_then_the_idlest_of_the_others_is_picked() -> None:
     made = router("a", "b", "c")
-    made.sent("p", "a", 10.0)
-    made.sent("q", "b", 5.0)
+    made.assign("p", "a", 10.0)
+    made.assign("q", "b", 5.0)
     made.leave("a")
-    assert made.pick("p", prefix_work=100.0) == "c"
+    assert made.route("p", prefix_work=100.0) == "c"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("pqr"), st.sampled_from("sdfjl"), st.floats(0, 50))))
 def test_given_any_history_then_the_invariants_hold(history: list[tuple[str, str, str, float]]) -> None:
     made = router("a", "b", "c")
     for replica, passage, what, work in history:
-        if what == "s" and (picked := made.pick(passage, 20.0)) is not None:
-            made.sent(passage, picked, work)
+        if what == "s" and (picked := made.route(passage, 20.0)) is not None:
+            made.assign(passage, picked, work)
         elif what == "d":
-            made.done(replica, work)
+            made.release(replica, work)
         elif what == "f":
             made.clear_affinity(passage)
         elif what == "j":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -14,16 +15,17 @@ from depqa_ray.scheduling.events import (
     Action,
     Admitted,
     Completed,
-    Deserted,
     Dispatch,
+    EndSteps,
     Event,
-    Extend,
-    Extended,
     Failed,
     Finish,
-    GiveUp,
+    InvalidEvent,
+    PlanExtended,
     ReplicaJoined,
     ReplicaLost,
+    RequestPlan,
+    RoleExhausted,
 )
 from depqa_ray.scheduling.scheduler import DependencyScheduler
 
@@ -65,11 +67,12 @@ class Player:
         self.ended: dict[tuple[str, str], str] = {}
         self.dispatched_after: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for number in range(replicas):
-            self.tell(ReplicaJoined(f"r{number}", 0.0))
+            self.tell(ReplicaJoined(f"r{number}"))
 
-    def tell(self, event: Event) -> list[Action]:
+    def tell(self, event: Event, now: float | None = None) -> list[Action]:
+        now = self.now if now is None else now
         self.now += 1.0
-        actions = self.scheduler.handle(event)
+        actions = self.scheduler.handle(event, now)
         self.scheduler.validate()
         for action in actions:
             self._note(action)
@@ -85,25 +88,25 @@ class Player:
                 for need in prerequisites(sent):
                     assert (action.key[1], need) in self.ended, f"{place} was sent before {need} ended"
                 self.running[place] = (action, sent)
-        elif isinstance(action, GiveUp):
+        elif isinstance(action, EndSteps):
             for gone in action.steps:
                 place = (action.key[1], gone.id)
                 assert place not in self.running and place not in self.ended
-                self.ended[place] = "skipped" if action.skipped else "failed"
+                self.ended[place] = action.status
 
     def complete(self, *places: tuple[str, str]) -> list[Action]:
         for place in places:
             del self.running[place]
             self.ended[place] = "done"
-        return self.tell(Completed(("s", places[0][0]), tuple(id_ for _, id_ in places), self.now))
+        return self.tell(Completed(("s", places[0][0]), tuple(id_ for _, id_ in places)))
 
     def fail(self, place: tuple[str, str]) -> list[Action]:
         del self.running[place]
-        return self.tell(Failed(("s", place[0]), place[1], "no", self.now))
+        return self.tell(Failed(("s", place[0]), place[1], "no"))
 
     def lose(self, replica: str) -> list[Action]:
         self.running = {p: (d, s) for p, (d, s) in self.running.items() if d.replica != replica}
-        return self.tell(ReplicaLost(replica, "gone", self.now))
+        return self.tell(ReplicaLost(replica, "gone"))
 
     def play(self, fails: Callable[[str], bool] = lambda step_id: False) -> None:
         while self.running:
@@ -119,7 +122,7 @@ def test_given_any_dag_when_steps_complete_in_any_order_then_each_is_sent_once_a
     a_plan: Plan, seed: int
 ) -> None:
     player = Player(seed)
-    player.tell(Admitted(a_plan, 0.0))
+    player.tell(Admitted(a_plan), 0.0)
     player.play()
     sent = [s.id for action in player.actions if isinstance(action, Dispatch) for s in action.steps]
     assert sorted(sent) == sorted(s.id for s in a_plan.steps)
@@ -130,7 +133,7 @@ def test_given_any_dag_when_steps_complete_in_any_order_then_each_is_sent_once_a
 @given(plans(), st.integers(0, 10_000))
 def test_given_any_dag_then_a_step_is_sent_at_the_very_event_that_makes_it_ready(a_plan: Plan, seed: int) -> None:
     player = Player(seed)
-    player.tell(Admitted(a_plan, 0.0))
+    player.tell(Admitted(a_plan), 0.0)
     while player.running:
         place = player.rng.choice(sorted(player.running))
         before = set(player.ended)
@@ -153,7 +156,7 @@ def test_given_failing_steps_then_how_each_step_ends_does_not_depend_on_the_orde
     ends = []
     for number in (seed, other_seed):
         player = Player(number)
-        player.tell(Admitted(a_plan, 0.0))
+        player.tell(Admitted(a_plan), 0.0)
         player.play(failing.__contains__)
         assert player.scheduler.jobs == 0
         assert set(player.ended) == {("p", s.id) for s in a_plan.steps}, "a failed parent leaves a hole"
@@ -171,7 +174,7 @@ def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends
 ) -> None:
     player = Player(seed, replicas=2, max_attempts=2)
     for number in range(len(sizes)):
-        player.tell(Admitted(data.draw(plans(passage=f"p{number}")), 0.0))
+        player.tell(Admitted(data.draw(plans(passage=f"p{number}"))), 0.0)
     alive, born = {"r0", "r1"}, 2
     for _ in range(200):
         if not player.running and alive:
@@ -183,11 +186,11 @@ def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends
             player.lose(lost)
         elif choice < 0.3 or not alive:
             alive.add(f"r{born}")
-            player.tell(ReplicaJoined(f"r{born}", player.now))
+            player.tell(ReplicaJoined(f"r{born}"), player.now)
             born += 1
         elif player.running:
             player.complete(player.rng.choice(sorted(player.running)))
-    player.tell(ReplicaJoined("last", player.now))
+    player.tell(ReplicaJoined("last"), player.now)
     player.play()
     assert player.scheduler.jobs == 0
     assert sum(isinstance(action, Finish) for action in player.actions) == len(sizes)
@@ -195,7 +198,7 @@ def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends
 
 def test_given_siblings_that_complete_together_then_their_children_leave_as_one_batch() -> None:
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b")), 0.0))
+    player.tell(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b"))), 0.0)
     (batch,) = player.complete(("p", "a"), ("p", "b"))
     assert isinstance(batch, Dispatch)
     assert [s.id for s in batch.steps] == ["c", "d"]
@@ -204,42 +207,42 @@ def test_given_siblings_that_complete_together_then_their_children_leave_as_one_
 
 def test_given_a_barrier_whose_step_failed_then_who_only_waits_for_it_is_still_asked() -> None:
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a")), 0.0))
+    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a"))), 0.0)
     player.complete(("p", "b"))
     actions = player.fail(("p", "a"))
-    assert [type(action) for action in actions] == [GiveUp, GiveUp, Dispatch]
+    assert [type(action) for action in actions] == [EndSteps, EndSteps, Dispatch]
     assert player.ended == {("p", "a"): "failed", ("p", "b"): "done", ("p", "d"): "skipped"}
 
 
 def test_given_no_replica_when_one_joins_then_what_waited_leaves_with_the_time_it_became_ready() -> None:
     player = Player(0, replicas=0)
-    assert player.tell(Admitted(plan(step("a")), 5.0)) == []
-    (batch,) = player.tell(ReplicaJoined("r", 9.0))
+    assert player.tell(Admitted(plan(step("a"))), 5.0) == []
+    (batch,) = player.tell(ReplicaJoined("r"), 9.0)
     assert isinstance(batch, Dispatch)
     assert batch.ready == 5.0
 
 
 def test_given_a_step_that_is_lost_too_often_then_it_fails_with_the_reason_and_its_children_are_skipped() -> None:
     player = Player(0, replicas=3, max_attempts=2)
-    player.tell(Admitted(plan(step("a"), step("b", "a")), 0.0))
+    player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     for _ in range(2):
         ((dispatch, _),) = player.running.values()
         player.lose(dispatch.replica)
     assert player.ended == {("p", "a"): "failed", ("p", "b"): "skipped"}
-    reasons = [action.reason for action in player.actions if isinstance(action, GiveUp)]
+    reasons = [action.reason for action in player.actions if isinstance(action, EndSteps)]
     assert "gone" in reasons[0]
     assert isinstance(player.actions[-1], Finish)
 
 
 def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() -> None:
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b", "a")), 0.0))
+    player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     with pytest.raises(ValueError, match=r"step b .* waiting, not running"):
-        player.scheduler.handle(Completed(KEY, ("b",), 1.0))
+        player.scheduler.handle(Completed(KEY, ("b",)), 1.0)
     with pytest.raises(ValueError, match="under way already"):
-        player.scheduler.handle(Admitted(plan(step("a")), 1.0))
+        player.scheduler.handle(Admitted(plan(step("a"))), 1.0)
     with pytest.raises(ValueError, match="no job"):
-        player.scheduler.handle(Completed(("s", "other"), ("a",), 1.0))
+        player.scheduler.handle(Completed(("s", "other"), ("a",)), 1.0)
 
 
 EDGES = Step("edges", ("q-a",), form="edges")
@@ -259,47 +262,50 @@ def test_given_an_open_plan_whose_steps_have_ended_then_its_strategy_extends_it_
     ends_well: bool,
 ) -> None:
     player = Player(0)
-    player.tell(Admitted(opening(), 0.0))
+    player.tell(Admitted(opening()), 0.0)
     actions = player.complete(("p", "edges")) if ends_well else player.fail(("p", "edges"))
-    assert actions[-1] == Extend(KEY)
+    assert actions[-1] == RequestPlan(KEY)
     assert player.scheduler.jobs == 1
-    (batch,) = player.tell(Extended(extension(), 7.0))
+    (batch,) = player.tell(PlanExtended(extension()), 7.0)
     assert isinstance(batch, Dispatch)
     assert ([s.id for s in batch.steps], batch.batch, batch.ready) == (["a"], 1, 7.0)
     player.play()
     assert player.ended["p", "b"] == "done"
-    assert [action for action in player.actions if isinstance(action, Extend | Finish)] == [Extend(KEY), Finish(KEY)]
+    assert [action for action in player.actions if isinstance(action, RequestPlan | Finish)] == [
+        RequestPlan(KEY),
+        Finish(KEY),
+    ]
 
 
 def test_given_an_extension_that_does_not_fit_then_it_is_refused() -> None:
     player = Player(0)
-    player.tell(Admitted(opening(), 0.0))
+    player.tell(Admitted(opening()), 0.0)
     with pytest.raises(ValueError, match="cannot be extended"):
-        player.scheduler.handle(Extended(extension(), 1.0))  # the first step is still running
+        player.scheduler.handle(PlanExtended(extension()), 1.0)  # the first step is still running
     player.complete(("p", "edges"))
     with pytest.raises(ValueError, match="cannot be extended"):
-        player.scheduler.handle(Extended(plan(step("a"), step("b")), 1.0))
-    player.tell(Extended(extension(), 1.0))
+        player.scheduler.handle(PlanExtended(plan(step("a"), step("b"))), 1.0)
+    player.tell(PlanExtended(extension()), 1.0)
     with pytest.raises(ValueError, match="cannot be extended"):
-        player.scheduler.handle(Extended(extension(), 1.0))
+        player.scheduler.handle(PlanExtended(extension()), 1.0)
 
 
 def test_given_replicas_for_edges_then_only_these_are_asked_for_them_and_their_end_fails_what_waits() -> None:
-    scheduler = DependencyScheduler(edges_apart=True)
-    scheduler.handle(ReplicaJoined("r", 0.0))
-    assert scheduler.handle(Admitted(opening(), 0.0)) == []  # nobody is there yet who could be asked for edges
-    (batch,) = scheduler.handle(ReplicaJoined("e", 1.0, "edges"))
+    scheduler = DependencyScheduler(dedicated_edge_replicas=True)
+    scheduler.handle(ReplicaJoined("r"), 0.0)
+    assert scheduler.handle(Admitted(opening()), 0.0) == []  # nobody is there yet who could be asked for edges
+    (batch,) = scheduler.handle(ReplicaJoined("e", "edge"), 1.0)
     assert isinstance(batch, Dispatch) and batch.replica == "e"
-    assert (scheduler.busy("edges"), scheduler.busy("answers")) == (1, 0)
-    assert (scheduler.replicas("edges"), scheduler.replicas("answers")) == (1, 1)
-    assert scheduler.handle(ReplicaLost("e", "gone", 2.0)) == []
-    assert scheduler.busy("edges") == 1, "what waits for a replacement leaves no room for more"
-    given_up, extend = scheduler.handle(Deserted("edges", "gone for good", 3.0))
-    assert given_up == GiveUp(KEY, (EDGES,), False, "gone for good") and extend == Extend(KEY)
-    (batch,) = scheduler.handle(Extended(extension(), 3.0))
+    assert (scheduler.busy("edge"), scheduler.busy("answer")) == (1, 0)
+    assert (scheduler.replicas("edge"), scheduler.replicas("answer")) == (1, 1)
+    assert scheduler.handle(ReplicaLost("e", "gone"), 2.0) == []
+    assert scheduler.busy("edge") == 1, "what waits for a replacement leaves no room for more"
+    given_up, extend = scheduler.handle(RoleExhausted("gone for good", "edge"), 3.0)
+    assert given_up == EndSteps(KEY, (EDGES,), "failed", "gone for good") and extend == RequestPlan(KEY)
+    (batch,) = scheduler.handle(PlanExtended(extension()), 3.0)
     assert isinstance(batch, Dispatch) and batch.replica == "r"
-    given_up, extend = scheduler.handle(Admitted(opening("other"), 4.0))
-    assert isinstance(given_up, GiveUp) and extend == Extend(("s", "other"))
+    given_up, extend = scheduler.handle(Admitted(opening("other")), 4.0)
+    assert isinstance(given_up, EndSteps) and extend == RequestPlan(("s", "other"))
     scheduler.validate()
 
 
@@ -310,26 +316,40 @@ def test_given_open_plans_and_replicas_that_come_and_go_then_every_job_is_extend
     player = Player(seed, replicas=1)
     names = [f"p{number}" for number in range(len(fails))]
     for name in names:
-        player.tell(Admitted(opening(name), 0.0))
+        player.tell(Admitted(opening(name)), 0.0)
     born = 0
     while player.scheduler.jobs:
-        open_jobs = [a.key for a in player.actions if isinstance(a, Extend)]
+        open_jobs = [a.key for a in player.actions if isinstance(a, RequestPlan)]
         extended = {e for e in open_jobs if ("x", e[1]) in player.ended}
         for key in open_jobs:
             if key not in extended:
                 player.ended["x", key[1]] = "extended"
-                player.tell(Extended(extension(key[1]), player.now))
+                player.tell(PlanExtended(extension(key[1])), player.now)
         if not player.running:
             continue
         if player.rng.random() < 0.2 and born < 8:
             player.lose(next(iter(player.running.values()))[0].replica)
             born += 1
-            player.tell(ReplicaJoined(f"new{born}", player.now))
+            player.tell(ReplicaJoined(f"new{born}"), player.now)
             continue
         place = player.rng.choice(sorted(player.running))
         if place[1] == "edges" and fails[names.index(place[0])]:
             player.fail(place)
         else:
             player.complete(place)
-    for kind in (Extend, Finish):
+    for kind in (RequestPlan, Finish):
         assert sorted(a.key[1] for a in player.actions if isinstance(a, kind)) == names
+
+
+def test_invalid_event_tells_the_jobs_story() -> None:
+    """An event that cannot be raises InvalidEvent with the event and the job's last events, the oldest first."""
+    player = Player(0)
+    player.tell(Admitted(plan(step("a"), step("b", "a"))), 2.0)
+    player.now = 3.0
+    player.complete(("p", "a"))
+    wrong = Completed(KEY, ("a",))
+    with pytest.raises(InvalidEvent, match="step a .* is done, not running") as caught:
+        player.scheduler.handle(wrong, 4.0)
+    assert caught.value.event == wrong
+    assert [(at, type(event)) for at, event in caught.value.story][:2] == [(2.0, Admitted), (3.0, Completed)]
+    assert re.search(r"at 2\.000 s: Admitted\(.*\n  at 3\.000 s: Completed", str(caught.value))

@@ -11,7 +11,7 @@ from typing import Final
 import ray
 
 from depqa_ray.errors import ClusterError, InputError
-from depqa_ray.runtime.ray.pool import PoolShape
+from depqa_ray.runtime.ray.pool import ReplicaResources
 from depqa_ray.settings.load import Settings
 
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
@@ -62,21 +62,21 @@ def accelerators() -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(kind) for name in _resources() if name.startswith(kind)))
 
 
-def edges_shape(settings: Settings) -> PoolShape:
+def edge_resources(settings: Settings) -> ReplicaResources:
     """What the one replica holds that is asked for edges alone: a share of the cluster of its own where it computes."""
     engine = settings.deps_engine
     gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
-    return PoolShape(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
+    return ReplicaResources(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
 
 
-def pool_shape(settings: Settings) -> PoolShape:
+def replica_resources(settings: Settings) -> ReplicaResources:
     """How many replicas the connected cluster gets, and what each holds.
 
     Raises InputError where the settings ask for more GPUs than the cluster has.
     """
     resources = _resources()
     all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
-    if settings.deps_engine is not None and (apart := edges_shape(settings).gpus):
+    if settings.deps_engine is not None and (apart := edge_resources(settings).gpus):
         if all_gpus < 1 + apart:
             raise InputError(
                 "the model that is asked for edges needs a GPU of its own, and the cluster has one in all",
@@ -95,7 +95,7 @@ def pool_shape(settings: Settings) -> PoolShape:
             f"{replicas} replicas of {gpus:g} GPUs need {gpus * replicas:g}, and the cluster has {all_gpus:g}",
             fix="lower --replicas or --gpus-per-replica",
         )
-    return PoolShape(
+    return ReplicaResources(
         replicas=replicas,
         gpus=gpus,
         cpus=1.0 if gpus else _cpus_each(replicas, all_cpus),

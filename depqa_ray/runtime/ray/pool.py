@@ -11,30 +11,31 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from typing_extensions import override
 
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import EngineSpec
-from depqa_ray.runtime.pool import Answered, Exhausted, Joined, Lost, PoolEvent
+from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.runtime.pool import CompletionsReceived, Pool, PoolEvent
 from depqa_ray.runtime.ray.replica import Replica
-from depqa_ray.scheduling.events import Role
+from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 
-_NAMES: Final[dict[Role, str]] = {"answers": "replica", "edges": "edges"}
+_NAMES: Final[dict[Role, str]] = {"answer": "replica", "edge": "edges"}
 
 _REPLICA: Final[Any] = Replica
 """The actor class as Ray makes it: its ``options`` and ``remote`` have no types."""
 
 REPLACEMENTS_PER_REPLICA: Final = 3
-"""How many lost replicas a pool makes up for, for each one that it began with; bounded: the fault may be the spec's."""
+"""How many lost replicas a pool replaces, for each one that it started with; bounded: the spec may be at fault."""
 
-_LATE: Final = "it gave no answer for {} s (--step-timeout)"
+_TIMED_OUT: Final = "it gave no answer for {} s (--step-timeout)"
 
 CLOSE_TIMEOUT: Final = 10.0
-"""Seconds that a replica may take to let go of its engine before it is killed."""
+"""Seconds that a replica may take to close its engine before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class PoolShape:
-    """How many replicas of a kind there are, what each holds, and how long the pool waits (seconds)."""
+class ReplicaResources:
+    """How many replicas a role has, what each holds, and how long the pool waits for one (seconds)."""
 
     replicas: int
     gpus: float
@@ -44,135 +45,157 @@ class PoolShape:
 
 
 @dataclass(slots=True)
-class _Kind:
+class _ReplicaGroup:
     """The replicas of one role: what they run, and how many were started so far."""
 
     role: Role
     spec: EngineSpec
-    shape: PoolShape
+    resources: ReplicaResources
     started: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Member:
+class _ReplicaHandle:
     """A replica that is starting or living (``ready``), and the tasks that listen to it."""
 
     name: str
-    kind: _Kind
+    group: _ReplicaGroup
     actor: Any
     ready: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
-class RayPool:
-    """Replicas as Ray actors: those that answer and, where ``edges`` is given, others that are asked for edges.
+class RayPool(Pool):
+    """Replicas as Ray actors: those that answer and, if ``edges`` is given, dedicated ones that are asked for edges.
 
     A replica that dies, breaks, or goes longer than ``answer_timeout`` without an answer to a batch is killed and
-    reported as Lost; its name is not used again, so that nothing said later by or about it can be mistaken.
-    Invariant: ``_members`` are the replicas starting or living; only members have tasks.
+    reported as lost. Its name is never used again, so that nothing later can be taken for its own.
+
+    Invariants:
+
+    - ``_replicas`` has exactly the replicas that are starting or living, by name; only they have tasks;
+    - ``_infos`` has every replica that ever joined.
     """
 
-    def __init__(self, spec: EngineSpec, shape: PoolShape, edges: tuple[EngineSpec, PoolShape] | None = None) -> None:
-        self._members: dict[str, _Member] = {}
-        self._happened: asyncio.Queue[PoolEvent] = asyncio.Queue()
-        kinds = [_Kind("answers", spec, shape)]
+    def __init__(
+        self,
+        spec: EngineSpec,
+        resources: ReplicaResources,
+        edges: tuple[EngineSpec, ReplicaResources] | None = None,
+    ) -> None:
+        self._replicas: dict[str, _ReplicaHandle] = {}
+        self._infos: dict[str, EngineInfo] = {}
+        self._events: asyncio.Queue[PoolEvent] = asyncio.Queue()
+        groups = [_ReplicaGroup("answer", spec, resources)]
         if edges is not None:
-            kinds.append(_Kind("edges", *edges))
-        for kind in kinds:
-            for _ in range(kind.shape.replicas):
-                self._start_one(kind)
+            groups.append(_ReplicaGroup("edge", *edges))
+        self._roles = frozenset(group.role for group in groups)
+        for group in groups:
+            for _ in range(group.resources.replicas):
+                self._start_one(group)
 
     def __repr__(self) -> str:
-        return f"<RayPool members={list(self._members)}>"
+        return f"<RayPool replicas={list(self._replicas)}>"
 
+    @property
+    @override
+    def roles(self) -> frozenset[Role]:
+        return self._roles
+
+    @override
+    def info(self, replica: str) -> EngineInfo:
+        return self._infos[replica]
+
+    @override
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
-        member = self._members.get(replica)
-        if member is not None:
-            self._listen(member, self._answers(member, tuple(prompts)))
+        handle = self._replicas.get(replica)
+        if handle is not None:
+            self._listen(handle, self._collect_answers(handle, tuple(prompts)))
 
+    @override
     async def events(self) -> list[PoolEvent]:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
-        events = [await self._happened.get()]
-        while not self._happened.empty():
-            events.append(self._happened.get_nowait())
+        events = [await self._events.get()]
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
         return events
 
+    @override
     async def reset_prefix_cache(self) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
-        ready = [member for member in self._members.values() if member.ready]
-        await asyncio.gather(*(self._guard(member, self._forget(member)) for member in ready))
+        ready = [handle for handle in self._replicas.values() if handle.ready]
+        await asyncio.gather(*(self._supervise(handle, self._reset_one(handle)) for handle in ready))
 
+    @override
     def now(self) -> float:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
         return time.monotonic()
 
+    @override
     async def close(self) -> None:
-        """See :class:`~depqa_ray.runtime.pool.Pool`."""
-        members, self._members = list(self._members.values()), {}
-        for member in members:
-            for task in member.tasks:
+        handles, self._replicas = list(self._replicas.values()), {}
+        for handle in handles:
+            for task in handle.tasks:
                 task.cancel()
-        await asyncio.gather(*(_close_actor(member.actor) for member in members))
+        await asyncio.gather(*(_close_actor(handle.actor) for handle in handles))
 
-    def _start_one(self, kind: _Kind) -> None:
-        name = f"{_NAMES[kind.role]}-{kind.started}"
-        kind.started += 1
-        actor = _REPLICA.options(num_gpus=kind.shape.gpus, num_cpus=kind.shape.cpus).remote(kind.spec, name)
-        member = self._members[name] = _Member(name, kind, actor)
-        self._listen(member, self._start(member))
+    def _start_one(self, group: _ReplicaGroup) -> None:
+        name = f"{_NAMES[group.role]}-{group.started}"
+        group.started += 1
+        resources = group.resources
+        actor = _REPLICA.options(num_gpus=resources.gpus, num_cpus=resources.cpus).remote(group.spec, name)
+        handle = self._replicas[name] = _ReplicaHandle(name, group, actor)
+        self._listen(handle, self._await_start(handle))
 
-    def _listen(self, member: _Member, work: Any) -> None:
-        task = asyncio.ensure_future(self._guard(member, work))
-        member.tasks.add(task)
-        task.add_done_callback(member.tasks.discard)
+    def _listen(self, handle: _ReplicaHandle, work: Any) -> None:
+        task = asyncio.ensure_future(self._supervise(handle, work))
+        handle.tasks.add(task)
+        task.add_done_callback(handle.tasks.discard)
 
-    async def _guard(self, member: _Member, work: Any) -> None:
-        """Run a task of a member; whatever goes wrong in it, the member is lost for that reason."""
+    async def _supervise(self, handle: _ReplicaHandle, work: Any) -> None:
+        """Run a task of a replica. If it fails, the replica is lost for that reason."""
         try:
             await work
         except TimeoutError as error:
-            self._lose(member, str(error))
+            self._lose(handle, str(error))
         except RayTaskError as error:
-            self._lose(member, _first_line(error.cause if error.cause is not None else error))
+            self._lose(handle, _first_line(error.cause if error.cause is not None else error))
         except RayActorError as error:
-            self._lose(member, f"its process ended ({type(error).__name__})")
+            self._lose(handle, f"its process ended ({type(error).__name__})")
         except RayError as error:
-            self._lose(member, _first_line(error))
+            self._lose(handle, _first_line(error))
 
-    async def _start(self, member: _Member) -> None:
-        start = member.actor.start.remote()
-        info = await _within(member.kind.shape.start_timeout, start, "it was not ready within {} s (--start-timeout)")
-        member.ready = True
-        self._happened.put_nowait(Joined(member.name, info, member.kind.role))
+    async def _await_start(self, handle: _ReplicaHandle) -> None:
+        timeout, late = handle.group.resources.start_timeout, "it was not ready within {} s (--start-timeout)"
+        self._infos[handle.name] = await _within(timeout, handle.actor.start.remote(), late)
+        handle.ready = True
+        self._events.put_nowait(ReplicaJoined(handle.name, handle.group.role))
 
-    async def _forget(self, member: _Member) -> None:
-        await _within(member.kind.shape.answer_timeout, member.actor.reset_prefix_cache.remote(), _LATE)
+    async def _reset_one(self, handle: _ReplicaHandle) -> None:
+        timeout = handle.group.resources.answer_timeout
+        await _within(timeout, handle.actor.reset_prefix_cache.remote(), _TIMED_OUT)
 
-    async def _answers(self, member: _Member, prompts: tuple[Prompt, ...]) -> None:
-        waiting, patience = len(prompts), member.kind.shape.answer_timeout
-        groups = member.actor.answer.options(num_returns="streaming").remote(prompts)
+    async def _collect_answers(self, handle: _ReplicaHandle, prompts: tuple[Prompt, ...]) -> None:
+        waiting, timeout = len(prompts), handle.group.resources.answer_timeout
+        groups = handle.actor.answer.options(num_returns="streaming").remote(prompts)
         while waiting:
             try:
-                reference = await _within(patience, anext(groups), _LATE)
+                reference = await _within(timeout, anext(groups), _TIMED_OUT)
             except StopAsyncIteration:
                 raise TimeoutError(f"it ended a batch with {waiting} prompts unanswered") from None
-            completions = await _within(patience, reference, _LATE)
+            completions = await _within(timeout, reference, _TIMED_OUT)
             waiting -= len(completions)
-            self._happened.put_nowait(Answered(member.name, completions))
+            self._events.put_nowait(CompletionsReceived(handle.name, completions))
 
-    def _lose(self, member: _Member, reason: str) -> None:
-        if self._members.pop(member.name, None) is None:
+    def _lose(self, handle: _ReplicaHandle, reason: str) -> None:
+        if self._replicas.pop(handle.name, None) is None:
             return
-        ray.kill(member.actor, no_restart=True)
-        for task in member.tasks - {asyncio.current_task()}:
+        ray.kill(handle.actor, no_restart=True)
+        for task in handle.tasks - {asyncio.current_task()}:
             task.cancel()
-        self._happened.put_nowait(Lost(member.name, reason))
-        kind = member.kind
-        if kind.started < kind.shape.replicas * (1 + REPLACEMENTS_PER_REPLICA):
-            self._start_one(kind)
-        elif not any(other.kind is kind for other in self._members.values()):
-            self._happened.put_nowait(Exhausted(reason, kind.role))
+        self._events.put_nowait(ReplicaLost(handle.name, reason))
+        group = handle.group
+        if group.started < group.resources.replicas * (1 + REPLACEMENTS_PER_REPLICA):
+            self._start_one(group)
+        elif not any(other.group is group for other in self._replicas.values()):
+            self._events.put_nowait(RoleExhausted(reason, group.role))
 
 
 async def _within(seconds: float, work: Any, late: str) -> Any:
@@ -187,8 +210,8 @@ async def _awaited(work: Any) -> Any:
 
 
 async def _close_actor(actor: Any) -> None:
-    """Ask the replica to let go, then end its process, whatever the answer."""
-    with suppress(RayError, TimeoutError):  # it is ended below all the same
+    """Ask the replica to close its engine, then end its process, whatever it replies."""
+    with suppress(RayError, TimeoutError):  # it is killed below in any case
         await _within(CLOSE_TIMEOUT, actor.close.remote(), "it did not close within {} s")
     ray.kill(actor, no_restart=True)
 

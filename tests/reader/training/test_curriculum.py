@@ -1,5 +1,6 @@
 import json
 import random
+import re
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_each_target_is_the_json_that_its_prompt_asks_for(stage: Stage) -> None:
             if "answer" in target:
                 assert target["answer"] in lesson.passage
                 continue
-            assert list(target) == prompts.reply_keys(exercise.own)
+            assert list(target) == (re.findall(r"^(Q\d+): ", exercise.own, re.MULTILINE) or ["answer"])
             for number, reply in enumerate(target.values()):
                 if isinstance(reply, dict):
                     assert set(reply) <= {prompts.label(earlier) for earlier in range(number)}

@@ -11,36 +11,36 @@ from typing import Any
 
 import pytest
 
-from depqa_ray.core import Prompt
+from depqa_ray.core import Prompt, StepResult
 from depqa_ray.engines.base import EngineSpec, Fault
 from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
-from depqa_ray.runtime.pool import Exhausted, Joined, Lost, PoolEvent
-from depqa_ray.runtime.ray import connection as cluster
-from depqa_ray.runtime.ray.connection import connected_ray, edges_shape, pool_shape
-from depqa_ray.runtime.ray.pool import PoolShape, RayPool
+from depqa_ray.runtime.pool import PoolEvent
+from depqa_ray.runtime.ray import connection
+from depqa_ray.runtime.ray.connection import connected_ray, edge_resources, replica_resources
+from depqa_ray.runtime.ray.pool import RayPool, ReplicaResources
+from depqa_ray.runtime.recorder import Recorder, RunRecord
 from depqa_ray.runtime.run import run_experiment
+from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, RoleExhausted
 from depqa_ray.settings.load import Settings
 
 pytestmark = pytest.mark.slow
 
 
-class Notes:
-    """An observer that keeps what it hears."""
+class Notes(Recorder):
+    """A watcher that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.remarks: list[str] = []
+        self.warnings: list[str] = []
         self.questions = 0
 
-    def begun(self, folder: Path) -> None:
-        self.folder = folder
+    def record(self, record: RunRecord) -> None:
+        if isinstance(record, StepResult):
+            self.questions += len(record.outcomes)
 
-    def answered(self, strategy: str, questions: int) -> None:
-        self.questions += questions
-
-    def remark(self, text: str) -> None:
-        self.remarks.append(text)
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,20 +94,20 @@ def test_given_a_replica_whose_process_is_killed_then_another_takes_over_and_not
     # Either of them: on a busy machine one may come too late to get so many.
     records, notes = experiment(tmp_path, either("kill", 20), replicas=2)
     assert set(all_outcomes(records)) == {"answered"}
-    assert any("was lost: its process ended" in remark for remark in notes.remarks)
+    assert any("was lost: its process ended" in warning for warning in notes.warnings)
     assert max(step.attempts for step in records.steps) in (2, 3)
 
 
 def test_given_an_engine_that_breaks_inside_a_living_process_then_it_is_replaced(tmp_path: Path) -> None:
     records, notes = experiment(tmp_path, (Fault("die", 5, "replica-0"),), replicas=1)
     assert set(all_outcomes(records)) == {"answered"}
-    assert any("replica-0 was lost: died by script" in remark for remark in notes.remarks)
+    assert any("replica-0 was lost: died by script" in warning for warning in notes.warnings)
 
 
 def test_given_a_replica_that_hangs_then_the_deadline_gives_its_work_to_another(tmp_path: Path) -> None:
     records, notes = experiment(tmp_path, either("hang", 5), replicas=2, step_timeout=2.0)
     assert set(all_outcomes(records)) == {"answered"}
-    assert any("gave no answer for 2 s" in remark for remark in notes.remarks)
+    assert any("gave no answer for 2 s" in warning for warning in notes.warnings)
 
 
 def test_given_refused_prompts_then_those_questions_fail_their_children_are_skipped_and_the_run_ends(
@@ -127,62 +127,67 @@ def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_an
 
 def test_given_more_gpus_asked_for_than_there_are_then_it_is_said_at_once() -> None:
     with pytest.raises(InputError, match=r"2 replicas of 64 GPUs need 128, and the cluster has"):
-        pool_shape(Settings(replicas=2, gpus_per_replica=64))
+        replica_resources(Settings(replicas=2, gpus_per_replica=64))
 
 
 def test_given_a_model_that_is_a_servers_then_one_replica_asks_it_and_holds_no_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
-    local, asking = (pool_shape(Settings(isolate=False, engine=engine)) for engine in ("shared_prefix", "openai"))
+    monkeypatch.setattr(connection, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    local, asking = (
+        replica_resources(Settings(isolate=False, engine=engine)) for engine in ("shared_prefix", "openai")
+    )
     assert (local.replicas, local.gpus) == (4, 1.0)
     assert (asking.replicas, asking.gpus) == (1, 0.0)
 
 
 def test_given_isolation_then_one_replica_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
-    assert (pool_shape(Settings()).replicas, pool_shape(Settings(replicas=3)).replicas) == (1, 3)
+    monkeypatch.setattr(connection, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    assert (replica_resources(Settings()).replicas, replica_resources(Settings(replicas=3)).replicas) == (1, 3)
 
 
 def test_given_a_local_model_for_edges_then_it_has_a_gpu_that_the_others_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     def settings(engine: str) -> Settings:
         return Settings(isolate=False, deps_engine=engine, deps_model="m")  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
-    assert (pool_shape(settings("shared_prefix")).replicas, edges_shape(settings("shared_prefix")).gpus) == (3, 1.0)
-    assert (pool_shape(settings("openai")).replicas, edges_shape(settings("openai")).gpus) == (4, 0.0)
-    monkeypatch.setattr(cluster, "_resources", lambda: {"GPU": 1.0, "CPU": 8.0})
+    monkeypatch.setattr(connection, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
+    assert (replica_resources(settings("shared_prefix")).replicas, edge_resources(settings("shared_prefix")).gpus) == (
+        3,
+        1.0,
+    )
+    assert (replica_resources(settings("openai")).replicas, edge_resources(settings("openai")).gpus) == (4, 0.0)
+    monkeypatch.setattr(connection, "_resources", lambda: {"GPU": 1.0, "CPU": 8.0})
     with pytest.raises(InputError, match="needs a GPU of its own"):
-        pool_shape(settings("shared_prefix"))
+        replica_resources(settings("shared_prefix"))
 
 
 def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
     import ray
 
     cpus = ray.cluster_resources()["CPU"]
-    shape = pool_shape(Settings(replicas=1, gpus_per_replica=0))
+    shape = replica_resources(Settings(replicas=1, gpus_per_replica=0))
     assert (shape.replicas, shape.gpus, shape.cpus) == (1, 0.0, float(int(cpus)))
-    assert pool_shape(Settings(replicas=2 * int(cpus), gpus_per_replica=0)).cpus == 0.5
+    assert replica_resources(Settings(replicas=2 * int(cpus), gpus_per_replica=0)).cpus == 0.5
 
 
 def test_given_replicas_that_always_break_then_the_pool_gives_up_after_its_replacements() -> None:
     async def run() -> list[PoolEvent]:
         spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", 1),))
-        pool = RayPool(spec, PoolShape(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
+        pool = RayPool(spec, ReplicaResources(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
         seen: list[PoolEvent] = []
         try:
-            while not any(isinstance(event, Exhausted) for event in seen):
+            while not any(isinstance(event, RoleExhausted) for event in seen):
                 events = await asyncio.wait_for(pool.events(), 120)
                 seen += events
                 for event in events:
-                    if isinstance(event, Joined):
+                    if isinstance(event, ReplicaJoined):
                         pool.send(event.replica, [Prompt("a", "s", "p", "q", 1)])
         finally:
             await pool.close()
         return seen
 
     events = asyncio.run(run())
-    names = [event.replica for event in events if isinstance(event, Lost)]
+    names = [event.replica for event in events if isinstance(event, ReplicaLost)]
     assert names == [f"replica-{number}" for number in range(4)]
 
 
@@ -203,21 +208,21 @@ def test_given_a_pool_that_is_to_forget_then_who_is_not_ready_is_not_waited_for_
     strike: Callable[[Any], None], reason: str
 ) -> None:
     async def run() -> list[PoolEvent]:
-        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), PoolShape(1, 0.0, 0.1, 60, 3.0))
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), ReplicaResources(1, 0.0, 0.1, 60, 3.0))
         try:
             await asyncio.wait_for(pool.reset_prefix_cache(), 0.1)
             (joined,) = await asyncio.wait_for(pool.events(), 60)
-            assert isinstance(joined, Joined)
+            assert isinstance(joined, ReplicaJoined)
             await pool.reset_prefix_cache()
-            assert list(pool._members) == [joined.replica]
-            strike(pool._members[joined.replica].actor)
+            assert list(pool._replicas) == [joined.replica]
+            strike(pool._replicas[joined.replica].actor)
             await asyncio.wait_for(pool.reset_prefix_cache(), 30)
             return await pool.events()
         finally:
             await pool.close()
 
     (lost, *_) = asyncio.run(run())
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, ReplicaLost)
     assert re.match(reason, lost.reason)
 
 
@@ -227,7 +232,7 @@ def test_given_a_closed_pool_then_its_actors_are_gone() -> None:
     before = ray.available_resources().get("CPU", 0.0)
 
     async def run() -> None:
-        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), PoolShape(1, 0.0, 1.0, 60, 60))
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), ReplicaResources(1, 0.0, 1.0, 60, 60))
         await asyncio.wait_for(pool.events(), 120)
         await pool.close()
         await pool.close()

@@ -1,0 +1,67 @@
+"""Who hears of a run: its store first, then whoever watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from typing_extensions import override
+
+from depqa_ray.core import StepResult
+from depqa_ray.engines.base import EngineInfo
+from depqa_ray.results.records import EdgeRecord, PassageResult
+from depqa_ray.results.store import RunStore
+
+RunRecord: TypeAlias = StepResult | EdgeRecord | PassageResult
+"""What the driver reports of a job: its edges, each step's end, its own end."""
+
+
+class Recorder:
+    """Receives what a run reports. Every method does nothing here: subclasses override those that they need."""
+
+    def on_started(self, folder: Path) -> None:
+        """The run directory is there."""
+
+    def on_ready(self, replica: str, info: EngineInfo) -> None:
+        """A replica is ready for work."""
+
+    def record(self, record: RunRecord) -> None:
+        """Something ended or became known. The driver goes on only after this returns."""
+
+    def warn(self, text: str) -> None:
+        """Something that a person should know, such as a lost replica, in one line."""
+
+
+@dataclass(slots=True)
+class StoreRecorder(Recorder):
+    """Appends records to the run's store, then passes everything on to ``watcher``.
+
+    With ``isolated``, replicas whose cache cannot be reset are reported.
+    """
+
+    store: RunStore
+    watcher: Recorder
+    isolated: bool = False
+
+    @override
+    def on_ready(self, replica: str, info: EngineInfo) -> None:
+        self.watcher.on_ready(replica, info)
+        if self.isolated and not info.can_reset_cache:
+            self.warn(f"{replica} cannot forget: it may have read a passage for the strategy before")
+
+    @override
+    def record(self, record: RunRecord) -> None:
+        self.store.append(record)
+        self.watcher.record(record)
+
+    @override
+    def warn(self, text: str) -> None:
+        self.watcher.warn(text)
+
+
+def ready_text(replica: str, info: EngineInfo) -> str:
+    """One line for people about a replica that is ready."""
+    size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
+    where = "made up by a cost model" if info.engine == "simulated" else f"{info.dtype}, on {info.device}"
+    return f"{replica} is ready: {info.model}{size}, {where}"
