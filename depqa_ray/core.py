@@ -1,7 +1,7 @@
-"""The frozen records that cross the borders between packages.
+"""The frozen records that packages exchange.
 
-Everything here is immutable and holds plain data, so that a record can be sent to another process, written to disk and
-compared without a thought. Times are seconds. Token counts are counted by the engine's own tokenizer.
+All are immutable and hold plain data: a record can be sent to another process, written to disk and compared. Times are
+seconds. Token counts are those of the engine's own tokenizer.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ JobKey: TypeAlias = tuple[str, str]
 """Names a job: (strategy, passage id)."""
 
 UNKNOWN = "unknown"
-"""What a question without an answer in its passage expects (SQuAD v2.0's unanswerable questions)."""
+"""The expected answer of a question that its passage does not answer (SQuAD v2.0's unanswerable questions)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question about a passage.
 
-    ``answers`` are the gold answers; any of them counts as right. ``(UNKNOWN,)`` marks an unanswerable question.
-    ``id`` is unique in a data set and is what the official SQuAD prediction files are keyed by.
-
-    ``answer_refs`` are references in the text (``#1``), none of them empty, each with the id of an earlier question of
-    the passage whose answer it stands for. ``final`` says that the answer is what the passage is about to find out: the
-    other questions are steps on the way.
+    - ``id`` is unique in a data set; official SQuAD prediction files are keyed by it.
+    - ``answers`` are the gold answers, any of which is right; ``(UNKNOWN,)`` marks an unanswerable question.
+    - ``answer_refs`` are references in the text (``#1``, never empty), each with the id of the earlier question of the
+      passage whose answer it refers to.
+    - ``final`` marks the question that the others lead to (MuSiQue's composed questions).
     """
 
     id: str
@@ -44,9 +43,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The claim that ``child`` (a question id) needs the answer of ``parent`` (another one of the same passage).
+    """The claim that question ``child`` needs the answer of ``parent`` (ids of one passage).
 
-    ``confidence`` lies in [0, 1]; ``rationale`` is one short phrase for people.
+    ``confidence`` is in [0, 1]; ``rationale`` is a short phrase for people.
     """
 
     parent: str
@@ -60,8 +59,8 @@ class Edge:
 class Passage:
     """A text with its questions, in the order in which they are asked.
 
-    ``gold_edges`` is None where the data set does not say which question depends on which; an empty tuple means that
-    it says that none does.
+    ``gold_edges`` is None if the data set does not say which question depends on which. An empty tuple means that none
+    does.
     """
 
     id: str
@@ -71,7 +70,7 @@ class Passage:
     gold_edges: tuple[Edge, ...] | None = None
 
     def question(self, question_id: str) -> Question:
-        """The question of that id. Raises KeyError where the passage has none."""
+        """The question of that id. Raises KeyError if the passage has none."""
         for question in self.questions:
             if question.id == question_id:
                 return question
@@ -82,10 +81,10 @@ class Passage:
 class Step:
     """One prompt of a plan: the questions it is about and the steps whose answers it needs.
 
-    A step of the form "edges" asks which of its questions need which others, and answers none of them. ``parents`` are
-    ids of steps of the same plan. ``context`` are the ids of the questions whose answers the prompt shows, in the order
-    in which it shows them; each belongs to a step among the ancestors. ``barriers`` are further steps that must have
-    ended, well or not, before this one starts, without their answers being shown (a barrier).
+    - ``form``: a step of the form "edges" asks which of its questions need which others, and answers none of them.
+    - ``parents``: ids of the steps of the same plan that must be done before this one starts.
+    - ``context``: ids of the questions whose answers the prompt shows, in that order. Ancestors answer them.
+    - ``barriers``: ids of steps that must have ended, well or not, before this one starts.
     """
 
     id: str
@@ -100,11 +99,11 @@ class Step:
 class Plan:
     """The steps of one passage under one strategy.
 
-    An ``open`` plan is only the beginning of one: when all its steps have ended, its strategy extends it.
+    ``questions`` are the ids to be asked. An ``open`` plan is a first part: once its steps have ended, its strategy
+    extends it.
 
-    Raises ValueError where step ids repeat, a parent or barrier is no step of the plan, the steps form a cycle, or a
-    question is asked by two steps, or by none though the plan is not open (``questions`` are the ids that have to be
-    asked).
+    Raises ValueError if step ids repeat, a parent or barrier is no step of the plan, the steps form a cycle, a question
+    is asked by two steps, or a complete plan does not ask it.
     """
 
     strategy: str
@@ -137,7 +136,7 @@ class Plan:
 
 
 def prerequisites(step: Step) -> tuple[str, ...]:
-    """The steps that have to end before this one may start."""
+    """The ids of the steps that have to end before this one may start."""
     return tuple(dict.fromkeys((*step.parents, *step.barriers)))
 
 
@@ -150,7 +149,7 @@ class Job:
 
     @property
     def key(self) -> JobKey:
-        """What names the job wherever state is kept by job."""
+        """The key of all state that is kept by job."""
         return (self.strategy, self.passage.id)
 
 
@@ -179,9 +178,9 @@ class Prompt:
 class Completion:
     """An engine's answer to one prompt.
 
-    ``error`` is None for a completion; otherwise it says why this prompt alone could not be answered, and the other
-    fields are empty. ``seconds`` is the wall-clock time that the engine held the prompt, ``first_token_seconds`` the
-    part of it until the answer's first token was there: None where the engine cannot tell.
+    If this prompt alone could not be answered, ``error`` says why, and the other fields are empty. ``seconds`` is the
+    wall-clock time from the prompt's arrival in the engine to its end, ``first_token_seconds`` to its first token (None
+    if the engine cannot tell).
     """
 
     prompt_id: str
@@ -198,8 +197,8 @@ class Completion:
 class Outcome:
     """How one question ended, exactly once.
 
-    ``answer`` is the parsed answer ("" unless ``status`` is "answered"). ``strict_json`` says whether the model kept to
-    the JSON that it was asked for. ``reason`` is empty for an answered question.
+    ``answer`` is the parsed answer, and ``reason`` is empty, if ``status`` is "answered"; otherwise it is the other way
+    round. ``strict_json`` says that the reply was exactly the JSON that the prompt asks for.
     """
 
     question_id: str
@@ -213,9 +212,9 @@ class Outcome:
 class StepResult:
     """How one step of one passage's plan ended, with an outcome for each question that it asked.
 
-    Times are seconds since the passage was admitted: ``ready`` (its last parent's answer was there), ``dispatched``
-    (sent to a replica), ``completed``. ``batch`` numbers the batches of the passage in the order of their dispatch,
-    from 0; -1 for a step that was never sent. ``attempts`` counts dispatches.
+    ``ready`` (its last prerequisite ended), ``dispatched`` (sent to a replica) and ``completed`` are seconds since the
+    passage was admitted. ``batch`` numbers the passage's batches in order of dispatch from 0, and is -1 for a step that
+    was never sent. ``attempts`` counts dispatches.
     """
 
     strategy: str

@@ -1,8 +1,8 @@
 """From a model's text to answers.
 
-Models are asked for JSON and give something near it: between code fences, after thoughts, with words around it, cut
-short, with a number or a list for a value, or no JSON at all. All of it is read; whether the model kept to what it was
-asked for is said apart (``strict_json``).
+Models are asked for JSON and reply with something like it: in code fences, after thoughts, with words around it, cut
+short, with a number or a list as a value, or no JSON at all. All of it is parsed; ``strict_json`` says whether the
+reply was exactly what the prompt asks for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ABSENT: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """One answer. ``strict_json`` says that the whole text was the JSON that had been asked for and nothing else."""
+    """One answer. ``strict_json`` says that the whole text was the JSON that the prompt asks for."""
 
     answer: str
     strict_json: bool
@@ -34,8 +34,8 @@ class ParsedAnswer:
 def parse_answer(text: str) -> ParsedAnswer:
     """The answer to a single question, asked for as ``{"answer": "..."}``.
 
-    Without the key, an object's first value is the answer; without an object, the first line that is not blank. ""
-    where there is nothing, an unfinished thought included. Never raises.
+    Without the key, an object's first value is the answer; without an object, the first line that is not blank. "" if
+    there is neither, or only an unfinished thought. Never raises.
     """
     if strict := _strict(text, [ANSWER_KEY]):
         return ParsedAnswer(_text_of(strict[ANSWER_KEY]), True)
@@ -50,8 +50,8 @@ def parse_answer(text: str) -> ParsedAnswer:
 def parse_batch(text: str, labels: Sequence[str]) -> dict[str, ParsedAnswer]:
     """The answers to several questions, asked for as ``{"Q1": "...", "Q2": "..."}``, for each of ``labels``.
 
-    A label that the text does not answer has "". Where it is answered twice, the first one counts: models that run on
-    tend to invent what follows. Never raises.
+    A label that the text does not answer has "". If it is answered twice, the first counts: models that run on tend to
+    invent what follows. Never raises.
     """
     if strict := _strict(text, labels):
         return {label: ParsedAnswer(_text_of(strict[label]), True) for label in labels}
@@ -61,7 +61,7 @@ def parse_batch(text: str, labels: Sequence[str]) -> dict[str, ParsedAnswer]:
 
 
 def _strict(text: str, keys: Sequence[str]) -> dict[str, str] | None:
-    """The object that the text is, where it has exactly these keys and texts for values."""
+    """The text's object, if the text is one with exactly these keys and texts as values."""
     text = _EMPTY_THINKING.sub("", text.strip(), count=1) if text.lstrip().startswith("<think>") else text
     try:
         value = decode(text.strip())
@@ -73,7 +73,7 @@ def _strict(text: str, keys: Sequence[str]) -> dict[str, str] | None:
 
 
 def _lookup(objects: Iterable[Mapping[str, Any]], key: str) -> Any:
-    """The first value under the key, in whatever case it is written."""
+    """The first value under the key, upper or lower case."""
     for found in objects:
         if key in found:
             return found[key]
@@ -84,7 +84,7 @@ def _lookup(objects: Iterable[Mapping[str, Any]], key: str) -> Any:
 
 
 def _text_of(value: Any, depth: int = 0) -> str:
-    """The answer that a JSON value stands for: of a list or an object the first one."""
+    """A JSON value as an answer: the first one of a list or an object."""
     if value is None or depth > _DEEPEST:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Where the first JSON object of a text ends that comes piece by piece."""
+"""Finds the end of the first JSON object in a text that comes piece by piece."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from depqa_ray.answering.json_objects import THINK_CLOSE, THINK_OPEN, is_json_object
 
-# A brace, or a string: the group is empty where the string has not ended yet.
+# A brace, or a string: the group is empty if the string has not ended yet.
 _MARK: Final = re.compile(r'[{}]|"[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
 _STEP: Final = {"{": 1, "}": -1}
 
@@ -15,27 +15,29 @@ _STEP: Final = {"{": 1, "}": -1}
 class JsonEnd:
     """Watches for the end of the first JSON object outside a leading ``<think>`` block.
 
-    Braces in strings do not count, and a pair of braces around something that is no JSON ("the set {a, b}") is passed
-    over. ``thinking`` says that the block was opened before the text began.
+    Braces in strings do not count, and braces around something that is not JSON ("the set {a, b}") are skipped.
+    ``thinking`` says that the block was opened before the text.
 
-    Invariant: ``_text`` is what is still of use: before the object, what may be the beginning of a tag; then the object
-    from its first brace on. ``_scanned`` of its characters have been counted into ``_depth``.
+    Invariants:
+
+    - ``_text`` is what is still needed: a possible start of a tag before the object, then the object from its brace on;
+    - ``_depth`` counts the first ``_scanned`` characters of ``_text``.
     """
 
     def __init__(self, thinking: bool = False) -> None:
         self._text = ""
         self._scanned = 0
         self._depth = 0
-        self._thinking: bool | None = thinking or None  # None: the text has not said yet
-        self._begun = False
+        self._thinking: bool | None = thinking or None  # None: not known yet
+        self._in_object_text = False
 
     def add(self, piece: str) -> int | None:
-        """How many characters at the end of ``piece`` lie behind the object; None where it has not ended yet."""
+        """How many characters at the end of ``piece`` follow the object; None if it has not ended yet."""
         self._text += piece
-        self._begun = self._begun or self._past_thoughts()
-        return self._scan() if self._begun else None
+        self._in_object_text = self._in_object_text or self._skip_thoughts()
+        return self._scan() if self._in_object_text else None
 
-    def _past_thoughts(self) -> bool:
+    def _skip_thoughts(self) -> bool:
         if self._thinking is None:
             start = self._text.lstrip()
             if len(start) < len(THINK_OPEN) and THINK_OPEN.startswith(start):
@@ -60,7 +62,7 @@ class JsonEnd:
         return None
 
     def _open(self) -> bool:
-        """Whether an object begins in what has not been scanned; the text then begins with it."""
+        """Whether an object starts in the rest of the text, which then starts with it."""
         start = self._text.find("{", self._scanned)
         self._text = self._text[start:] if start >= 0 else ""
         self._scanned = self._depth = 1 if self._text else 0

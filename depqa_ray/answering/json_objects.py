@@ -1,4 +1,4 @@
-"""The JSON objects in a model's text: found between other words, and repaired where they are broken or cut short."""
+"""The JSON objects in a model's text: found between other words, and repaired if they are broken or cut short."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-# Answers are short. The limits keep a model that babbles from costing more than its answers do: scanning is at worst
-# quadratic in the number of braces, and the repair quadratic in the length.
+# Answers are short. The limits bound the cost of a model that babbles: scanning is at worst quadratic in the number of
+# braces, and the repair quadratic in the length.
 _MOST_SCANNED: Final = 20_000
 _MOST_REPAIRED: Final = 3_000
 _MOST_BRACES: Final = 64
@@ -25,14 +25,14 @@ class Number(str):
 def without_thinking(text: str) -> str:
     """The text outside of its ``<think>`` blocks; an unfinished block reaches to the end.
 
-    A closing tag without an opening one ends a block that began in the prompt.
+    A closing tag without an opening one ends a block that the prompt opened.
     """
     before, *blocks = text.split(THINK_OPEN)
     return "".join([before.rpartition(THINK_CLOSE)[2], *(block.partition(THINK_CLOSE)[2] for block in blocks)])
 
 
 def parse_json_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object in a model's text, thinking left out, repaired if need be; None where there is none.
+    """The first JSON object outside thinking in a model's text, repaired if necessary; None if there is none.
 
     Numbers are texts (Number), as they were written. Never raises.
     """
@@ -40,9 +40,9 @@ def parse_json_object(text: str) -> dict[str, Any] | None:
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The objects in the text in the order in which they begin, outer before inner; a repaired one comes last.
+    """The objects in the text in the order of their starts, outer before inner; a repaired one comes last.
 
-    Only its first 20,000 characters are looked at, and only 3,000 from the first brace on are repaired.
+    Only its first 20,000 characters are scanned, and only 3,000 from the first brace on are repaired.
     """
     text = text[:_MOST_SCANNED]
     start = text.find("{")
@@ -90,12 +90,12 @@ def _repair(text: str) -> Any:
 
     try:
         return json_repair.loads(text)
-    except Exception:  # its parser meets arbitrary text here; whatever stopped it, there is no object to be had
+    except Exception:  # its parser meets arbitrary text; whatever it raises, there is no object
         return None
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object; of a key that stands twice the first value."""
+    """The object, with the first value of a repeated key."""
     value: dict[str, Any] = {}
     for key, item in pairs:
         value.setdefault(key, item)
@@ -103,10 +103,10 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object. Raises ValueError where a key stands twice."""
+    """The object. Raises ValueError if a key is repeated."""
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is repeated")
     return value
 
 

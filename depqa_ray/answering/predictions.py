@@ -12,7 +12,7 @@ _FIX: Final = 'give a file like {"<question id>": "<answer>", ...}'
 
 
 def read_predictions(path: Path) -> dict[str, str]:
-    """The answers by question id. Raises InputError where the file cannot be read or is no such object."""
+    """The answers by question id. Raises InputError if the file cannot be read or is not such an object."""
     try:
         predictions = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -1,10 +1,10 @@
 """Every prompt that the project asks a model, in one place.
 
-All prompts about one passage begin with the same system line and the same passage, to the character, and then differ:
-an engine that keeps the key-value cache of a common beginning reads each passage once.
+All prompts about one passage start with the same system message and the same passage, to the character, and then
+differ: an engine with a prefix cache computes each passage once.
 
 ================  =================================================================================
-the own part      what it holds
+question text     content
 ================  =================================================================================
 one question      ``Question: ...``
 with context      ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
@@ -12,14 +12,14 @@ several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
 edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 ================  =================================================================================
 
-Where a question's text has a placeholder for another one's answer (``answer_refs``), it shows the answer itself where
-the prompt may know it, else the label of that question where the prompt asks it too, else that question's text.
+A reference to another question's answer (``answer_refs``) becomes that answer if the prompt shows it, the label of that
+question if the prompt asks it too, and that question's text otherwise.
 
-One question with its parents' answers and one question with the whole history are the same form with other lines, so
-that strategies differ in what they know and in nothing else.
+One question with its parents' answers and one with the whole history have the same form: strategies differ in what a
+prompt shows and in nothing else.
 
-The texts are ``TEMPLATES``; the functions fill them in. A system line of the user's and worked examples take part in
-``system_message``.
+The texts are ``TEMPLATES``; the functions fill them in. ``system_message`` adds the user's own system line and worked
+examples.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from typing import Any, Final
 from depqa_ray.core import UNKNOWN, Job, Passage, Prompt, PromptForm, Question, Step
 
 PROMPT_VERSION: Final = "2"
-"""Changes whenever any text below does; recorded with every run, since answers depend on it."""
+"""Changes with any text below. Every run records it, since answers depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The texts that prompts are made of. A name in braces is filled in; ``system`` and ``edges`` stand as they are."""
+    """The texts of prompts. A name in braces is filled in; ``system`` and ``edges`` are used as they are."""
 
     system: str
     edges: str
@@ -64,7 +64,7 @@ TEMPLATES: Final = Templates(
 """The texts of PROMPT_VERSION."""
 
 SYSTEM: Final = TEMPLATES.system
-"""The system line, where the user gives no other."""
+"""The default system line."""
 
 ANSWER_KEY: Final = "answer"
 """The key of the reply to a single question."""
@@ -81,7 +81,7 @@ def labels(count: int) -> tuple[str, ...]:
 
 
 def shared_part(passage: Passage) -> str:
-    """What the user message begins with in every prompt about the passage."""
+    """The start of the user message in every prompt about the passage."""
     return TEMPLATES.passage.format(text=passage.text)
 
 
@@ -107,11 +107,11 @@ def edges_part(questions: Sequence[str]) -> str:
     return f"{batch_part(questions)}\n{TEMPLATES.edges}"
 
 
-@lru_cache(maxsize=64)  # the few passages that are shown stand in every prompt
+@lru_cache(maxsize=64)  # few passages are examples, and all prompts show them
 def example_part(passage: Passage) -> str:
-    """A passage as an example: its first question that needs no other one alone, then all of its questions at once.
+    """A passage as a worked example: its first question without parents alone, then all of its questions at once.
 
-    Each in the form of a prompt, followed by the reply that is wished for, with the first gold answer.
+    Both have the form of a prompt, followed by the wanted reply, with the first gold answer.
     """
     children = {edge.child for edge in passage.gold_edges or ()}
     first = next(question for question in passage.questions if question.id not in children)
@@ -132,10 +132,10 @@ def _reply(answers: Mapping[str, str]) -> str:
 
 
 def system_message(line: str, shots: int, examples: Sequence[Passage], passage: Passage) -> str:
-    """What the system says in every prompt about ``passage``: the system line, then ``shots`` worked examples.
+    """The system message of every prompt about ``passage``: the system line, then ``shots`` worked examples.
 
-    ``examples`` are one more than that, with different texts: the last one stands in where the passage asked about is
-    among the others. So no prompt holds its own answers, and nearly all passages have the same message.
+    ``examples`` are one more than ``shots``, with different texts: the last one replaces ``passage`` if it is among the
+    others. So no prompt contains its own answers, and nearly all passages have the same message.
     """
     others = [example for example in examples if example.text != passage.text]
     return line + "".join(map(example_part, others[:shots]))
@@ -183,27 +183,27 @@ def _question_text(form: PromptForm, asked: Sequence[str], context: Sequence[tup
 
 
 def _labels_of(asked: Sequence[str]) -> dict[str, str]:
-    """What stands for the answers of questions (ids) that one prompt asks together."""
+    """What to show for the answers of questions (ids) that one prompt asks together."""
     return {id_: f"(the answer to {label(position)})" for position, id_ in enumerate(asked)}
 
 
 def _filled(question: Question, questions: Mapping[str, Question], stand_ins: Mapping[str, str]) -> str:
-    """The question's text with its placeholders filled: by what stands in for an answer (by question id), or else by
-    the question that it is the answer to, itself filled.
+    """The question's text with its references filled: by the stand-in for that question's answer, or else by that
+    question's own text, itself filled.
     """
     return fill_refs(
         question.text,
         {
-            placeholder: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
-            for placeholder, source in question.answer_refs
+            reference: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
+            for reference, source in question.answer_refs
         },
     )
 
 
 def fill_refs(text: str, fillings: Mapping[str, str]) -> str:
-    """The text with each placeholder replaced, in one go: what is filled in is never searched for placeholders.
+    """The text with each reference replaced, in one pass: a filling is never searched for references.
 
-    A placeholder that a digit follows (``#1`` in ``#10``) is another one.
+    A reference that a digit follows (``#1`` in ``#10``) is another one.
     """
     if not fillings:
         return text

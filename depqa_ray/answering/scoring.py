@@ -1,11 +1,10 @@
-"""How right an answer is: the official SQuAD v1.1 metric, to the letter, and two stricter and looser readings.
+"""Scores of answers: the official SQuAD v1.1 metric, exactly, and a stricter and a looser one.
 
-Everything compares normalised texts: lower case, without ASCII punctuation, without the articles a, an and the, and
-with single spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe", which is no article.
+All compare normalised texts: lower case, without ASCII punctuation, without the articles a, an and the, and with single
+spaces. The order matters: punctuation goes first, so "a-the" becomes the word "athe", which is no article.
 
-Corner cases of the official script, kept: a gold answer that normalises to nothing ("The") is matched exactly by any
-answer that does ("a"), yet its F1 is 0, since no word is shared. MuSiQue's script, for final answers, is the same but
-for that F1, which it takes for 1.
+A corner case of the official script: a gold answer that normalises to nothing ("The") equals any answer that does
+("a"), but its F1 is 0, since no word is shared. MuSiQue's script for final answers differs only there: F1 is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def normalize_answer(text: str) -> str:
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> float:
-    """1.0 where the answer equals one of the gold answers. Raises ValueError where there are none."""
+    """1.0 if the answer equals one of the gold answers, else 0.0. Raises ValueError without any."""
     normalized = normalize_answer(answer)
     return max(float(normalized == normalize_answer(gold)) for gold in golds)
 
@@ -42,23 +41,23 @@ def f1(answer: str, golds: Sequence[str]) -> float:
 
 
 def strict(answer: str, strict_json: bool, golds: Sequence[str]) -> float:
-    """1.0 where the model kept to the JSON and the answer in it is an exact match."""
+    """1.0 if the reply was the JSON that the prompt asks for, and its answer is an exact match; else 0.0."""
     return exact_match(answer, golds) if strict_json else 0.0
 
 
 def lenient(answer: str, golds: Sequence[str]) -> float:
-    """1.0 where the answer holds a gold answer as a run of words.
+    """1.0 if the answer contains a gold answer as a run of words, else 0.0.
 
-    One direction only: a gold answer that holds the answer does not count. A gold answer that normalises to nothing
-    is held only by an answer that does too.
+    An answer that a gold answer contains does not count. Only an answer that normalises to nothing contains a gold
+    answer that does.
     """
     normalized = normalize_answer(answer)
-    return max(float(_holds(normalized, normalize_answer(gold))) for gold in golds)
+    return max(float(_contains(normalized, normalize_answer(gold))) for gold in golds)
 
 
 @dataclass(frozen=True, slots=True)
 class SquadScore:
-    """Means over all questions, in percent, not rounded. ``missing``: the ids without a prediction, which count 0."""
+    """Means over all questions, in percent, not rounded. ``missing`` are the ids without a prediction; they score 0."""
 
     exact_match: float
     f1: float
@@ -69,12 +68,12 @@ class SquadScore:
 def score_predictions(predictions: Mapping[str, str], passages: Iterable[Passage]) -> SquadScore:
     """Score an official prediction file (question id to answer) over all questions of the passages.
 
-    This is the v1.1 script. Unanswerable questions, which it does not know, expect ``"unknown"`` here, and the v2.0
-    script's way of giving no answer, ``""``, is read as that. Three differences from the v2.0 script remain: a missing
-    prediction counts 0 instead of being left out; gold answers that normalise to nothing are kept; and of an
-    unanswerable question's prediction that has more words than "unknown", F1 is not 0.
+    This is the v1.1 script. It has no unanswerable questions: here they expect ``"unknown"``, and ``""``, the v2.0
+    script's form of no answer, is read as that. Three differences from the v2.0 script remain: a missing prediction
+    scores 0 and is not left out; gold answers that normalise to nothing are kept; and if an unanswerable question's
+    prediction contains "unknown" among other words, its F1 is not 0.
 
-    Raises InputError where there is no question.
+    Raises InputError without any question.
     """
     exact = total_f1 = 0.0
     count = 0
@@ -102,6 +101,6 @@ def _f1(answer: Counter[str], gold: Counter[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def _holds(answer: str, gold: str) -> bool:
-    # Both have single spaces between words and none around them, so that spaces mark where words end.
+def _contains(answer: str, gold: str) -> bool:
+    # Both have single spaces between words and none around them, so spaces mark the ends of words.
     return f" {gold} " in f" {answer} " if gold else not answer

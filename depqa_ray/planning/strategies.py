@@ -1,7 +1,7 @@
-"""The strategies: each compiles a passage and its selected edges into a plan. Everything else is the same for all.
+"""The strategies: each compiles a passage and its selected edges into a plan. All else is the same for all of them.
 
-Where the edges are to be asked of a model, the plan of a strategy that uses them begins with that step alone and is
-open; the reply lets the strategy extend it.
+If a model is asked for the edges, a strategy that uses them starts with an open plan of that one step, and extends it
+after the reply.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ EDGES: Final = "edges"
 def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge], *, seed: int = 0) -> Plan:
     """The plan of a strategy for a passage. ``edges`` are the selected ones; strategies without a DAG ignore them.
 
-    A drawn order comes from ``seed`` and the passage's id alone.
-    Raises ValueError where the edges form a cycle or name questions that the passage does not have.
+    A drawn order depends on ``seed`` and the passage's id alone.
+    Raises ValueError if the edges form a cycle or name questions that the passage does not have.
     """
     ids = tuple(question.id for question in passage.questions)
     return Plan(
@@ -38,7 +38,7 @@ def asking_plan(strategy: StrategyName, passage: Passage) -> Plan:
 
 
 def extended_plan(plan: Plan, complete: Plan) -> Plan:
-    """An open plan that goes on with all steps of a complete one, which wait for the steps that were there before."""
+    """An open plan followed by all steps of a complete one, which wait for the steps of the open plan."""
     before = tuple(step.id for step in plan.steps)
     after = tuple(replace(step, barriers=(*step.barriers, *before)) for step in complete.steps)
     return replace(complete, steps=(*plan.steps, *after))
@@ -112,4 +112,4 @@ STRATEGIES: Final[tuple[StrategyName, ...]] = tuple(_COMPILERS)
 USES_EDGES: Final[frozenset[StrategyName]] = frozenset(
     {"dependency_parallel", "dependency_layered", "sequential_ordered"}
 )
-"""The strategies whose plans depend on the edges; to the others it does not matter what finding them costs."""
+"""The strategies whose plans depend on the edges. The others never pay for finding them."""

@@ -348,7 +348,7 @@ def test_invalid_event_tells_the_jobs_story() -> None:
     player.now = 3.0
     player.complete(("p", "a"))
     wrong = Completed(KEY, ("a",))
-    with pytest.raises(InvalidEvent, match="step a .* is done, not running") as caught:
+    with pytest.raises(InvalidEvent, match=r"step a .* is done, not running") as caught:
         player.scheduler.handle(wrong, 4.0)
     assert caught.value.event == wrong
     assert [(at, type(event)) for at, event in caught.value.story][:2] == [(2.0, Admitted), (3.0, Completed)]

@@ -1,4 +1,4 @@
-"""The cluster that a run uses: a running one where there is one, else Ray started on this machine for the run alone."""
+"""The Ray cluster of a run: a running one, or Ray started on this machine for this run; and what replicas get of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from depqa_ray.runtime.ray.pool import ReplicaResources
 from depqa_ray.settings.load import Settings
 
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
-"""Bytes. Prompts and completions are small; Ray's own default is a share of the memory that a laptop would miss."""
+"""Bytes. Prompts and completions are small; Ray's default takes a share of memory that a laptop would miss."""
 
 
 @contextmanager
 def connected_ray() -> Iterator[None]:
-    """Ray, connected: to the cluster of ``RAY_ADDRESS`` (which ``ray job submit`` sets), else to a new local one.
+    """Connect to the cluster of ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local one.
 
-    A connection that the caller had already is used and left alone. Raises ClusterError where none is to be had.
+    A connection that exists already is used and not closed. Raises ClusterError if Ray cannot be connected or started.
     """
     if ray.is_initialized():
         yield
@@ -43,7 +43,7 @@ def connected_ray() -> Iterator[None]:
 
 
 def _start_local() -> None:
-    # A run must work offline and by itself: no usage report, no dashboard, no workers that nothing will use.
+    # A run works offline and alone: no usage report, no dashboard, no idle workers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(
@@ -57,13 +57,13 @@ def _start_local() -> None:
 
 
 def accelerators() -> tuple[str, ...]:
-    """The kinds of accelerators in the connected cluster, such as "H200"; empty where there is none."""
+    """The kinds of accelerators in the connected cluster, such as "H200"; empty without any."""
     kind = "accelerator_type:"
     return tuple(sorted(name.removeprefix(kind) for name in _resources() if name.startswith(kind)))
 
 
 def edge_resources(settings: Settings) -> ReplicaResources:
-    """What the one replica holds that is asked for edges alone: a share of the cluster of its own where it computes."""
+    """What the one dedicated edge replica holds: a GPU of its own if it computes on one."""
     engine = settings.deps_engine
     gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
     return ReplicaResources(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
@@ -72,20 +72,20 @@ def edge_resources(settings: Settings) -> ReplicaResources:
 def replica_resources(settings: Settings) -> ReplicaResources:
     """How many replicas the connected cluster gets, and what each holds.
 
-    Raises InputError where the settings ask for more GPUs than the cluster has.
+    Raises InputError if the settings ask for more GPUs than the cluster has.
     """
     resources = _resources()
     all_gpus, all_cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
-    if settings.deps_engine is not None and (apart := edge_resources(settings).gpus):
-        if all_gpus < 1 + apart:
+    if settings.deps_engine is not None and (edge_gpus := edge_resources(settings).gpus):
+        if all_gpus < 1 + edge_gpus:
             raise InputError(
                 "the model that is asked for edges needs a GPU of its own, and the cluster has one in all",
                 "--deps-engine",
                 "ask a server, or the model that answers",
             )
-        all_gpus -= apart
+        all_gpus -= edge_gpus
     asked_gpus, asked_replicas = settings.gpus_per_replica, settings.replicas
-    local = settings.engine != "openai"  # whose model is elsewhere: one replica asks for all
+    local = settings.engine != "openai"  # with a server, one replica sends all requests
     gpus = float(local and all_gpus >= 1) if asked_gpus == "auto" else asked_gpus
     # One at a time, passages stay with one replica; others would only load their models beside it.
     fitting = max(1, int(all_gpus / gpus)) if gpus and not settings.isolated else 1
@@ -109,7 +109,7 @@ def _resources() -> dict[str, float]:
 
 
 def _cpus_each(replicas: int, all_cpus: float) -> float:
-    """An equal share of the CPUs, whole where there are enough, and no more than the largest machine has."""
+    """An equal share of the CPUs, whole if there are enough, and no more than the largest machine has."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
     largest = max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=all_cpus)
     share = min(all_cpus / replicas, largest)
