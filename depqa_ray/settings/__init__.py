@@ -1,1 +1,1 @@
-"""The settings of a run, with every default."""
+"""The settings of a run: a module for each section, ``load`` for all of them together."""

@@ -73,7 +73,7 @@ class Settings(
     @classmethod
     def answer_affecting(cls) -> frozenset[str]:
         """The names of the settings on which answers may depend. Two runs that agree on them ask for the same work."""
-        return frozenset(name for name in cls.model_fields if setting_metadata(name)["affects_answers"])
+        return frozenset(name for name in cls.model_fields if setting_metadata(name)["shapes_results"])
 
     @classmethod
     @override
@@ -105,7 +105,7 @@ class _PresetSource(InitSettingsSource):
 
 
 def setting_metadata(name: str) -> dict[str, Any]:
-    """The ``group`` of a setting (a key of GROUPS), and whether it ``affects_answers``."""
+    """The ``group`` of a setting (a key of GROUPS), and whether it ``shapes_results``."""
     group = next(group for group, section in GROUPS.items() if name in section.model_fields)
     extra = Settings.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)

@@ -15,9 +15,9 @@ class Section(BaseModel):
 
 def setting(default: Any, description: str) -> Any:
     """A field on which answers may depend, with its help."""
-    return Field(default=default, description=description, json_schema_extra={"affects_answers": True})
+    return Field(default=default, description=description, json_schema_extra={"shapes_results": True})
 
 
 def neutral(default: Any, description: str) -> Any:
     """A field on which no answer depends, with its help."""
-    return Field(default=default, description=description, json_schema_extra={"affects_answers": False})
+    return Field(default=default, description=description, json_schema_extra={"shapes_results": False})
