@@ -57,9 +57,9 @@ def parse_engine(text: str) -> EngineChoice:
         except ValueError:
             raise ValueError(f"{text}: {option} is no number") from None
         if not 0 < options[option] < float("inf"):
-            raise ValueError(f"{text}: {option} has to be above 0")
+            raise ValueError(f"{text}: {option} must be above 0")
     if name == "one_by_one" and options.setdefault("batch", 1) != 1:
-        raise ValueError(f"{text}: one by one is a batch of 1; take transformers:batch={options['batch']}")
+        raise ValueError(f"{text}: one_by_one is a batch of 1; take transformers:batch={options['batch']}")
     return EngineChoice(text, name, **options)
 
 
