@@ -10,9 +10,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from depqa_ray.errors import SettingsError
-from depqa_ray.settings.data import check_question_range
 from depqa_ray.settings.load import Settings, one_line_error
-from depqa_ray.settings.section import Section
+from depqa_ray.settings.sections import Section, check_question_range
 from depqa_ray.settings.types import Count, CountOrZero, DtypeName, Positive, PositiveShare
 
 ENGINES: Final = ("shared_prefix", "transformers", "one_by_one", "transformers_continuous", "vllm")
@@ -98,9 +97,7 @@ class BenchSettings(Section):
     )
     kv_gib: Positive = _shared("kv_gib", description="GiB of memory for keys and values on a CPU, for each engine")
     gpu_memory_utilization: PositiveShare = _shared(
-        "gpu_memory_utilization",
-        default=0.25,
-        description="share of a GPU's memory for each engine; all engines stay loaded",
+        "gpu_memory_utilization", default=0.25, description="share of a GPU's memory per engine; all stay loaded"
     )
     one_by_one_limit: Count | None = Field(
         None, description="let one_by_one answer the questions of the first N passages only; default: all"

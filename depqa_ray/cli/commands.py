@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from depqa_ray.cli.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
 from depqa_ray.errors import DepqaError
 from depqa_ray.settings.load import Settings, load_settings
-from depqa_ray.settings.output import OutputSettings
-from depqa_ray.settings.statistics import StatisticsSettings
+from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from depqa_ray.benchmark.settings import BenchSettings
 from depqa_ray.settings.load import GROUPS, Settings, flag_of
-from depqa_ray.settings.statistics import StatisticsSettings
+from depqa_ray.settings.sections import StatisticsSettings
 
 _EXIT_USAGE = 2
 _TYPE_WORDS = {"integer": "N", "number": "X", "string": "NAME", "array": "NAME,NAME"}

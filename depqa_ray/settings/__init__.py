@@ -1,1 +1,1 @@
-"""The settings of a run: a module for each section, ``load`` for all of them together."""
+"""The settings of a run: ``sections`` declares them, ``load`` reads them."""

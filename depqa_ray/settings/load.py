@@ -7,7 +7,7 @@ A value comes from the first of these that has it:
 - the file of ``--config`` (TOML or YAML, keys like ``context_count``),
 - the preset that one of these names,
 - the command's own default,
-- the default in the setting's section, the only place where it is written.
+- the default in the setting's section.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from depqa_ray.errors import InputError, SettingsError
-from depqa_ray.settings.cluster import ClusterSettings
-from depqa_ray.settings.data import DataSettings
-from depqa_ray.settings.edges import EdgeSettings
-from depqa_ray.settings.model import ModelSettings
-from depqa_ray.settings.output import OutputSettings
 from depqa_ray.settings.presets import PRESETS
-from depqa_ray.settings.section import Section
-from depqa_ray.settings.statistics import StatisticsSettings
-from depqa_ray.settings.strategy import StrategySettings
+from depqa_ray.settings.sections import (
+    ClusterSettings,
+    DataSettings,
+    EdgeSettings,
+    ModelSettings,
+    OutputSettings,
+    Section,
+    StatisticsSettings,
+    StrategySettings,
+)
 
 _VARIABLE_PREFIX: Final = "DEPQA_"
 
