@@ -1,4 +1,4 @@
-"""``python -m depqa_ray`` and the console script ``depqa-ray``."""
+"""The entry point of ``python -m depqa_ray`` and of the console script ``depqa-ray``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from depqa_ray.cli.commands import main as run_command
 
 
 def main() -> None:
-    """Run the command that was asked for, and exit with its code."""
+    """Run the command line and exit with its code."""
     sys.exit(run_command())
 
 

@@ -2,29 +2,29 @@
 
 ::
 
-    DepqaError              anything below; the command line prints it as one line and exits with its ``exit_code``
-    ├── InputError          a file, row or value that the user gave cannot be used: what, where, what to do
-    ├── SettingsError       a flag, variable or configuration file cannot be used
-    ├── EngineError         an engine could not be started, or died
-    ├── ClusterError        the cluster could not be had, or every replica was lost
+    DepqaError              base of all; the command line prints one line and exits with ``exit_code``
+    ├── InputError          a file, row or value of the user cannot be used: what, where, how to fix it
+    │   └── SettingsError   a flag, variable or configuration file cannot be used
+    ├── EngineError         an engine cannot start, or died
+    ├── ClusterError        the cluster cannot be reached, or every replica is lost
     └── StoreError          a run directory cannot be written or read
 
-A programming error (a broken invariant) is none of these and keeps its traceback.
+A broken invariant is a programming error: it is none of these and keeps its traceback.
 """
 
 from __future__ import annotations
 
 
 class DepqaError(Exception):
-    """Base of everything that the project raises on purpose. The message is one line meant for the user."""
+    """Base of all exceptions that the project raises on purpose. The message is one line for the user."""
 
     exit_code = 1
 
 
 class InputError(DepqaError):
-    """Something that the user gave cannot be used.
+    """A file, row or value of the user cannot be used.
 
-    ``what`` says what is wrong, ``where`` the place (a file, and the place in it), ``fix`` what to do about it.
+    ``what`` is the problem, ``where`` its place (a file and the place in it), ``fix`` what the user can do.
     """
 
     exit_code = 2
@@ -43,11 +43,11 @@ class SettingsError(InputError):
 
 
 class EngineError(DepqaError):
-    """An engine could not be started, or died."""
+    """An engine cannot start, or died."""
 
 
 class ClusterError(DepqaError):
-    """The cluster could not be had, or every replica was lost."""
+    """The cluster cannot be reached, or every replica is lost."""
 
 
 class StoreError(DepqaError):

@@ -1,4 +1,4 @@
-"""Files that are read or written whole, or not at all."""
+"""Reads and writes whole files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from depqa_ray.errors import SettingsError
 
 
 def read_text_of(path: Path, flag: str) -> str:
-    """The text of a UTF-8 file that a flag names, without blank ends. Raises SettingsError where there is none."""
+    """The stripped text of a UTF-8 file that a flag names. Raises SettingsError if it is unreadable or empty."""
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
@@ -24,9 +24,9 @@ def read_text_of(path: Path, flag: str) -> str:
 
 
 def replace_file(path: Path, content: str | bytes, *, durable: bool) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part; folders on the way are made.
+    """Replace a file atomically: a reader sees the old content or the new. Creates missing folders.
 
-    A text becomes UTF-8. ``durable`` waits for the disk; what can be made again need not. Raises OSError.
+    Text is encoded as UTF-8. ``durable`` waits for the disk; files that can be made again need not. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")

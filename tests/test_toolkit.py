@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,16 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 
 def test_the_table_of_homes_and_the_list_of_names_agree() -> None:
-    assert sorted(depqa_ray._HOME_OF) == sorted(depqa_ray.__all__)
+    assert sorted(depqa_ray._MODULE_OF) == sorted(depqa_ray.__all__)
+
+
+def test_the_stub_and_the_mapping_agree() -> None:
+    stub = ast.parse(Path(depqa_ray.__file__).with_suffix(".pyi").read_text("utf-8"))
+    imports = [(node.module, alias) for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert {alias.name: module for module, alias in imports} == {
+        name: f"depqa_ray.{module}" for name, module in depqa_ray._MODULE_OF.items()
+    }
+    assert all(alias.asname == alias.name for _, alias in imports)  # a stub exports no other import
 
 
 def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:

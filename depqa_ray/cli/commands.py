@@ -1,4 +1,4 @@
-"""The commands: parse, call, print, exit code. Heavy packages are imported by the command that needs them."""
+"""The commands: parse, call, print, return the exit code. Each command imports the heavy packages that it needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from depqa_ray.cli.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
 from depqa_ray.errors import DepqaError
 from depqa_ray.settings.load import Settings, load_settings
+from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
 
 if TYPE_CHECKING:
@@ -26,44 +27,44 @@ _DEMO: Final[Mapping[str, Any]] = {
     "strategies": ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered"),
     "no_dep_cache": True,
 }
-"""What `demo` takes where the user says nothing: everything that ships with the package, and everything asked anew."""
+"""The defaults of `demo`: the data and the model that ship with the package, and no kept replies."""
 _RUN: Final[Mapping[str, Any]] = {"isolate": False}
 """`run` is for answers, `compare` for latencies."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code. What a user can cause ends in one line on stderr, not in a traceback."""
+    """Run a command and return its exit code. An error that a user can cause is one line on stderr, no traceback."""
     parsed = _parser().parse_args(arguments)
     parsed.words = list(sys.argv[1:] if arguments is None else arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
     except DepqaError as error:
-        print(f"depqa-ray: error: {error}", file=sys.stderr)
+        _print_to_stderr(f"depqa-ray: error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("depqa-ray: interrupted; what had ended is in the run directory", file=sys.stderr)
+        _print_to_stderr("depqa-ray: interrupted; the run directory holds the answers so far")
         return _INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has gone; nothing is left to say it to
+        sys.stderr.close()  # else the interpreter reports the pipe once more at exit
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="depqa-ray",
-        description="Answers several questions about one passage one by one, all in one prompt, or in parallel along "
-        "their dependencies, on Ray, and shows what each costs in accuracy, tokens and latency.",
+        description="Answers several questions about one passage: one by one, all in one prompt, or in parallel along "
+        "their dependencies. Runs on Ray and reports the accuracy, tokens and latency of each strategy.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    _experiment(commands, "run", _run, "answer with one strategy", _RUN)
-    _experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
+    _add_experiment(commands, "run", _run, "answer with one strategy", _RUN)
+    _add_experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
     summary = "compare strategies on the embedded data with the embedded reader"
-    _experiment(commands, "demo", _compare, summary, _DEMO)
-    _report_command(commands)
-    _worlds_command(commands)
-    _score_command(commands)
-    _bench_commands(commands)
+    _add_experiment(commands, "demo", _demo, summary, _DEMO)
+    _add_report(commands)
+    _add_worlds(commands)
+    _add_score(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -71,61 +72,61 @@ def _sentence(summary: str) -> str:
     return f"{summary[0].upper()}{summary[1:]}."
 
 
-def _experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
+def _add_experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
     parser = commands.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
     parser.add_argument(
         "--config",
         type=Path,
         metavar="PATH",
-        help="a TOML or YAML file of settings; flags and DEPQA_... environment variables come before it",
+        help="a TOML or YAML file of settings; flags and DEPQA_... environment variables override it",
     )
     add_settings_flags(parser, defaults)
-    parser.set_defaults(command=command, defaults=defaults, name=name)
+    parser.set_defaults(command=command, defaults=defaults)
 
 
-def _report_command(commands: Any) -> None:
-    summary = "make the table, the pages and the JSON of a run again from its directory"
+def _add_report(commands: Any) -> None:
+    summary = "make a run's table, pages and JSON again from its directory"
     parser = commands.add_parser("report", help=summary, description=_sentence(summary))
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
     parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
-    parser.add_argument("--all-passages", action="store_true", help="print the figures of each passage, however many")
+    parser.add_argument("--all-passages", action="store_true", help="print the figures of every passage")
     add_statistics_flags(parser)
     parser.set_defaults(command=_report)
 
 
-def _worlds_command(commands: Any) -> None:
-    summary = "write generated passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
+def _add_worlds(commands: Any) -> None:
+    summary = "generate passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
     parser = commands.add_parser("worlds", help=summary, description=_sentence(summary))
     parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
-    parser.add_argument("--questions", type=int, metavar="N", help="questions a passage, 1 to 12 [5]")
-    parser.add_argument("--depth", type=int, metavar="N", help="questions on the longest chain, at most, 1 to 4 [4]")
-    parser.add_argument("--fan-in", type=int, metavar="N", help="parents of a question, at most, 1 or 2 [2]")
-    parser.add_argument(
-        "--entities", type=int, metavar="N", help="people, towns, rivers and companies, each, 2 to 8 [3]"
-    )
-    parser.add_argument("--facts", type=int, metavar="N", help="sentences a passage, at least, 0 to 60 [12]")
+    parser.add_argument("--questions", type=int, metavar="N", help="questions per passage, 1 to 12 [5]")
+    parser.add_argument("--depth", type=int, metavar="N", help="most questions on a chain, 1 to 4 [4]")
+    parser.add_argument("--fan-in", type=int, metavar="N", help="most parents of a question, 1 or 2 [2]")
+    parser.add_argument("--entities", type=int, metavar="N", help="people, towns, rivers, companies: 2 to 8 each [3]")
+    parser.add_argument("--facts", type=int, metavar="N", help="fewest sentences per passage, 0 to 60 [12]")
     parser.set_defaults(command=_worlds)
 
 
-def _score_command(commands: Any) -> None:
+def _add_score(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
     parser = commands.add_parser("score", help=summary, description=_sentence(summary))
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
     parser.add_argument(
-        "dataset", metavar="DATASET", help="the data set, as for --dataset of run, or the directory of a run"
+        "dataset", metavar="DATASET", help="a data set, as for --dataset of run, or the directory of a run"
     )
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
     parser.set_defaults(command=_score)
 
 
-def _bench_commands(commands: Any) -> None:
-    bench = commands.add_parser("bench", help="measure", description="Measures; no figure is simulated.")
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure engines", description="Measures; no figure is simulated.")
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK", parser_class=Parser)
-    summary = "engines side by side on the same prompts, in turns, against each other and the machine's ceilings"
+    summary = (
+        "measure engines in turns on the same prompts; compare them with each other and with the machine's ceilings"
+    )
     parser = kinds.add_parser("engine", help=summary, description=_sentence(summary), allow_abbrev=False)
     add_bench_flags(parser)
     parser.set_defaults(command=_bench_engine)
@@ -137,20 +138,23 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
-    return _carry_out(settings, (settings.strategy,))
+    return _run_and_report(settings, (settings.strategy,))
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _compare(arguments: argparse.Namespace, pages: str | None = None) -> int:
     from depqa_ray.results.resampling import check_baseline
 
     settings = _settings(arguments)
     check_baseline(settings.baseline, settings.strategies)
-    pages = "html" if arguments.name == "demo" else None
-    return _carry_out(settings, settings.strategies, pages)
+    return _run_and_report(settings, settings.strategies, pages)
 
 
-def _carry_out(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
-    """Run, then show. ``pages``: the folder inside the run directory for the pages where no other one is named."""
+def _demo(arguments: argparse.Namespace) -> int:
+    return _compare(arguments, pages="html")
+
+
+def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
+    """Run, then write the outputs. ``pages``: the folder for pages in the run directory, unless ``html_dir`` is set."""
     from rich.console import Console
 
     from depqa_ray.cli.progress import LiveProgress, start_logging
@@ -160,36 +164,25 @@ def _carry_out(settings: Settings, strategies: Sequence[StrategyName], pages: st
     start_logging(settings.log_level, console)
     with LiveProgress(console) as progress:
         folder = run_experiment(settings, strategies, progress)
-    html = settings.html_dir or (folder / pages if pages else None)
-    outputs = (html, settings.json_out, settings.parquet_out)
-    results = _show(folder, *outputs, all_passages=settings.log_level == "debug")
+    html_dir = settings.html_dir or (folder / pages if pages else None)
+    outputs = settings.model_copy(update={"html_dir": html_dir})
+    results = _write_outputs(folder, outputs, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _show(
-        arguments.run_dir,
-        arguments.html_dir,
-        arguments.json_out,
-        arguments.parquet_out,
-        all_passages=arguments.all_passages,
-        statistics=given_settings(arguments),
-    )
+    outputs = OutputSettings(**given_settings(arguments, OutputSettings))
+    statistics = given_settings(arguments, StatisticsSettings)
+    _write_outputs(arguments.run_dir, outputs, all_passages=arguments.all_passages, statistics=statistics)
     return 0
 
 
-def _show(
-    folder: Path,
-    html_dir: Path | None,
-    json_out: Path | None,
-    parquet_out: Path | None,
-    *,
-    all_passages: bool,
-    statistics: Mapping[str, Any] | None = None,
+def _write_outputs(
+    folder: Path, outputs: OutputSettings, *, all_passages: bool, statistics: Mapping[str, Any] | None = None
 ) -> RunResults:
-    """Everything that is made from a run directory: figures, predictions, trace, table, pages.
+    """Make everything that a run directory yields: figures, predictions, trace, table, pages.
 
-    ``statistics`` are settings of the intervals that come before those of the run.
+    ``statistics`` are settings of the intervals that override those of the run.
     """
     from rich.console import Console
 
@@ -213,14 +206,14 @@ def _show(
     write_trace(records, folder / "trace.json")
     print_results(results, Console(), all_passages=all_passages, remarks=records.remarks)
     print(f"Run directory: {folder}")
-    if json_out is not None:
-        write_atomically(json_out, text)
-        print(f"Results: {json_out}")
-    if parquet_out is not None:
-        write_parquet(results, parquet_out)
-        print(f"Records: {parquet_out}")
-    if html_dir is not None:
-        print(f"Pages: {write_pages(records, html_dir, results)[0]}")
+    if outputs.json_out is not None:
+        write_atomically(outputs.json_out, text)
+        print(f"Results: {outputs.json_out}")
+    if outputs.parquet_out is not None:
+        write_parquet(results, outputs.parquet_out)
+        print(f"Records: {outputs.parquet_out}")
+    if outputs.html_dir is not None:
+        print(f"Pages: {write_pages(records, outputs.html_dir, results)[0]}")
     return results
 
 
@@ -249,7 +242,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
     predictions = read_predictions(arguments.predictions)
     passages: Iterable[Passage]
-    if (Path(arguments.dataset) / MANIFEST).is_file():  # the questions that the run asked, and no others
+    if (Path(arguments.dataset) / MANIFEST).is_file():  # score only the questions that the run asked
         passages = [record.passage for record in RunStore.open(Path(arguments.dataset)).read().passages]
     else:
         passages = load_passages(arguments.dataset, split=arguments.split)
@@ -273,10 +266,10 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
 
     settings = load_bench_settings(given_settings(arguments, BenchSettings))
     if settings.verify is not None:
-        difference = verify_engines(settings, settings.verify, _tell)
+        difference = verify_engines(settings, settings.verify, _print_to_stderr)
         print(difference or f"{settings.verify} prompts: every engine's answers are those of generate")
         return 1 if difference else 0
-    results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _tell)
+    results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _print_to_stderr)
     print_bench(results, Console())
     for path, text in (
         (settings.json_out, results.model_dump_json(indent=1)),
@@ -288,5 +281,5 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(text: str) -> None:
+def _print_to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

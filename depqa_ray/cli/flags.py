@@ -1,30 +1,34 @@
-"""Command-line flags read from the settings model: names, help and defaults are written there and nowhere else."""
+"""Command-line flags made from the settings models, which alone hold their names, help and defaults."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 from pydantic import BaseModel
+from typing_extensions import override
 
 from depqa_ray.benchmark.settings import BenchSettings
-from depqa_ray.settings.load import Settings, flag_of, setting_metadata
+from depqa_ray.settings.load import GROUPS, Settings, flag_of
+from depqa_ray.settings.sections import StatisticsSettings
 
 _EXIT_USAGE = 2
+_TYPE_WORDS = {"integer": "N", "number": "X", "string": "NAME", "array": "NAME,NAME"}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
+    """An argument parser whose errors are one line and name the command that they are about."""
 
+    @override
     def error(self, message: str) -> NoReturn:
-        """Print the message and where to look, and exit with 2."""
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(_EXIT_USAGE)
 
+    @override
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse what is not known here, so that a command's mistake is told by the command's own parser."""
+        """Refuse unknown arguments here; argparse would leave them to the parent's parser, which names no command."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -32,50 +36,28 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """A flag for every setting, under its group's heading. ``defaults`` are the command's own, where it has some.
+    """Add a flag for every setting, under its group's heading. ``defaults`` are the command's own.
 
     A flag that is not given leaves no trace in the parsed arguments, so that the environment and the configuration file
-    can speak. Values stay text: the settings model checks them.
+    can set it. Values stay text: the settings model validates them.
     """
-    groups: dict[str, Any] = {}
-    for name, field in Settings.model_fields.items():
-        group = setting_metadata(name)["group"]
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group)
-        default = defaults.get(name, field.default)
-        text = (field.description or "").replace("%", "%%")
-        if field.annotation is bool:
-            # What is on here, or elsewhere, needs a way to be turned off.
-            either = field.default and not name.startswith("no_")
-            action: Any = argparse.BooleanOptionalAction if either else "store_true"
-            text += " [on]" if default else " [off]" if either else ""
-            groups[group].add_argument(flag_of(name), action=action, default=argparse.SUPPRESS, help=text)
-            continue
-        if default not in (None, ()):
-            text += f" [{_shown(default)}]"
-        groups[group].add_argument(
-            flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text
-        )
+    for heading, section in GROUPS.items():
+        group = parser.add_argument_group(heading)
+        for name, schema in _schemas(section).items():
+            _add_flag(group, name, schema, defaults.get(name, schema["default"]))
 
 
 def add_statistics_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of what is computed from answers that are there, for a run that has settings of its own."""
-    for name, field in Settings.model_fields.items():
-        if setting_metadata(name)["group"] == "statistics":
-            text = (field.description or "").partition("; default:")[0].replace("%", "%%") + " [as in the run]"
-            parser.add_argument(flag_of(name), metavar=_metavar(field.annotation), default=argparse.SUPPRESS, help=text)
+    """Add the flags of the intervals. Their defaults are the settings of the run that is reported."""
+    for name, schema in _schemas(StatisticsSettings).items():
+        description = schema["description"].partition("; default:")[0]
+        _add_flag(parser, name, schema | {"description": description}, "as in the run")
 
 
 def add_bench_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for every setting of a benchmark. Values stay text here too."""
-    for name, field in BenchSettings.model_fields.items():
-        shown = "" if field.default is None else f" [{_shown(field.default)}]"
-        parser.add_argument(
-            flag_of(name),
-            metavar="NAME,NAME" if name == "engines" else _metavar(field.annotation),
-            default=argparse.SUPPRESS,
-            help=(field.description or "").replace("%", "%%") + shown,
-        )
+    """Add a flag for every setting of a benchmark. Values stay text here too."""
+    for name, schema in _schemas(BenchSettings).items():
+        _add_flag(parser, name, schema, schema["default"])
 
 
 def given_settings(arguments: argparse.Namespace, model: type[BaseModel] = Settings) -> dict[str, Any]:
@@ -83,28 +65,44 @@ def given_settings(arguments: argparse.Namespace, model: type[BaseModel] = Setti
     return {name: value for name, value in vars(arguments).items() if name in model.model_fields}
 
 
+def _schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each field: its type, description and default as plain data."""
+    properties: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    return properties
+
+
+def _add_flag(group: argparse._ActionsContainer, name: str, schema: Mapping[str, Any], default: Any) -> None:
+    text = schema["description"].replace("%", "%%")
+    if schema.get("type") == "boolean":
+        # A setting that is on by default needs a flag that turns it off.
+        either = schema["default"] and not name.startswith("no_")
+        action: Any = argparse.BooleanOptionalAction if either else "store_true"
+        text += " [on]" if default else " [off]" if either else ""
+        group.add_argument(flag_of(name), action=action, default=argparse.SUPPRESS, help=text)
+    else:
+        text += _shown(default)
+        group.add_argument(flag_of(name), metavar=_metavar(schema), default=argparse.SUPPRESS, help=text)
+
+
 def _shown(default: object) -> str:
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    if default is None or default in ([], ()):
+        return ""
+    if isinstance(default, list | tuple):
+        return f" [{','.join(map(str, default))}]"
+    return f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
 
 
-def _metavar(annotation: Any) -> str:
-    """What a value looks like: the choices where they are few and named, else a word for the type."""
-    choices = [value for part in _parts(annotation) if get_origin(part) is Literal for value in get_args(part)]
-    words = [_word(part) for part in _parts(annotation) if isinstance(part, type) and part is not type(None)]
-    return "|".join(dict.fromkeys([*map(str, choices), *words])) or "NAME,NAME"
+def _metavar(schema: Mapping[str, Any]) -> str:
+    """The values that a flag takes: first its choices, then the word for its type."""
+    forms = [form for kind in schema.get("anyOf", [schema]) for form in _forms(kind)]
+    return "|".join(sorted(forms, key=str.isupper))
 
 
-def _word(type_: type) -> str:
-    return {int: "N", float: "X", str: "NAME"}.get(type_, "PATH")
-
-
-def _parts(annotation: Any) -> list[Any]:
-    """The members of a union, without what is annotated on them."""
-    origin = get_origin(annotation)
-    if origin is Literal or origin is tuple or not get_args(annotation):
-        return [annotation] if origin is not tuple else []
-    if hasattr(annotation, "__metadata__"):
-        return _parts(get_args(annotation)[0])
-    return [part for argument in get_args(annotation) for part in _parts(argument)]
+def _forms(kind: Mapping[str, Any]) -> list[str]:
+    if "const" in kind:
+        return [kind["const"]]
+    if "enum" in kind:
+        return list(kind["enum"])
+    if kind["type"] == "null":
+        return []
+    return ["PATH" if kind.get("format") == "path" else _TYPE_WORDS[kind["type"]]]

@@ -1,1 +1,1 @@
-"""The settings of a run, with every default."""
+"""The settings of a run: ``sections`` declares them, ``load`` reads them."""

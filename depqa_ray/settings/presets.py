@@ -1,6 +1,6 @@
-"""Presets: the settings behind published tables, with the figures to be held against.
+"""Presets: the settings of published tables, and the published figures.
 
-A preset stands in for defaults: flags, environment variables and configuration files come before it.
+A preset replaces defaults: flags, environment variables and configuration files override it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PresetName: TypeAlias = Literal["qwen3-4b-squad-1000x5"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A strategy's published figures: scores in [0, 1], tokens a passage."""
+    """The published figures of a strategy: scores in [0, 1], tokens per passage."""
 
     em: float
     f1: float
@@ -23,12 +23,12 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A protocol and what was published of it.
+    """A protocol and its published figures.
 
-    ``settings`` hold everything of the protocol that settings can say. ``rows`` are the published figures by strategy,
-    over ``passages`` passages with ``questions`` questions in all; ``standard_error`` is that of a score. ``source``
-    names where they stand. ``departures`` are sentences on what the settings cannot say: where this program does
-    something else whatever they are.
+    - ``settings``: all of the protocol that settings can express.
+    - ``rows``: the figures by strategy, over ``passages`` passages with ``questions`` questions in all.
+    - ``standard_error``: that of a score. ``source``: the publication.
+    - ``departures``: sentences for the page; what this program does differently under any settings.
     """
 
     settings: Mapping[str, Any]

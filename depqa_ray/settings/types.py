@@ -24,8 +24,11 @@ EMBEDDED = "embedded"
 """The name of the data set, and of the model, that ship with the package."""
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+CountOrZero: TypeAlias = Annotated[int, Field(ge=0)]
+NonNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# Below 100 an interval's ends are single resamples; above 100,000 nothing that is shown changes any more.
+PositiveShare: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+# Below 100 an interval's ends are single resamples; above 100,000 no printed digit changes any more.
 Resamples: TypeAlias = Annotated[int, Field(ge=100, le=100_000)]
 Confidence: TypeAlias = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]

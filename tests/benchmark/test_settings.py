@@ -1,4 +1,4 @@
-"""Engines with options of their own, and what is refused in one line."""
+"""Engines with their own options, and one-line errors for bad values."""
 
 from __future__ import annotations
 

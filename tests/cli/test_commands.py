@@ -32,7 +32,7 @@ def an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said_by(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The exit code of a command and its stderr, which has to be one line where the code is not 0."""
+    """The exit code and stderr of a command. If it fails, stderr must be one line."""
     try:
         code = main(arguments)
     except SystemExit as error:

@@ -1,4 +1,4 @@
-"""Settings: their defaults, where they come from, and what is said of bad ones."""
+"""Settings: their defaults, their sources, and the errors for bad values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from depqa_ray.errors import SettingsError
-from depqa_ray.settings.load import Settings, flag_of, load_settings
+from depqa_ray.settings.load import GROUPS, Settings, flag_of, load_settings
 from depqa_ray.settings.presets import PRESETS, PresetName
 
 LINEAGE = {
@@ -34,6 +34,11 @@ LINEAGE = {
 def no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"DEPQA_{name.upper()}", raising=False)
+
+
+def test_the_sections_hold_all_settings_in_order() -> None:
+    in_sections = [name for section in GROUPS.values() for name in section.model_fields]
+    assert in_sections == list(Settings.model_fields) == list(load_settings({}).model_dump())
 
 
 @pytest.mark.parametrize(("name", "default"), LINEAGE.items())

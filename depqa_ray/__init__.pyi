@@ -1,0 +1,34 @@
+"""The public names with their types. The mapping in ``__init__.py`` imports them when they are first used."""
+
+from depqa_ray.answering.answers import parse_answer as parse_answer
+from depqa_ray.answering.scoring import exact_match as exact_match
+from depqa_ray.answering.scoring import f1 as f1
+from depqa_ray.answering.scoring import lenient as lenient
+from depqa_ray.answering.scoring import score_predictions as score_predictions
+from depqa_ray.answering.scoring import strict as strict
+from depqa_ray.core import Edge as Edge
+from depqa_ray.core import Outcome as Outcome
+from depqa_ray.core import Passage as Passage
+from depqa_ray.core import Plan as Plan
+from depqa_ray.core import Question as Question
+from depqa_ray.core import StepResult as StepResult
+from depqa_ray.edges.gold import gold_edges as gold_edges
+from depqa_ray.edges.graph import DependencyGraph as DependencyGraph
+from depqa_ray.edges.heuristic.propose import propose_edges as propose_edges
+from depqa_ray.edges.selection import SelectionRules as SelectionRules
+from depqa_ray.edges.selection import select_edges as select_edges
+from depqa_ray.errors import DepqaError as DepqaError
+from depqa_ray.errors import InputError as InputError
+from depqa_ray.passages.sampling import sample_passages as sample_passages
+from depqa_ray.passages.sources import load_passages as load_passages
+from depqa_ray.passages.synthetic.worlds import WorldShape as WorldShape
+from depqa_ray.passages.synthetic.worlds import generate_worlds as generate_worlds
+from depqa_ray.planning.strategies import STRATEGIES as STRATEGIES
+from depqa_ray.planning.strategies import compile_plan as compile_plan
+from depqa_ray.report.render import write_pages as write_pages
+from depqa_ray.results.metrics import compute_results as compute_results
+from depqa_ray.results.store import RunStore as RunStore
+from depqa_ray.runtime.run import run_experiment as run_experiment
+from depqa_ray.scheduling.scheduler import DependencyScheduler as DependencyScheduler
+from depqa_ray.settings.load import Settings as Settings
+from depqa_ray.settings.load import load_settings as load_settings
