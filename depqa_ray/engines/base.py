@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.settings.types import DtypeName, EngineName
@@ -48,7 +48,7 @@ class Fault:
     - ``replica``: name of the replica that it strikes; "" = any.
     """
 
-    kind: str
+    kind: Literal["refuse", "die", "kill", "hang"]
     at: int
     replica: str = ""
 

@@ -62,7 +62,7 @@ def asks(body: dict[str, Any], name: str) -> bool:
 
 
 def refused(engine: OpenAIEngine) -> str:
-    """Why the engine does not start; in one line, and without the key anywhere in the traceback."""
+    """Why the engine does not start: one line, and no key anywhere in the traceback."""
     with pytest.raises(EngineError) as caught:
         asyncio.run(asyncio.wait_for(engine.start(), 120))
     assert "\n" not in str(caught.value)
