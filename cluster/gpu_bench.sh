@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything about the engines that needs a GPU, in one call: contract tests, --verify, the benchmark.
+# Run all engine checks that need a GPU: contract tests, --verify and the benchmark.
 #
 #   OUT=results cluster/gpu_bench.sh MODEL_SHAPE DATASET [PYTHON_WITH_VLLM]
 #
 # MODEL_SHAPE is a folder with a model's config.json and tokenizer (weights are drawn at random), DATASET a SQuAD file or
-# "embedded". Results and logs go to $OUT. A part that fails does not keep the next from running; the exit code is that of
-# the first one that failed. The package and its test extra have to be installed; PASSAGES, REPEATS and VERIFY are numbers.
+# "embedded". Results and logs go to $OUT. If a part fails, the others still run; the exit code is that of the first
+# failure. Needs the package with its test extra. PASSAGES, REPEATS and VERIFY change the numbers.
 set -uo pipefail
 
 if [ $# -lt 2 ] || [ -z "${OUT:-}" ]; then
@@ -16,7 +16,7 @@ shape=$1 dataset=$2 vllm_python=${3:-}
 mkdir -p "$OUT"
 failed=0
 
-part() { # NAME COMMAND...: run it, keep what it says, remember the first failure
+part() { # NAME COMMAND...: run it, log its output, remember the first failure
   local name=$1 code
   shift
   echo "== $name: $*" | tee "$OUT/$name.log"

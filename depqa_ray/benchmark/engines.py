@@ -1,4 +1,4 @@
-"""Starts the engines that a benchmark compares, each in its own process."""
+"""Starts the engines that a benchmark compares, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from depqa_ray.benchmark.client import WorkerProcess
-from depqa_ray.benchmark.protocol import info_from_json
+from depqa_ray.benchmark.protocol import start_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.engines.base import EngineInfo, SamplingParams
 from depqa_ray.settings.types import EMBEDDED
 
-Say: TypeAlias = Callable[[str], None]
-"""Tells the user how far it has come."""
+Report: TypeAlias = Callable[[str], None]
+"""Shows the user a line of progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """An engine that is ready. ``settings`` are those that it runs with."""
+class RunningEngine:
+    """An engine that is ready. ``settings`` are those that it runs with, as the results show them."""
 
     choice: EngineChoice
     worker: WorkerProcess
@@ -31,37 +31,43 @@ class Started:
     python: str
 
 
-def model_of(settings: BenchSettings, stack: ExitStack, say: Say) -> str:
-    """The model's folder or name; with --random-weights a temporary folder, which goes when ``stack`` ends."""
+def resolve_model(settings: BenchSettings, stack: ExitStack, report: Report) -> str:
+    """The model's folder or name. With --random-weights, a temporary folder that ``stack`` deletes."""
     if settings.random_weights is None:
         return settings.model_name
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="depqa-random-"))
-    say(f"drawing random weights of the shape in {settings.random_weights}")
+    report(f"drawing random weights of the shape in {settings.random_weights}")
     with WorkerProcess("random weights") as worker:
         config = str(settings.random_weights.resolve())
         worker.ask("build", config=config, folder=folder, dtype=settings.dtype, seed=settings.seed)
     return folder
 
 
-def start_engine(choice: EngineChoice, model: str, settings: BenchSettings, stack: ExitStack, say: Say) -> Started:
-    """Start one engine; it ends when ``stack`` does. Raises EngineError."""
-    say(f"{choice.text}: starting")
+def start_engine(
+    choice: EngineChoice, model: str, settings: BenchSettings, stack: ExitStack, report: Report
+) -> RunningEngine:
+    """Start one engine; ``stack`` ends it. Raises EngineError."""
+    report(f"{choice.text}: starting")
     python = settings.vllm_python if choice.name == "vllm" else None
     worker = stack.enter_context(WorkerProcess(choice.text, python, offline=is_local(model)))
-    spec = {
-        "engine": "transformers" if choice.name == "one_by_one" else choice.name,
-        "model_name": model,
+    is_peer = choice.name == "transformers_continuous"
+    name = "transformers" if choice.name == "one_by_one" else choice.name
+    shown: dict[str, Any] = {
         "dtype": settings.dtype,
         "max_batch_size": choice.batch or settings.max_batch_size,
         "kv_gib": choice.kv_gib or settings.kv_gib,
         "gpu_memory_utilization": choice.gpu or settings.gpu_memory_utilization,
-        "sampling_params": asdict(SamplingParams(fixed_length=settings.lengths == "fixed")),
     }
-    reply = worker.ask("start", engine=spec["engine"], spec=spec, page=choice.page, step=choice.step)
-    shown = {key: value for key, value in spec.items() if key not in ("engine", "model_name", "sampling_params")}
-    if choice.name == "transformers_continuous":
+    params = SamplingParams(fixed_length=settings.lengths == "fixed")
+    spec = shown | {
+        "engine": "transformers" if is_peer else name,
+        "model_name": model,
+        "sampling_params": asdict(params),
+    }
+    reply = start_from_json(worker.ask("start", engine=name, spec=spec, page=choice.page, step=choice.step))
+    if is_peer:
         shown |= {"page": choice.page, "step": choice.step}
-    return Started(choice, worker, info_from_json(reply["info"]), shown, reply["versions"], reply["python"])
+    return RunningEngine(choice, worker, reply.info, shown, reply.versions, reply.python)
 
 
 def is_local(model: str) -> bool:
@@ -69,7 +75,7 @@ def is_local(model: str) -> bool:
     return model == EMBEDDED or Path(model).is_dir()
 
 
-def passages_of(choice: EngineChoice, settings: BenchSettings, there: int) -> int:
-    """How many of the passages an engine is asked about."""
+def passages_of(choice: EngineChoice, settings: BenchSettings, available: int) -> int:
+    """How many of the passages an engine answers."""
     limit = choice.passages or (settings.one_by_one_limit if choice.name == "one_by_one" else None)
-    return min(limit or there, there)
+    return min(limit or available, available)

@@ -1,4 +1,4 @@
-"""From what a worker replied to figures, and from repeats to medians and ratios. Pure."""
+"""Figures of a repeat from a worker's reply; medians and ratios over repeats. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUMMARISED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an engine has to do in each repeat: prompts by id with their tokens, at most ``batch`` of them together."""
+    """An engine's work in each repeat: the tokens of its prompts by prompt id, at most ``batch`` prompts together."""
 
     rows: dict[str, tuple[int, ...]]
     work: PromptWork
@@ -42,12 +42,12 @@ class Task:
 
 
 def task_of(rows: dict[str, tuple[int, ...]], batch: int, shape: ModelShape, ceilings: Ceilings) -> Task:
-    """The task of reading and answering ``rows``."""
+    """The task of answering ``rows``."""
     return Task(rows, prompt_work(list(rows.values())), batch, shape, ceilings)
 
 
 def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
-    """The figures of one repeat. Prompts that failed count as no question and no token."""
+    """The figures of one repeat. Failed prompts count neither as questions nor as tokens."""
     done = [completion for completion in reply.completions if completion.error is None]
     rows = [task.rows[completion.prompt_id] for completion in done]
     generated = [completion.generated_tokens for completion in done]
@@ -68,11 +68,11 @@ def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
         generated_tokens_per_second=sum(generated) / seconds,
         computed_tokens=counts.computed_tokens,
         cached_tokens=counts.cached_tokens,
-        hit_rate=_over(counts.cached_tokens, task.work.shareable),
-        over_fewest=_over(counts.computed_tokens, task.work.fewest),
-        first_token_seconds=_first_token(done),
+        hit_rate=_ratio(counts.cached_tokens, task.work.shareable),
+        over_fewest=_ratio(counts.computed_tokens, task.work.fewest),
+        first_token_seconds=_median_first_token(done),
         decode_steps=counts.decode_steps,
-        decode_step_seconds=_over(counts.decode_seconds, counts.decode_steps),
+        decode_step_seconds=_ratio(counts.decode_seconds, counts.decode_steps),
         decode_step_floor=step_floor(task.shape, task.ceilings, work, steps, together),
         floor_seconds=floor.total,
         floor_questions_per_second=len(done) / floor.total if floor.total else 0.0,
@@ -84,17 +84,17 @@ def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
 
 
 def summary(repeats: Sequence[RepeatFigures]) -> dict[str, Spread | None]:
-    """The spread of each figure over the repeats; None where a repeat does not know it."""
+    """The spread of each figure over the repeats; None if a repeat does not know it."""
     return {name: _spread_or_none([getattr(figures, name) for figures in repeats]) for name in SUMMARISED}
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, smallest and largest of some values."""
+    """Median, minimum and maximum."""
     return Spread(median=median(values), low=min(values), high=max(values))
 
 
 def paired_ratio(ours: Sequence[RepeatFigures], theirs: Sequence[RepeatFigures]) -> Spread:
-    """Questions a second over questions a second, repeat by repeat: what slows a whole repeat down cancels out."""
+    """The ratio of questions a second, repeat by repeat: what slows a whole repeat down cancels out."""
     pairs = zip(ours, theirs, strict=True)
     return spread([a.questions_per_second / b.questions_per_second for a, b in pairs if b.questions_per_second])
 
@@ -104,10 +104,10 @@ def _spread_or_none(values: Sequence[float | None]) -> Spread | None:
     return spread(known) if known and len(known) == len(values) else None
 
 
-def _over(part: float | None, whole: float | None) -> float | None:
+def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
-def _first_token(done: Sequence[Completion]) -> float | None:
+def _median_first_token(done: Sequence[Completion]) -> float | None:
     known = [c.first_token_seconds for c in done if c.first_token_seconds is not None]
     return median(known) if known else None

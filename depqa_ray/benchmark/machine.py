@@ -1,4 +1,4 @@
-"""What a process says about itself and the machine: memory, processor, versions. Linux's /proc, where there is one."""
+"""A process's memory and descendants, the processor, and environment variables. Reads /proc if the system has it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VARIABLES: Final = (
 
 
 def variables() -> dict[str, str]:
-    """The environment variables that change an engine's speed, where they are set."""
+    """The environment variables that are set and change an engine's speed."""
     return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
@@ -39,9 +39,9 @@ def processor() -> str:
 
 
 def peak_bytes(pid: int) -> int | None:
-    """The peaks of resident memory of a process and its descendants, summed; None where the system does not tell.
+    """The sum of a process's and its descendants' peaks of resident memory; None if the system does not report them.
 
-    Each process's own high-water mark: what is shared between them, and files that are mapped, count in each.
+    Shared memory and mapped files count in each process.
     """
     peaks = [_peak(process) for process in (pid, *descendants(pid))]
     known = [peak for peak in peaks if peak is not None]
@@ -49,7 +49,7 @@ def peak_bytes(pid: int) -> int | None:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """The processes that a process has started, and those that they have started."""
+    """A process's children, their children, and so on."""
     parents = dict(_parents())
     waiting = [pid]
     while waiting:
@@ -74,6 +74,6 @@ def _peak(pid: int) -> int | None:
 def _status(pid: int) -> Mapping[str, str]:
     try:
         text = (_PROC / str(pid) / "status").read_text("utf-8", "replace")
-    except OSError:  # it has ended meanwhile, or there is no such file on this system
+    except OSError:  # the process has ended, or the system has no /proc
         return {}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,4 +1,4 @@
-"""What a model costs and what a machine can do, as plain numbers: so that arithmetic on them needs no torch."""
+"""A model's sizes and a machine's ceilings as plain numbers, so that arithmetic on them needs no torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class ModelShape:
     """The sizes that operations and bytes are counted from.
 
-    ``body_parameters`` are those that every token goes through (all but the embeddings and the output layer),
-    ``head_parameters`` those of the output layer, whether or not it shares its weights with the embeddings.
-    ``value_bytes`` are the bytes of one weight and of one key or value.
+    - ``body_parameters``: those that every token goes through: all but the embeddings and the output layer.
+    - ``head_parameters``: those of the output layer, whether or not it shares its weights with the embeddings.
+    - ``value_bytes``: bytes of one weight, and of one key or value.
     """
 
     layers: int
@@ -35,10 +35,12 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """What a machine was measured to do at best: ``flops`` a second in matrix products, ``bytes`` a second read.
+    """The best measured rates of a machine.
 
-    ``products`` holds (rows, inner, columns, FLOP/s) of each product that was tried, ``reads`` the bytes a second of
-    each way of reading. ``device`` and ``threads`` say of what.
+    - ``flops``: operations a second in matrix products.
+    - ``bytes``: bytes read a second.
+    - ``products``: (rows, inner, columns, FLOP/s) of each product that was tried.
+    - ``reads``: (name, bytes a second) of each way of reading.
     """
 
     flops: float

@@ -1,4 +1,4 @@
-"""What sharing can save at best, counted from the prompts' tokens themselves."""
+"""The most that sharing prefixes can save, counted from the prompts' tokens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from operator import itemgetter
 
 
 class PrefixTree:
-    """A tree with a node for each distinct beginning of the rows added."""
+    """A tree with a node for each distinct prefix of the rows added."""
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, int], int] = {}
 
     def add(self, row: Sequence[int]) -> int:
-        """Add a row; returns how many of its beginnings were new. They are its longest ones."""
+        """Add a row; returns how many of its prefixes are new. Those are its longest ones."""
         node, before = 0, len(self._nodes)
         for token in row:
             node = self._nodes.setdefault((node, token), len(self._nodes) + 1)
@@ -23,7 +23,7 @@ class PrefixTree:
 
 @dataclass(frozen=True, slots=True)
 class PromptWork:
-    """The prompts' tokens, the ``fewest`` of them that have to be computed, and the keys that those attend to."""
+    """Number of prompts, their tokens, the ``fewest`` tokens to compute, and the keys that those attend to."""
 
     prompts: int
     tokens: int
@@ -32,20 +32,19 @@ class PromptWork:
 
     @property
     def shareable(self) -> int:
-        """The most tokens that can be found instead of being computed."""
+        """The most tokens that a cache can serve."""
         return self.tokens - self.fewest
 
 
 def prompt_work(rows: Sequence[Sequence[int]]) -> PromptWork:
     """Count the work of reading rows (none of them empty).
 
-    Each distinct beginning is computed once. The last token of a prompt is computed for each prompt, since its answer
-    starts from there: of k equal prompts the last token counts k times. The token at position p (from 1) attends to p
-    keys.
+    Each distinct prefix is computed once, but a prompt's last token once for each prompt, since its answer starts
+    there: the last token of k equal prompts counts k times. The token at position p (from 1) attends to p keys.
     """
     tree = PrefixTree()
     fewest = keys = 0
-    # Short before long: a row that is the beginning of another has then paid for its own last token.
+    # Short before long: a row that is a prefix of another has then paid for its own last token.
     for row in sorted(rows, key=len):
         new = max(tree.add(row), 1)
         fewest += new
@@ -54,10 +53,10 @@ def prompt_work(rows: Sequence[Sequence[int]]) -> PromptWork:
 
 
 def fewest_prefix_reads(rows: Sequence[Sequence[int]], steps: Sequence[int]) -> int:
-    """How many prompt tokens' keys and values have to be read at least, when row i decodes for ``steps[i]`` steps.
+    """The fewest reads of a prompt token's keys and values if row i decodes for ``steps[i]`` steps.
 
-    All rows decode together, and what several rows of a step share is read once for all of them: a node of the tree is
-    read in as many steps as the longest of the rows below it decodes.
+    All rows decode together, and a step reads a shared prefix once: a node of the tree is read in as many steps as the
+    longest of the rows below it decodes.
     """
     tree = PrefixTree()
     longest_first = sorted(zip(rows, steps, strict=True), key=itemgetter(1), reverse=True)

@@ -1,34 +1,45 @@
-"""What a worker and its owner say to each other: one JSON object a line, requests in, replies out.
+"""What a worker and its owner exchange: one JSON object a line, requests in, replies out.
 
-=========  ==========================================================  ===============================================
+=========  ==========================================================  ========================
 ``do``     with                                                        reply
-=========  ==========================================================  ===============================================
-start      ``engine``, ``spec``, ``page``, ``step``                    ``info``, ``versions``, ``python``
-run        ``groups`` of prompts, ``stagger`` seconds between them     ``completions``, ``seconds``, ``counts``, peaks
+=========  ==========================================================  ========================
+start      ``engine``, ``spec``, ``page``, ``step``                    :class:`StartReply`
+run        ``groups`` of prompts, ``stagger`` seconds between them     :class:`RunReply`
 build      ``config``, ``folder``, ``dtype``, ``seed``                 nothing
-probe      ``model``, ``dtype``, ``prompts``                           ``shape``, ``ceilings``, ``rows``
+probe      ``model``, ``dtype``, ``prompts``                           :class:`ProbeReply`
 close                                                                  nothing; the worker ends
-=========  ==========================================================  ===============================================
+=========  ==========================================================  ========================
 
-A reply with ``error`` (one line) takes the place of any of them.
+A reply with ``error`` (one line) replaces any of them. Records are sent as ``asdict`` gives them; the functions
+``*_from_json`` read them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply:
+    """The engine that started, the versions of the packages in its interpreter, and the interpreter's own."""
+
+    info: EngineInfo
+    versions: dict[str, str]
+    python: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunReply:
-    """What a run gave: ``seconds`` from the first submission to the last completion, and what was counted meanwhile.
+    """Completions, seconds from the first submission to the last completion, and what was counted meanwhile.
 
-    ``peak_bytes`` are of the worker and its children since they started, ``device_peak_bytes`` of the GPU.
+    ``peak_bytes`` are of the worker and its descendants, ``device_peak_bytes`` of the GPU; both since the start.
     """
 
     completions: tuple[Completion, ...]
@@ -40,53 +51,22 @@ class RunReply:
 
 @dataclass(frozen=True, slots=True)
 class ProbeReply:
-    """A model's shape, the machine's ceilings, and the tokens of the prompts that were sent."""
+    """A model's shape, the machine's ceilings, and the tokens of each prompt that was sent."""
 
     shape: ModelShape
     ceilings: Ceilings
     rows: tuple[tuple[int, ...], ...]
 
 
-def spec_from_json(data: Mapping[str, Any]) -> EngineSpec:
-    """The spec that ``asdict`` wrote. Faults are not sent."""
-    fields = {name: value for name, value in data.items() if name not in ("sampling_params", "faults")}
-    sampling_params = dict(data["sampling_params"])
-    return EngineSpec(
-        **fields, sampling_params=SamplingParams(**sampling_params | {"stop": tuple(sampling_params["stop"])})
-    )
-
-
-def prompts_from_json(data: Sequence[Mapping[str, Any]]) -> list[Prompt]:
-    """Prompts that ``asdict`` wrote."""
-    return [Prompt(**item) for item in data]
-
-
-def info_from_json(data: Mapping[str, Any]) -> EngineInfo:
-    """The engine's description in a reply to ``start``."""
-    return EngineInfo(**data)
-
-
-def run_from_json(data: Mapping[str, Any]) -> RunReply:
-    """The reply to ``run``."""
-    return RunReply(
-        completions=tuple(Completion(**item) for item in data["completions"]),
-        seconds=data["seconds"],
-        counts=EngineCounts(**data["counts"]),
-        peak_bytes=data["peak_bytes"],
-        device_peak_bytes=data["device_peak_bytes"],
-    )
-
-
-def probe_from_json(data: Mapping[str, Any]) -> ProbeReply:
-    """The reply to ``probe``."""
-    ceilings = dict(data["ceilings"])
-    for name in ("products", "reads"):
-        ceilings[name] = tuple(map(tuple, ceilings[name]))
-    return ProbeReply(ModelShape(**data["shape"]), Ceilings(**ceilings), tuple(map(tuple, data["rows"])))
+spec_from_json = TypeAdapter(EngineSpec).validate_python
+prompts_from_json = TypeAdapter(list[Prompt]).validate_python
+start_from_json = TypeAdapter(StartReply).validate_python
+run_from_json = TypeAdapter(RunReply).validate_python
+probe_from_json = TypeAdapter(ProbeReply).validate_python
 
 
 def counted_between(before: EngineCounts, after: EngineCounts) -> EngineCounts:
-    """What was counted between two moments; None where the engine does not know."""
+    """What was counted between two moments; None if the engine does not know."""
     old, new = asdict(before), asdict(after)
     difference: dict[str, Any] = {n: None if None in (old[n], new[n]) else new[n] - old[n] for n in new}
     return EngineCounts(**difference)

@@ -1,4 +1,4 @@
-"""A model of a real shape with random weights: what a benchmark needs of a model without its checkpoint."""
+"""Models of a real shape with random weights, to benchmark a model without its checkpoint."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TOKENIZER_FILES: Final = (
     "chat_template.jinja",
     "generation_config.json",
 )
-_SHARD: Final = "2GB"  # what is held a second time while it is written
+_SHARD: Final = "2GB"  # held twice while it is written
 
 
 def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed: int) -> Path:
     """Save a model of ``config_folder``'s configuration, drawn as transformers initialises it, and its tokenizer.
 
-    The weights are made in their final type, on the GPU where there is one, and written in shards, so that memory
-    holds them once. Raises InputError where the folder has no configuration of a causal LM or no tokenizer.
+    Weights are created in their final type, on the GPU if there is one, and written in shards: memory holds them once.
+    Raises InputError if the folder has no configuration of a causal LM or no tokenizer.
     """
     if not (config_folder / "config.json").is_file():
         raise InputError("has no config.json", str(config_folder), "give the folder of a model's configuration")

@@ -1,10 +1,13 @@
-"""The least time that a machine can need: operations and bytes, counted from the model's shape, against its ceilings.
+"""The least time that a machine needs: operations and bytes, from the model's shape, against the machine's ceilings.
 
-A multiply-add is two operations. Only what no engine can avoid is counted: each distinct prompt token is computed once,
-weights are read once a step, all rows decode together in as few steps as the longest answer takes, and keys and values
-that rows of a step share are read once. Activations, norms, softmax and sampling count as nothing. Prefill and decoding
-are bounded one after the other; an engine that hides reading weights for one behind computing for the other could, on
-paper, do better than their sum. (Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009.)
+Roofline model: Williams, Waterman, Patterson, CACM 52(4), 2009. Only what no engine can avoid counts:
+
+- A multiply-add is two operations. Activations, norms, softmax and sampling count as nothing.
+- Each distinct prompt token is computed once.
+- All rows decode together, in as many steps as the longest answer takes.
+- A step reads the weights once, and the keys and values that its rows share once.
+- Prefill and decoding are bounded one after the other. An engine that overlaps reading weights for one with computing
+  for the other could, on paper, do better than their sum.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ class Work:
     bytes: float
 
     def seconds(self, ceilings: Ceilings) -> float:
-        """The least time: the larger of operations over their ceiling and bytes over theirs."""
+        """The larger of operations over their ceiling and bytes over theirs."""
         return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
 
 
@@ -58,9 +61,9 @@ def prefill_work(shape: ModelShape, prompts: PromptWork) -> Work:
 def decode_work(shape: ModelShape, rows: Sequence[Sequence[int]], generated: Sequence[int]) -> tuple[Work, int]:
     """The work of decoding, and its fewest steps: the longest answer less its first token, which prefill gave.
 
-    A row of g generated tokens decodes g - 1 times; at its s-th time it attends to its prompt and to s tokens of its
-    answer. Operations: 2 x (body + output layer) a row and step + attention. Bytes: the weights once a step, each
-    answer's keys and values, and the prompts' (see fewest_prefix_reads).
+    - A row of g generated tokens decodes g - 1 times; the s-th time it attends to its prompt and to s generated tokens.
+    - Operations: 2 x (body + output layer) a row and step, + attention.
+    - Bytes: the weights once a step, each answer's keys and values, and the prompts' (see fewest_prefix_reads).
     """
     steps = [max(count - 1, 0) for count in generated]
     own = sum(count * (count + 1) // 2 for count in steps)
@@ -79,16 +82,16 @@ def floor_of(
     rows: Sequence[Sequence[int]],
     generated: Sequence[int],
 ) -> Floor:
-    """The least time of reading ``rows`` and generating that many tokens for each."""
+    """The least time of reading ``rows`` and generating ``generated`` tokens for each."""
     decode, _ = decode_work(shape, rows, generated)
     return Floor(prefill_work(shape, prompts).seconds(ceilings), decode.seconds(ceilings))
 
 
 def step_floor(shape: ModelShape, ceilings: Ceilings, decode: Work, steps: int, together: float) -> float:
-    """The least time of an average decoding step in which the share ``together`` of all rows goes.
+    """The least time of an average decoding step with the share ``together`` of all rows.
 
-    ``decode`` and ``steps`` are those of all rows together: a part of the rows takes its part of the operations and of
-    the keys and values, and all of the weights.
+    ``decode`` and ``steps`` are those of all rows. A share of the rows takes its share of the operations and of the
+    keys and values, but all of the weights.
     """
     if not steps:
         return 0.0

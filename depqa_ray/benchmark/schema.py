@@ -1,4 +1,4 @@
-"""What `bench engine` writes as JSON. Rates are a second, times seconds, memory bytes; null where it is not known."""
+"""The JSON of `bench engine`. Rates are a second, times seconds, memory bytes; null = unknown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Record(BaseModel):
 
 
 class Spread(_Record):
-    """The median over the repeats, and the smallest and largest value."""
+    """Median, minimum and maximum over the repeats."""
 
     median: float
     low: float
@@ -26,11 +26,13 @@ class Spread(_Record):
 class RepeatFigures(_Record):
     """What one engine did in one repeat.
 
-    ``seconds`` are wall-clock, from the first submission to the last completion. ``hit_rate`` is the share of the
-    tokens that can be shared that were found, ``over_fewest`` the tokens computed over the fewest possible.
-    ``first_token_seconds`` is the median, waiting included. ``decode_step_seconds`` is the mean of steps that read no
-    prompt, ``decode_step_floor`` the least time of one with a full batch. ``roofline_share`` is ``floor_seconds`` over
-    ``seconds``.
+    - ``seconds``: wall-clock, from the first submission to the last completion.
+    - ``hit_rate``: cached tokens over the most tokens that a cache can serve.
+    - ``over_fewest``: recompute ratio: tokens computed over the fewest possible.
+    - ``first_token_seconds``: median time to first token, queueing included.
+    - ``decode_step_seconds``: mean of the steps that read no prompt.
+    - ``decode_step_floor``: the least time of a decode step with a full batch.
+    - ``roofline_share``: ``floor_seconds`` over ``seconds``.
     """
 
     repeat: int
@@ -61,8 +63,9 @@ class RepeatFigures(_Record):
 class EngineEntry(_Record):
     """One engine: what ran, on how much of the data, and each repeat.
 
-    ``ran`` is the engine by its own account. ``fewest_tokens`` is the least that has to be computed of
-    ``prompt_tokens``. ``figures`` summarises the repeats, by the name of the figure.
+    - ``ran``: the engine's own name; a fallback names itself.
+    - ``fewest_tokens``: how many of the ``prompt_tokens`` have to be computed at least.
+    - ``figures``: the spread over the repeats by name of the figure.
     """
 
     label: str
@@ -82,7 +85,7 @@ class EngineEntry(_Record):
 
 
 class Ratio(_Record):
-    """How many times as many questions a second ``engine`` answers as ``over``, repeat by repeat."""
+    """Questions a second of ``engine`` over those of ``over``, repeat by repeat."""
 
     engine: str
     over: str
@@ -90,7 +93,7 @@ class Ratio(_Record):
 
 
 class Machine(_Record):
-    """Where it ran. ``variables`` are the environment's that change an engine's speed."""
+    """The machine. ``variables`` are environment variables that change an engine's speed."""
 
     processor: str
     cpus: int
@@ -99,7 +102,7 @@ class Machine(_Record):
 
 
 class BenchResults(_Record):
-    """All that `bench engine` has to say."""
+    """The whole result of `bench engine`."""
 
     version: Literal[1] = BENCH_VERSION
     command: str

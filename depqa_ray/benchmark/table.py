@@ -1,11 +1,11 @@
-"""The figures as a table: for the terminal, and as Markdown."""
+"""The figures as a table, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from depqa_ray.benchmark.schema import BenchResults, EngineEntry, Spread
+from depqa_ray.benchmark.schema import BenchResults, Spread
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,9 +31,12 @@ Row: TypeAlias = tuple[str, ...]
 
 
 def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
-    """The heads and the rows: a figure a row, an engine a column. A cell is the median and, in brackets, the spread."""
+    """Heads and rows: a figure a row, an engine a column. A cell holds the median and, in brackets, the spread."""
     heads = ("median (lowest..highest)", *(entry.label for entry in results.engines))
-    rows = [_row(title, results.engines, _figure(name, factor, places)) for title, name, factor, places in _ROWS]
+    rows: list[Row] = [
+        (title, *(_cell(entry.figures[name], factor, places) for entry in results.engines))
+        for title, name, factor, places in _ROWS
+    ]
     ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
     first = results.engines[0].label
     rows.append((f"questions/s of {first} over it", *(ratios.get(entry.label, "") for entry in results.engines)))
@@ -41,7 +44,7 @@ def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
 
 
 def print_bench(results: BenchResults, console: Console) -> None:
-    """Print what was compared, the table and what its reader has to know."""
+    """Print what was compared, the table and the notes."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -54,7 +57,7 @@ def print_bench(results: BenchResults, console: Console) -> None:
         table.add_column(Text(head), justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell.replace(" (", "\n(") if index else cell) for index, cell in enumerate(row)))
-    # Never squeezed: a figure that is cut or folded is none.
+    # A narrow console would cut or fold figures.
     console.width = max(console.width, sum(max(len(row[i]) for row in (heads, *rows)) + 3 for i in range(len(heads))))
     console.print(table)
     for note in results.notes:
@@ -70,7 +73,7 @@ def markdown(results: BenchResults) -> str:
 
 
 def described(results: BenchResults) -> Iterator[str]:
-    """What was compared, in lines: command, machine, data, ceilings, and each engine with its settings."""
+    """Lines on what was compared: command, machine, data, ceilings, and each engine with its settings."""
     machine, settings, ceilings = results.machine, results.settings, results.ceilings
     yield f"command: {results.command}"
     named = "".join(f", {name}={value}" for name, value in machine.variables.items())
@@ -96,14 +99,6 @@ def described(results: BenchResults) -> Iterator[str]:
             f"{own}; Python {entry.python}, {versions}; {entry.questions} questions, {entry.prompt_tokens} prompt "
             f"tokens, {entry.fewest_tokens} at the fewest"
         )
-
-
-def _row(title: str, engines: Sequence[EngineEntry], cell: Callable[[EngineEntry], str]) -> Row:
-    return (title, *map(cell, engines))
-
-
-def _figure(name: str, factor: float, places: int) -> Callable[[EngineEntry], str]:
-    return lambda entry: _cell(entry.figures[name], factor, places)
 
 
 def _cell(value: Spread | None, factor: float, places: int) -> str:

@@ -1,11 +1,11 @@
-"""Whether an engine's greedy answers are those of ``generate``, one prompt at a time."""
+"""Compares engines' greedy answers with those of ``generate``, one prompt at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from depqa_ray.benchmark.engines import Say, model_of, start_engine
+from depqa_ray.benchmark.engines import Report, resolve_model, start_engine
 from depqa_ray.benchmark.protocol import run_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.benchmark.workload import draw_passages, verify_groups
@@ -13,38 +13,38 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 
 _REFERENCE = EngineChoice("one_by_one", "one_by_one", batch=1)
-_STAGGER = 0.05  # seconds between callers, so that prompts also come while others are being answered
+_STAGGER = 0.05  # seconds between callers, so that prompts also arrive while others are being answered
 _SHOWN = 60  # characters of an answer around its first difference
 
 
-def verify_engines(settings: BenchSettings, count: int, say: Say) -> str:
-    """Compare ``count`` prompts' answers; returns the first difference, in one line, or "" where there is none.
+def verify_engines(settings: BenchSettings, count: int, report: Report) -> str:
+    """Compare the answers to ``count`` prompts; returns the first difference, in one line, or "".
 
-    Every engine answers twice: the second time it may find everything in its cache.
+    Every engine answers twice: the second time its cache may hold everything.
     """
     groups = verify_groups(draw_passages(settings), settings, count)
     with ExitStack() as stack:
-        model = model_of(settings, stack, say)
-        reference = start_engine(_REFERENCE, model, settings, stack, say)
-        say(f"one_by_one: answering {count} prompts")
+        model = resolve_model(settings, stack, report)
+        reference = start_engine(_REFERENCE, model, settings, stack, report)
+        report(f"one_by_one: answering {count} prompts")
         expected = run_from_json(reference.worker.run(groups)).completions
         for choice in settings.engines:
             if choice.name == "one_by_one":
                 continue
-            engine = start_engine(choice, model, settings, stack, say)
+            engine = start_engine(choice, model, settings, stack, report)
             for time in ("first", "second"):
                 found = run_from_json(engine.worker.run(groups, _STAGGER)).completions
                 difference = first_difference(groups, expected, found)
                 if difference:
                     return f"{choice.text}, {time} time: {difference}"
-            say(f"{choice.text}: {count} prompts answered as by generate")
+            report(f"{choice.text}: {count} prompts answered as by generate")
     return ""
 
 
 def first_difference(
     groups: Sequence[Sequence[Prompt]], expected: Sequence[Completion], found: Sequence[Completion]
 ) -> str:
-    """The first prompt, in the order of asking, that was answered otherwise, and how; "" where none was."""
+    """The first prompt, in order, with another answer, and the difference; "" if there is none."""
     wanted, got = _by_id(expected), _by_id(found)
     for prompt in (prompt for group in groups for prompt in group):
         difference = _difference(wanted[prompt.id], got.get(prompt.id))

@@ -1,6 +1,6 @@
-"""The process that one engine lives in: ``python -m depqa_ray.benchmark.worker`` reads requests and writes replies.
+"""The process of one engine: ``python -m depqa_ray.benchmark.worker`` reads requests and writes replies.
 
-Between requests it waits for its standard input, so that an engine whose turn it is not takes no processor time.
+Between requests it blocks on its standard input, so that an idle engine takes no processor time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from depqa_ray.benchmark.machine import peak_bytes
-from depqa_ray.benchmark.protocol import counted_between, prompts_from_json, spec_from_json
+from depqa_ray.benchmark.protocol import RunReply, StartReply, counted_between, prompts_from_json, spec_from_json
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineSpec
 from depqa_ray.errors import DepqaError, EngineError, InputError
@@ -26,7 +26,7 @@ from depqa_ray.settings.types import EngineName
 
 
 def main() -> None:
-    """Serve requests until ``close``, or until the owner has gone."""
+    """Serve requests until ``close``, or until the owner is gone."""
     replies = _own_stdout()
     loop = asyncio.new_event_loop()
     worker = Worker()
@@ -46,54 +46,55 @@ def main() -> None:
 
 
 def _own_stdout() -> TextIO:
-    """The real standard output, for replies alone: what libraries print goes to standard error from here on."""
+    """The real standard output, for replies only: from here on, what libraries print goes to standard error."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return replies
 
 
 class Worker:
-    """Serves one owner. ``_engine`` is None until it was asked to start one."""
+    """Serves one owner. ``_engine`` is None until ``start``."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
     async def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to a request. Raises DepqaError."""
-        if request["do"] == "start":
-            return await self._start(request)
-        if request["do"] == "run":
-            return await self._run([prompts_from_json(group) for group in request["groups"]], request["stagger"])
-        if request["do"] == "build":
-            return _build(request)
-        if request["do"] == "probe":
-            return _probe(request)
+        match request["do"]:
+            case "start":
+                return asdict(await self._start(request))
+            case "run":
+                groups = [prompts_from_json(group) for group in request["groups"]]
+                return asdict(await self._run(groups, request["stagger"]))
+            case "build":
+                _build_model(request)
+            case "probe":
+                return _probe(request)
         return {}
 
     async def close(self) -> None:
-        """Let go of the engine."""
+        """Close the engine."""
         if self._engine is not None:
             await self._engine.close()
         self._engine = None
 
-    async def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self._engine = _build_engine(request["engine"], spec_from_json(request["spec"]), request)
-        info = await self._engine.start()
-        return {"info": asdict(info), "versions": installed_versions(), "python": platform.python_version()}
+    async def _start(self, request: Mapping[str, Any]) -> StartReply:
+        self._engine = _build_engine(request, spec_from_json(request["spec"]))
+        return StartReply(await self._engine.start(), installed_versions(), platform.python_version())
 
-    async def _run(self, groups: Sequence[Sequence[Prompt]], stagger: float) -> dict[str, Any]:
+    async def _run(self, groups: Sequence[Sequence[Prompt]], stagger: float) -> RunReply:
         assert self._engine is not None, "start comes first"
         before = self._engine.counts()
         began = time.perf_counter()
         answers = await asyncio.gather(*(self._ask(group, i * stagger) for i, group in enumerate(groups)))
         seconds = time.perf_counter() - began
-        return {
-            "completions": [asdict(completion) for answer in answers for completion in answer],
-            "seconds": seconds,
-            "counts": asdict(counted_between(before, self._engine.counts())),
-            "peak_bytes": peak_bytes(os.getpid()),
-            "device_peak_bytes": _device_peak(),
-        }
+        return RunReply(
+            completions=tuple(completion for answer in answers for completion in answer),
+            seconds=seconds,
+            counts=counted_between(before, self._engine.counts()),
+            peak_bytes=peak_bytes(os.getpid()),
+            device_peak_bytes=_device_peak(),
+        )
 
     async def _ask(self, prompts: Sequence[Prompt], delay: float) -> list[Completion]:
         assert self._engine is not None
@@ -101,7 +102,8 @@ class Worker:
         return [completion async for group in self._engine.submit(prompts) for completion in group]
 
 
-def _build_engine(name: str, spec: EngineSpec, request: Mapping[str, Any]) -> Engine:
+def _build_engine(request: Mapping[str, Any], spec: EngineSpec) -> Engine:
+    name = request["engine"]
     if name == "transformers_continuous":
         from depqa_ray.benchmark.peers.continuous import ContinuousEngine
 
@@ -110,21 +112,21 @@ def _build_engine(name: str, spec: EngineSpec, request: Mapping[str, Any]) -> En
         raise EngineError(f"there is no engine {name!r} in this version")
     from depqa_ray.engines.factory import build_engine
 
-    return build_engine(replace(spec, engine=name))  # type: ignore[arg-type]  # it is one of them
+    return build_engine(spec)
 
 
-def _build(request: Mapping[str, Any]) -> dict[str, Any]:
+def _build_model(request: Mapping[str, Any]) -> None:
     from depqa_ray.benchmark.random_weights import save_random_model
 
     save_random_model(Path(request["config"]), Path(request["folder"]), request["dtype"], request["seed"])
-    return {}
 
 
 def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
     from depqa_ray.benchmark.ceilings import measure_ceilings, model_shape, prompt_rows
 
+    prompts = prompts_from_json(request["prompts"])
     try:
-        rows = prompt_rows(request["model"], prompts_from_json(request["prompts"]))
+        rows = prompt_rows(request["model"], prompts)
         shape = model_shape(request["model"], request["dtype"])
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -134,7 +136,7 @@ def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _device_peak() -> int | None:
-    if "torch" not in sys.modules:  # an engine that uses none has no GPU memory of this process either
+    if "torch" not in sys.modules:  # without it, this process has no GPU memory
         return None
     from depqa_ray.benchmark.ceilings import peak_device_bytes
 

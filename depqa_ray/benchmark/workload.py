@@ -32,8 +32,8 @@ def draw_passages(settings: BenchSettings) -> list[Passage]:
 def repeat_prompts(passages: Sequence[Passage], settings: BenchSettings, repeat: int) -> list[Prompt]:
     """Each question as a prompt of its own.
 
-    The system line begins with the repeat's number, so that nothing that an engine kept from one repeat can serve it in
-    the next. Numbers are padded to one width: the same tokens' count, and the same text for all engines.
+    The system line begins with the repeat's number, so that no cache serves one repeat from another. Numbers are padded
+    to one width, so that all repeats have equally many tokens.
     """
     system = f"Run {repeat:0{len(str(settings.repeats))}d}. {SYSTEM}"
     return [
@@ -46,29 +46,29 @@ def repeat_prompts(passages: Sequence[Passage], settings: BenchSettings, repeat:
 def verify_groups(passages: Sequence[Passage], settings: BenchSettings, count: int) -> list[list[Prompt]]:
     """``count`` prompts of mixed lengths and kinds of sharing, in random order, for several callers.
 
-    Among them: siblings below one passage, passages that begin another one, questions with what is known, all questions
-    at once, equal prompts, other system lines, and rooms from one token up.
+    Among them: siblings below one passage, prefixes of a passage, questions with known answers, all questions at once,
+    equal prompts, other system lines, and limits from one token up.
     """
-    dice = random.Random(f"{settings.seed}/verify")
-    prompts = [_drawn(dice, dice.choice(passages), settings.max_new_tokens) for _ in range(count)]
+    rng = random.Random(f"{settings.seed}/verify")
+    prompts = [_random_prompt(rng, rng.choice(passages), settings.max_new_tokens) for _ in range(count)]
     for index in range(1, count):
-        if dice.random() < 0.1:
-            prompts[index] = dice.choice(prompts[:index])
+        if rng.random() < 0.1:
+            prompts[index] = rng.choice(prompts[:index])
     numbered = [replace(prompt, id=f"verify-{index}") for index, prompt in enumerate(prompts)]
-    dice.shuffle(numbered)
+    rng.shuffle(numbered)
     callers = [list(islice(numbered, start, None, _CALLERS)) for start in range(_CALLERS)]
     return [group for group in callers if group]
 
 
-def _drawn(dice: random.Random, passage: Passage, room: int) -> Prompt:
-    if dice.random() < 0.3:  # a beginning of the passage: a prefix that nests within that of its siblings
+def _random_prompt(rng: random.Random, passage: Passage, limit: int) -> Prompt:
+    if rng.random() < 0.3:  # a prefix of the passage, nested in that of its siblings
         sentences = passage.text.split(". ")
-        passage = replace(passage, text=". ".join(sentences[: dice.randint(1, len(sentences))]))
+        passage = replace(passage, text=". ".join(sentences[: rng.randint(1, len(sentences))]))
     questions = list(passage.questions)
-    asked = dice.choice(questions)
-    known = [(other.text, other.answers[0]) for other in questions[: dice.randint(0, 3)] if other is not asked]
-    own = dice.choice(
+    asked = rng.choice(questions)
+    known = [(other.text, other.answers[0]) for other in questions[: rng.randint(0, 3)] if other is not asked]
+    own = rng.choice(
         (question_part(asked.text), question_part(asked.text, known), batch_part([q.text for q in questions]))
     )
-    system = dice.choice((SYSTEM, SYSTEM, "Answer in one word."))
-    return Prompt("", system, shared_part(passage), own, dice.randint(1, room))
+    system = rng.choice((SYSTEM, SYSTEM, "Answer in one word."))
+    return Prompt("", system, shared_part(passage), own, rng.randint(1, limit))

@@ -1,1 +1,1 @@
-"""What turns prompts into completions: the protocol, and the engines that keep to it."""
+"""Engines turn prompts into completions. ``base`` is the contract, ``factory`` builds the engine that a spec names."""

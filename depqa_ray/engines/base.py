@@ -1,18 +1,19 @@
-"""What an engine is: prompts in, completions out, in groups, as they come.
+"""The contract of engines: prompts in, completions out.
 
-The contract, which one test suite checks for every engine:
+One test suite checks it for every engine:
 
-- each prompt gets exactly one completion, whatever is sent beside it and in whatever order completions come;
-- a prompt that cannot be answered gets a completion with an ``error`` and hurts no other;
-- an engine that dies raises EngineError to everyone who waits, and to everyone who comes later: never silence;
-- who stops listening gives up its prompts; an engine that is closed answers nothing more.
+- Each prompt gets exactly one completion. Completions come in groups, in any order.
+- A completion does not depend on the prompts beside it, up to the rounding of the dtype.
+- A prompt that cannot be answered gets a completion with an ``error``. The other prompts are not affected.
+- If an engine dies, every running and every later call raises EngineError. No call waits forever.
+- A caller that stops iterating cancels its prompts. A closed engine answers nothing more.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.settings.types import DtypeName, EngineName
@@ -20,9 +21,14 @@ from depqa_ray.settings.types import DtypeName, EngineName
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine runs: for people and for the manifest. ``device`` is a hardware name such as "NVIDIA H200".
+    """What an engine runs, for people and for the manifest.
 
-    ``can_reset_cache`` says that after ``reset_prefix_cache`` no prompt is helped by an earlier one.
+    - ``engine``: the engine that runs; a fallback names itself.
+    - ``model``: the model's name in the settings.
+    - ``device``: a hardware name such as "NVIDIA H200", or a server's address.
+    - ``dtype``: the type of the weights.
+    - ``parameters``: number of weights; 0 = unknown.
+    - ``can_reset_cache``: whether, after ``reset_prefix_cache``, no prompt benefits from an earlier one.
     """
 
     engine: str
@@ -37,24 +43,26 @@ class EngineInfo:
 class Fault:
     """A scripted fault of the simulated engine, for tests and drills.
 
-    At the ``at``-th prompt (from 1) that the replica named ``replica`` ("" = any) takes: "refuse" fails that prompt,
-    "die" breaks the engine, "kill" ends the process at once, "hang" never answers.
+    - ``kind``: "refuse" fails the prompt, "die" breaks the engine, "kill" ends the process, "hang" never answers.
+    - ``at``: the prompt that it strikes, counted from 1 in the order of arrival.
+    - ``replica``: name of the replica that it strikes; "" = any.
     """
 
-    kind: str
+    kind: Literal["refuse", "die", "kill", "hang"]
     at: int
     replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How tokens are chosen, and what ends an answer besides an end-of-sequence token and the prompt's limit.
+    """How tokens are chosen and what ends an answer, besides an end-of-sequence token and the prompt's limit.
 
-    ``temperature`` 0 is greedy; otherwise tokens are drawn from the smallest set whose probability reaches ``top_p``
-    (nucleus sampling, arXiv 1904.09751), each row by a generator of its own, seeded by ``seed`` and the prompt's id, so
-    that no answer depends on its company. An answer ends before any of the ``stop`` strings and, with
-    ``stop_at_json``, where its first JSON object closes. With ``fixed_length`` nothing but the limit ends it: for
-    benchmarks.
+    - ``temperature``: 0 = greedy; > 0 = nucleus sampling (arXiv 1904.09751).
+    - ``top_p``: tokens are drawn from the smallest set whose probability reaches it, in (0, 1].
+    - ``seed``: with the prompt's id it seeds a generator for each row, so that batching does not change outputs.
+    - ``stop``: an answer ends before any of these strings.
+    - ``stop_at_json``: an answer ends where its first JSON object closes.
+    - ``fixed_length``: only the limit ends an answer; for benchmarks.
     """
 
     temperature: float = 0.0
@@ -69,9 +77,15 @@ class SamplingParams:
 class EngineSpec:
     """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine.
 
-    ``kv_gib`` is the memory for keys and values on a CPU; on a GPU it is ``gpu_memory_utilization`` (a share of the
-    device's memory) less what the model takes. ``base_url`` is a server's address, "" where the environment says it; it
-    may hold a password. ``request_timeout`` is in seconds.
+    - ``engine``: the engine's name.
+    - ``model_name``: a folder, a hub id, "embedded", or a server's name for its model.
+    - ``dtype``: the type of the weights; "auto" = bfloat16 with hardware for it, else float32.
+    - ``max_batch_size``: most prompts generated together; for a server, most requests at a time.
+    - ``kv_gib``: memory for keys and values on a CPU, in GiB.
+    - ``gpu_memory_utilization``: share of a GPU's memory for the model and its keys and values, in (0, 1].
+    - ``faults``: scripted faults of the simulated engine.
+    - ``base_url``: a server's address; "" = from the environment. It may hold a password, so ``repr`` omits it.
+    - ``request_timeout``: most seconds for a server's reply.
     """
 
     engine: EngineName
@@ -93,11 +107,13 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
-    """What an engine has counted since it was started; None where it does not know.
+    """What an engine has counted since its start; None if it does not know.
 
-    ``computed_tokens`` are prompt tokens that went through the model, ``cached_tokens`` those whose keys and values
-    were found; a prompt that is begun again is counted again. ``decode_steps`` are those in which no prompt was read,
-    and ``decode_seconds`` is their time. ``out_of_memory`` counts the times that memory ran out and the work went on.
+    - ``computed_tokens``: prompt tokens that went through the model. A restarted prompt counts again.
+    - ``cached_tokens``: prompt tokens whose keys and values were found in the cache.
+    - ``decode_steps``: steps that read no prompt.
+    - ``decode_seconds``: duration of those steps.
+    - ``out_of_memory``: times that memory ran out and the work went on.
     """
 
     computed_tokens: int | None = None
@@ -108,28 +124,31 @@ class EngineCounts:
 
 
 class Engine(Protocol):
-    """Answers prompts. One engine lives in one replica and serves any number of callers at the same time."""
+    """Answers prompts. One engine lives in one replica and serves any number of callers at the same time.
+
+    The bodies given here suit an engine that counts nothing and has no cache of its own to reset.
+    """
 
     async def start(self) -> EngineInfo:
-        """Load what there is to load and warm up. Raises EngineError where that cannot be done."""
+        """Load the model and answer one prompt to warm up. Raises EngineError if that fails."""
         ...
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """Answer prompts: completions in groups, as they come, one for each prompt. Raises EngineError once dead."""
+        """Yield one completion a prompt, in groups, as they end. Raises EngineError if the engine is dead."""
         ...
 
     def counts(self) -> EngineCounts:
-        """What has been counted since the start."""
-        ...
+        """What was counted since the start."""
+        return EngineCounts()
 
     async def reset_prefix_cache(self) -> None:
-        """Drop what is kept of earlier prompts, so that a later one has to be read from its beginning.
+        """Drop the keys and values of earlier prompts, so that later prompts are computed from their beginning.
 
-        Meant for when nothing is under way. What is under way goes on, and what it uses, or all, may be kept for it.
-        May raise EngineError once dead.
+        Call while idle. Running requests continue; the prefixes they use (or the whole cache) may survive.
+        May raise EngineError if the engine is dead.
         """
-        ...
+        return
 
     async def close(self) -> None:
-        """Let go of everything. What is still waited for ends with EngineError. Closing twice is allowed."""
+        """Free everything. Running calls end with EngineError. Closing twice is allowed."""
         ...

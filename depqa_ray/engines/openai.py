@@ -1,7 +1,7 @@
 """Any server with OpenAI's chat completions: OpenAI's own, or vLLM, SGLang, llama.cpp, ``transformers serve``, ...
 
-The model, its batches and its memory are the server's; this asks and reads. The key is taken from the environment of
-the process that asks and goes nowhere but into its requests.
+The server owns the model, batching and memory. The key comes from the environment of the process that sends requests,
+and is sent in requests only.
 """
 
 from __future__ import annotations
@@ -12,138 +12,142 @@ import textwrap
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from typing_extensions import override
+
+from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
-from depqa_ray.engines.local.generation import row_seed
-from depqa_ray.engines.requests import RequestTasks
-from depqa_ray.engines.server_reply import ServerReply, read_reply
+from depqa_ray.engines.local.generation import before_stop, row_seed
+from depqa_ray.engines.requests import RequestPool
 from depqa_ray.errors import EngineError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 RETRIES: Final = 6
-"""After "too many requests", a fault of the server's or a lost connection; the waits between them grow to 8 s."""
+"""After "too many requests", a server error or a lost connection; the client's pauses grow to 8 s."""
 
-_FEW_RETRIES: Final = 2  # of the warm-up, which is to tell soon that an address is wrong
+_WARM_UP_RETRIES: Final = 2  # few, so that a wrong address is reported soon
 _CONNECT_SECONDS: Final = 5.0
-_MOST_STOPS: Final = 4  # OpenAI refuses more
-_NO_KEY: Final = "none"  # the client wants one; servers without keys do not look at it
-_PROMPTS_FAULT: Final = (400, 413, 422)
-_KEYS_FAULT: Final = (401, 403)
+_MAX_STOPS: Final = 4  # OpenAI refuses more
+_NO_KEY: Final = "none"  # the client requires a key; servers without keys ignore it
+_PROMPT_REFUSED: Final = (400, 413, 422)
+_KEY_REFUSED: Final = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why a request was not answered, in one line fit for everyone's eyes. ``of_prompt``: no other prompt is to blame.
+class _Failure:
+    """Why a request failed, in one line without secrets. ``of_prompt``: the prompt is to blame, not the server.
 
-    A value and not an exception: what the server wrote, the key perhaps, must not travel on in a traceback.
+    A value and not an exception: a traceback would carry the server's text, and with it perhaps the key.
     """
 
     reason: str
     of_prompt: bool = False
 
 
-class OpenAIEngine:
-    """Each prompt is a request by a task of its own, ``max_batch_size`` of them at a time.
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A completion without its time. ``cached_tokens`` are prompt tokens; None if the server does not report them."""
 
-    A request that fails for what may be the server's fault is followed by the warm-up prompt: if that is answered, the
-    request's prompt fails alone, else the engine is broken.
+    completion: Completion
+    cached_tokens: int | None = None
+
+
+class OpenAIEngine(Engine):
+    """Each prompt is a request in a task of its own, at most ``max_batch_size`` of them at a time.
+
+    If a request fails and the server may be to blame, the warm-up prompt is sent: if that succeeds, only the request's
+    prompt fails, else the engine is broken.
     """
 
     def __init__(self, spec: EngineSpec, retries: int = RETRIES) -> None:
         self._spec, self._retries = spec, retries
-        self._tasks = RequestTasks(self._answer)
-        self._slots = asyncio.Semaphore(spec.max_batch_size)
+        self._requests = RequestPool(self._answer)
+        self._limit = asyncio.Semaphore(spec.max_batch_size)
         self._client: AsyncOpenAI | None = None
-        self._place = ""
+        self._server = ""
         self._secrets: tuple[str, ...] = ()
         self._prompt_tokens = 0
         self._cached: int | None = None
 
+    @override
     async def start(self) -> EngineInfo:
-        """Ask one tiny prompt, so that a wrong address, key or model is told at once."""
+        """Send the warm-up prompt, so that a wrong address, key or model is reported at once."""
         if self._spec.sampling_params.fixed_length:
             raise EngineError("a server cannot be held to answers of a fixed length: take another engine")
         self._connect()
-        found = await self._ask(WARM_UP, _FEW_RETRIES)
-        if isinstance(found, ServerReply) and found.completion.error:
-            found = _Fault(found.completion.error)
-        if isinstance(found, _Fault):
+        found = await self._ask(WARM_UP, _WARM_UP_RETRIES)
+        reason = found.reason if isinstance(found, _Failure) else found.completion.error
+        if reason:
             await self.close()
-            raise EngineError(found.reason)
-        return EngineInfo("openai", self._spec.model_name, self._place, "unknown dtype", can_reset_cache=False)
+            raise EngineError(reason)
+        return EngineInfo("openai", self._spec.model_name, self._server, "unknown dtype", can_reset_cache=False)
 
+    @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        return self._tasks.submit(prompts)
+        return self._requests.submit(prompts)
 
+    @override
     def counts(self) -> EngineCounts:
-        """Cached tokens where the server tells of any; one that does may leave them out of a reply without any."""
+        """None until the server reports cached tokens. From then on, a reply without them counts as 0."""
         if self._cached is None:
             return EngineCounts()
         return EngineCounts(computed_tokens=self._prompt_tokens - self._cached, cached_tokens=self._cached)
 
-    async def reset_prefix_cache(self) -> None:
-        """Nothing: what a server keeps is not ours."""
-
+    @override
     async def close(self) -> None:
-        """Take all requests back, and close the connections."""
-        await self._tasks.close()
+        await self._requests.close()
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
     def _connect(self) -> None:
-        openai = _openai()
+        openai = _import_openai()
         key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
         if not (key.isascii() and key.isprintable()):
-            raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it anew")
-        given = self._spec.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        try:
-            url, headers, secrets = _without_user(given)
+            raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
+        secrets: tuple[str, ...] = ()
+        with suppress(Exception):  # any parser's error may hold the address's password
+            url, headers, secrets = _split_credentials(self._spec.base_url or os.environ.get("OPENAI_BASE_URL"))
             self._client = openai.AsyncOpenAI(
                 api_key=key,
                 base_url=url,
                 default_headers=headers,
-                timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the whole of a request
+                timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the request as a whole
                 max_retries=self._retries,
             )
-        except Exception:  # the client's, and those of whatever it parses addresses with
-            broken = True
-        else:
-            broken = False
-        if broken:  # said out here: the client's own words may hold the address's password
-            raise EngineError("the server's address is none: --openai-base-url http://HOST:PORT/v1")
-        assert self._client is not None
-        self._place = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
+        if self._client is None:
+            raise EngineError("the server's address is not valid: --openai-base-url http://HOST:PORT/v1")
+        self._server = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
 
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError where the server fails."""
+        """The prompt's completion. Raises EngineError if the server fails."""
         began = time.perf_counter()
-        async with self._slots:
+        async with self._limit:
             found = await self._ask(prompt, self._retries)
-            if isinstance(found, _Fault) and not found.of_prompt:
-                other = await self._ask(WARM_UP, _FEW_RETRIES)
-                if isinstance(other, _Fault):
+            if isinstance(found, _Failure) and not found.of_prompt:
+                other = await self._ask(WARM_UP, _WARM_UP_RETRIES)
+                if isinstance(other, _Failure):
                     raise EngineError(other.reason)
-        completion = Completion(prompt.id, error=found.reason) if isinstance(found, _Fault) else self._counted(found)
+        completion = Completion(prompt.id, error=found.reason) if isinstance(found, _Failure) else self._count(found)
         return replace(completion, seconds=time.perf_counter() - began)
 
-    async def _ask(self, prompt: Prompt, retries: int) -> ServerReply | _Fault:
+    async def _ask(self, prompt: Prompt, retries: int) -> _Reply | _Failure:
         assert self._client is not None
         completions = self._client.with_options(max_retries=retries).chat.completions
         try:
             reply = await asyncio.wait_for(completions.create(**self._request(prompt)), self._spec.request_timeout)
-            return read_reply(reply, prompt, self._spec.sampling_params)
-        except Exception as error:  # the client lets through whatever a strange reply breaks in it
-            return self._fault(error)
+            return _read_reply(reply, prompt, self._spec.sampling_params)
+        except Exception as error:  # the client does not catch what a malformed reply raises in it
+            return self._failure(error)
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         return {
@@ -156,31 +160,31 @@ class OpenAIEngine:
             **_sampling(self._spec.sampling_params, prompt),
         }
 
-    def _fault(self, error: Exception) -> _Fault:
-        """What went wrong with a request, and what to do about it."""
-        openai, place = _openai(), self._place
+    def _failure(self, error: Exception) -> _Failure:
+        """Why a request failed, and what to do about it."""
+        openai, server = _import_openai(), self._server
         if isinstance(error, openai.APIStatusError):
-            return self._refusal(error.status_code, _said(error))
+            return self._refusal(error.status_code, _server_message(error))
         if isinstance(error, openai.APIConnectionError):
-            why = self._public(f"{place} cannot be reached ({error.__cause__ or error})")
-            return _Fault(f"{why}: check --openai-base-url, and that it runs")
+            why = self._public(f"{server} cannot be reached ({error.__cause__ or error})")
+            return _Failure(f"{why}: check --openai-base-url, and that it runs")
         if isinstance(error, asyncio.TimeoutError):
-            return _Fault(f"{place} gave no answer within {self._spec.request_timeout:g} s (--request-timeout)")
+            return _Failure(f"{server} gave no answer within {self._spec.request_timeout:g} s (--request-timeout)")
         if isinstance(error, UnicodeEncodeError):
-            return _Fault("the prompt is no text that could be sent", of_prompt=True)
-        return _Fault(self._public(f"{place} sent what is no chat completion ({error}): check --openai-base-url"))
+            return _Failure("the prompt cannot be sent as text", of_prompt=True)
+        return _Failure(self._public(f"{server} sent what is no chat completion ({error}): check --openai-base-url"))
 
-    def _refusal(self, status: int, message: str) -> _Fault:
-        if status in _KEYS_FAULT:  # what the server says to it may repeat the key, in part or changed
+    def _refusal(self, status: int, message: str) -> _Failure:
+        if status in _KEY_REFUSED:  # without the message: it may repeat the key, in part or changed
             how = "does not take the key" if self._secrets else "wants a key"
-            return _Fault(f"{self._place} {how} ({status}): set OPENAI_API_KEY where the replicas run")
+            return _Failure(f"{self._server} {how} ({status}): set OPENAI_API_KEY where the replicas run")
         if status == 404:
             advice = f"check --model-name {self._spec.model_name} and --openai-base-url, which mostly ends in /v1"
-            return _Fault(self._public(f"{self._place} has no such model or no such address (404): {advice}"))
+            return _Failure(self._public(f"{self._server} has no such model or no such address (404): {advice}"))
         if status == 429:
-            advice = "lower --max-batch-size, or see what the key may still be used for"
-            return _Fault(self._public(f"{self._place} was asked too much (429): {advice}: {message}"))
-        return _Fault(self._public(f"{self._place} answered {status}: {message}"), of_prompt=status in _PROMPTS_FAULT)
+            advice = "lower --max-batch-size, or check the key's quota"
+            return _Failure(self._public(f"{self._server} gets too many requests (429): {advice}: {message}"))
+        return _Failure(self._public(f"{self._server} answered {status}: {message}"), status in _PROMPT_REFUSED)
 
     def _public(self, text: str) -> str:
         """One line without secrets."""
@@ -188,21 +192,14 @@ class OpenAIEngine:
             text = text.replace(secret, "***")
         return textwrap.shorten(text, 400)
 
-    def _counted(self, reply: ServerReply) -> Completion:
+    def _count(self, reply: _Reply) -> Completion:
         self._prompt_tokens += reply.completion.prompt_tokens
         if reply.cached_tokens is not None:
             self._cached = (self._cached or 0) + reply.cached_tokens
         return reply.completion
 
 
-def _said(error: Any) -> str:
-    """What a server said to a request that it refused: its message, or else all that it sent."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return str(message or body or error.message)
-
-
-def _openai() -> Any:
+def _import_openai() -> Any:
     try:
         import openai
     except ImportError as error:
@@ -210,16 +207,16 @@ def _openai() -> Any:
     return openai
 
 
-def _without_user(url: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
-    """An address without its user and password, the header that says them, and what of them is secret.
+def _split_credentials(url: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
+    """The URL without user and password, the header that carries them, and their secret spellings.
 
-    In the address they would stand in the logs of whoever logs requests. Raises ValueError where it is no address.
+    Left in the URL they would show up in request logs. Raises ValueError if it is no HTTP URL.
     """
-    if url is None:
+    if not url:
         return None, {}, ()
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("no address of a server")
+        raise ValueError("not an HTTP URL")
     user, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, {}, ()
@@ -230,11 +227,56 @@ def _without_user(url: str | None) -> tuple[str | None, dict[str, str], tuple[st
 
 
 def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> dict[str, Any]:
-    """How the server is to choose tokens; nothing that it need not know, since some refuse what they do not know."""
+    """The request's sampling fields: only those needed, because some servers refuse fields that they do not know."""
     chosen: dict[str, Any] = {"temperature": sampling_params.temperature}
     if sampling_params.temperature:
         # Half of the seed's bits: some servers take no more than 32.
         chosen |= {"top_p": sampling_params.top_p, "seed": row_seed(sampling_params.seed, prompt.id) >> 32}
     if sampling_params.stop:
-        chosen["stop"] = list(sampling_params.stop[:_MOST_STOPS])
+        chosen["stop"] = list(sampling_params.stop[:_MAX_STOPS])
     return chosen
+
+
+def _server_message(error: Any) -> str:
+    """The server's message in a refusal, or else the whole body."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or body or error.message)
+
+
+def _read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> _Reply:
+    """Read a chat completion of the ``openai`` library. No field is trusted, since the library checks none.
+
+    Raises ValueError, TypeError, AttributeError or IndexError if it is malformed or lacks token counts.
+    """
+    if isinstance(reply, str):
+        raise ValueError("it is no JSON")
+    if reply.usage is None:
+        raise ValueError("it has no counts of tokens, usage")
+    choice = reply.choices[0]
+    reason, content = choice.finish_reason, choice.message.content or ""
+    if reason not in ("stop", "length"):
+        return _Reply(Completion(prompt.id, error=f"the server ended the answer by {reason!r}"))
+    if not isinstance(content, str):
+        raise ValueError("its content is no text")
+    text, ended = cut_answer(content, sampling_params)
+    completion = Completion(
+        prompt_id=prompt.id,
+        text=text,
+        prompt_tokens=int(reply.usage.prompt_tokens),
+        generated_tokens=int(reply.usage.completion_tokens),
+        finish_reason="stop" if ended else reason,
+    )
+    details = reply.usage.prompt_tokens_details
+    return _Reply(completion, details.cached_tokens if details else None)
+
+
+def cut_answer(text: str, sampling_params: SamplingParams) -> tuple[str, bool]:
+    """Cut the text where the local engines would have ended it; also returns whether anything ended it.
+
+    The server does not stop at JSON, gets only some of the stop strings, and may include those in its text.
+    """
+    behind = JsonEnd().add(text) if sampling_params.stop_at_json and text else None
+    whole = text[: len(text) - (behind or 0)]
+    cut = before_stop(whole, sampling_params.stop)
+    return cut, behind is not None or len(cut) < len(whole)

@@ -1,4 +1,4 @@
-"""Callers of an engine and what answers them: one call of ``submit`` each, and a task for each prompt."""
+"""Callers of an engine (one for each call of ``submit``), and a pool that answers each prompt in a task of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from depqa_ray.errors import EngineError
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """One call of ``submit``: the groups it has not taken yet, and how many prompts it still waits for."""
+    """One call of ``submit``: its queue of completed ``groups``, and the number of completions still ``waiting``."""
 
     groups: asyncio.Queue[list[Completion] | EngineError] = field(default_factory=asyncio.Queue)
     waiting: int = 0
 
     async def drain(self) -> AsyncIterator[list[Completion]]:
-        """The groups as they come, until each prompt has its completion. Raises EngineError where one came instead."""
+        """Yield groups until each prompt has its completion. If an EngineError is in the queue, raise it."""
         while self.waiting:
             group = await self.groups.get()
             if isinstance(group, EngineError):
@@ -28,16 +28,17 @@ class Caller:
             yield group
 
 
-Ended: TypeAlias = list[tuple[Caller, Completion]]
-"""What has ended, and for whom."""
+Finished: TypeAlias = list[tuple[Caller, Completion]]
+"""Completions, each with the caller that waits for it."""
 
 
-class RequestTasks:
-    """Has each prompt answered by a task of its own, for engines whose batches are made elsewhere.
+class RequestPool:
+    """Answers each prompt in a task of its own, for engines that batch elsewhere.
 
-    ``answer`` gives a prompt's completion, or raises EngineError: then everyone who waits hears of it, and everyone who
-    comes later. Invariant: ``_callers`` holds everyone who waits, with the tasks that work for them; ``_broken``, once
-    set, stays.
+    ``answer`` returns a prompt's completion. If it raises EngineError, all current and later callers raise it too.
+
+    - ``_callers`` holds every waiting caller with the tasks that work for it.
+    - ``_broken``, once set, stays.
     """
 
     def __init__(self, answer: Callable[[Prompt], Awaitable[Completion]]) -> None:
@@ -46,7 +47,7 @@ class RequestTasks:
         self._broken: EngineError | None = None
 
     async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """Completions as they come, each by itself. Who stops iterating takes its requests back."""
+        """Yield each completion as it comes. A caller that stops iterating cancels its requests."""
         if self._broken:
             raise self._broken
         caller = Caller(waiting=len(prompts))
@@ -55,21 +56,19 @@ class RequestTasks:
             async for group in caller.drain():
                 yield group
         finally:
-            await _end(self._callers.pop(caller))
+            await _cancel(self._callers.pop(caller))
 
     async def close(self) -> None:
-        """Take all requests back, and tell who waits."""
+        """Cancel all requests. Their callers raise EngineError."""
         self._break(EngineError("the engine was closed"))
-        await _end([task for tasks in self._callers.values() for task in tasks])
+        await _cancel([task for tasks in self._callers.values() for task in tasks])
 
     async def _serve(self, prompt: Prompt, caller: Caller) -> None:
         try:
             completion = await self._answer(prompt)
         except EngineError as error:
             self._break(error)
-        except (
-            Exception
-        ) as error:  # who waits would wait forever; its kind only, since its words were not made for eyes
+        except Exception as error:  # else the caller waits forever; only its type, since its text may hold secrets
             self._break(EngineError(f"generation failed: {type(error).__name__}"))
         else:
             caller.groups.put_nowait([completion])
@@ -80,7 +79,7 @@ class RequestTasks:
             caller.groups.put_nowait(self._broken)
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

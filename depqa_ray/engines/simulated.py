@@ -1,7 +1,7 @@
-"""An engine that only pretends: it waits as long as a cost model says and answers by rule. Faults can be scripted.
+"""A simulated engine: it waits as long as a cost model says, answers "unknown", and can fail by script.
 
-It ships with the package to try out schedules and to be the tests' fake. Its figures are simulated, and every page and
-table made from them says so.
+It ships with the package to try out schedules, and serves as the tests' fake. Every page and table made from its
+figures says that they are simulated.
 """
 
 from __future__ import annotations
@@ -11,26 +11,19 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from typing_extensions import override
 
 from depqa_ray.core import UNKNOWN, Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Fault
+from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec, Fault
+from depqa_ray.engines.requests import RequestPool
 from depqa_ray.errors import EngineError
 
-_WORDS = re.compile(r"\w+|[^\w\s]")
-
-
-@dataclass(frozen=True, slots=True)
-class CostModel:
-    """Seconds that a prompt takes: reading it, then generating, token after token. Tokens are counted as words."""
-
-    prompt_token: float = 20e-6
-    generated_token: float = 2e-3
-
-    def seconds(self, prompt_tokens: int, generated_tokens: int) -> float:
-        """The time of one prompt."""
-        return prompt_tokens * self.prompt_token + generated_tokens * self.generated_token
+_PROMPT_TOKEN_SECONDS: Final = 20e-6  # the cost model
+_GENERATED_TOKEN_SECONDS: Final = 2e-3
+_TOKEN: Final = re.compile(r"\w+|[^\w\s]")  # words and punctuation count as tokens
 
 
 def answer_unknown(prompt: Prompt) -> str:
@@ -38,87 +31,49 @@ def answer_unknown(prompt: Prompt) -> str:
     return json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
 
 
-class SimulatedEngine:
-    """Answers each prompt after the time that ``cost`` gives it. Rows do not slow each other down.
+class SimulatedEngine(Engine):
+    """Answers each prompt after the time that its tokens cost. Rows do not slow each other down.
 
-    ``sleep`` is passed in so that tests need not wait. Invariant: ``_taken`` counts the prompts taken; a broken engine
-    stays broken.
+    ``_taken`` counts the prompts taken, which is what a fault's ``at`` refers to.
     """
 
-    def __init__(
-        self,
-        spec: EngineSpec,
-        replica: str = "",
-        cost: CostModel = CostModel(),
-        answer: Callable[[Prompt], str] = answer_unknown,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, spec: EngineSpec, replica: str = "") -> None:
         self._model_name = spec.model_name
         self._faults = {fault.at: fault for fault in spec.faults if fault.replica in ("", replica)}
-        self._cost, self._answer, self._sleep = cost, answer, sleep
+        self._requests = RequestPool(self._answer)
         self._taken = 0
-        self._broken: asyncio.Event = asyncio.Event()
-        self._reason = ""
 
+    @override
     async def start(self) -> EngineInfo:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineInfo("simulated", self._model_name, "simulated", "none")
 
-    async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        self._require_whole()
-        faults = [self._take() for _ in prompts]
-        tasks = [asyncio.create_task(self._one(p, f)) for p, f in zip(prompts, faults, strict=True)]
-        broken = asyncio.create_task(self._broken.wait())
-        open_tasks = set(tasks)
-        try:
-            while open_tasks:
-                done, _ = await asyncio.wait({*open_tasks, broken}, return_when=asyncio.FIRST_COMPLETED)
-                self._require_whole()
-                open_tasks -= done
-                yield [task.result() for task in tasks if task in done]
-        finally:
-            for task in (*tasks, broken):
-                task.cancel()
+    @override
+    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
+        return self._requests.submit(prompts)
 
-    def counts(self) -> EngineCounts:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        return EngineCounts()
-
-    async def reset_prefix_cache(self) -> None:
-        """Nothing is kept."""
-
+    @override
     async def close(self) -> None:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        self._break("the engine was closed")
+        await self._requests.close()
 
-    def _take(self) -> Fault | None:
+    async def _answer(self, prompt: Prompt) -> Completion:
         self._taken += 1
-        return self._faults.get(self._taken)
-
-    async def _one(self, prompt: Prompt, fault: Fault | None) -> Completion:
-        text = self._answer(prompt)
-        prompt_tokens = len(_WORDS.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
-        generated = min(len(_WORDS.findall(text)), prompt.max_new_tokens)
-        seconds = self._cost.seconds(prompt_tokens, generated)
-        await self._sleep(seconds)
-        if fault is not None and fault.kind == "refuse":
-            return Completion(prompt.id, error="refused by script")
+        fault = self._faults.get(self._taken)
+        text = answer_unknown(prompt)
+        prompt_tokens = len(_TOKEN.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
+        generated = min(len(_TOKEN.findall(text)), prompt.max_new_tokens)
+        seconds = prompt_tokens * _PROMPT_TOKEN_SECONDS + generated * _GENERATED_TOKEN_SECONDS
+        await asyncio.sleep(seconds)
         if fault is not None:
-            await self._strike(fault)
+            return await _strike(fault, prompt)
         return Completion(prompt.id, text, prompt_tokens, generated, "stop", seconds)
 
-    async def _strike(self, fault: Fault) -> None:
-        if fault.kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if fault.kind == "die":
-            self._break("died by script")
-        await asyncio.Event().wait()
 
-    def _break(self, reason: str) -> None:
-        self._reason = self._reason or reason
-        self._broken.set()
-
-    def _require_whole(self) -> None:
-        if self._broken.is_set():
-            raise EngineError(self._reason)
+async def _strike(fault: Fault, prompt: Prompt) -> Completion:
+    if fault.kind == "refuse":
+        return Completion(prompt.id, error="refused by script")
+    if fault.kind == "die":
+        raise EngineError("died by script")
+    if fault.kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    hang: asyncio.Future[Completion] = asyncio.Future()
+    return await hang

@@ -1,7 +1,6 @@
 """vLLM's asynchronous engine, for those who run vLLM already.
 
-Prompts go in as tokens, made as the other engines make them. Batching, memory and the cache of common beginnings are
-vLLM's, and so are the processes that work: the one that this lives in only passes on.
+Prompts are tokenized here, as for the other engines. vLLM's own processes batch, cache prefixes and compute.
 """
 
 from __future__ import annotations
@@ -14,37 +13,39 @@ from itertools import count
 from typing import Any
 
 from transformers import AutoTokenizer
+from typing_extensions import override
 
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import model_source
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.requests import RequestTasks
+from depqa_ray.engines.requests import RequestPool
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import EMBEDDED
 
-_NEVER = 1 << 30  # tokens between two reports of a request: its first and its last one always come
+_NEVER = 1 << 30  # tokens between two outputs of a request; its first and its last one always come
 
 
-class VllmEngine:
-    """Each prompt is a request of vLLM's, by a task of its own."""
+class VllmEngine(Engine):
+    """Each prompt is a vLLM request in a task of its own."""
 
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
-        self._tasks = RequestTasks(self._answer)
+        self._requests = RequestPool(self._answer)
         self._numbers = count()
         self._computed = self._cached = 0
         self._llm: Any = None
         self._tokenizer: Any = None
         self._window = 0
 
+    @override
     async def start(self) -> EngineInfo:
-        """Start vLLM's processes and answer one prompt. Takes a minute or more, during which the event loop stands."""
+        """Start vLLM's processes and answer one prompt. Takes a minute or more and blocks the event loop."""
         _require_vllm()
         self._load()
-        # The limit of the model, or what the memory for keys and values holds, where that is less.
+        # The model's limit, or less if the memory for keys and values holds less.
         self._window = self._llm.model_config.max_model_len
         try:
             async for _ in self.submit([WARM_UP]):
@@ -56,29 +57,30 @@ class VllmEngine:
         dtype = str(self._llm.model_config.dtype).removeprefix("torch.")
         return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
 
+    @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        return self._tasks.submit(prompts)
+        return self._requests.submit(prompts)
 
+    @override
     def counts(self) -> EngineCounts:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
 
+    @override
     async def reset_prefix_cache(self) -> None:
-        """See :class:`~depqa_ray.engines.base.Engine`. While a request is under way vLLM keeps all."""
+        """While a request runs, vLLM keeps the whole cache."""
         if self._llm is None:
             raise EngineError("the engine was closed")
         try:
             await self._llm.reset_prefix_cache()
-        except Exception as error:  # nothing but its death keeps vLLM from answering this
+        except Exception as error:  # this fails only if vLLM is dead
             raise EngineError(f"vLLM died: {_one_line(error)}") from error
 
+    @override
     async def close(self) -> None:
-        """Take all requests back, then end vLLM's processes."""
-        await self._tasks.close()
+        await self._requests.close()
         llm, self._llm = self._llm, None
         if llm is not None:
-            # Some seconds, during which the event loop stands: were it running, vLLM would take this for its death.
+            # Blocks the event loop for some seconds on purpose: with the loop running, vLLM would report its own death.
             llm.shutdown()
 
     def _load(self) -> None:
@@ -87,21 +89,21 @@ class VllmEngine:
             source = model_source(name)
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             self._llm = _start_vllm(self._spec, source)
-        except Exception as error:  # vLLM lets through whatever its parts raise
+        except Exception as error:  # vLLM does not wrap what its parts raise
             raise EngineError(
                 f"vLLM cannot load the model {name!r}: {_one_line(error)} (give a folder with a causal LM in "
                 f"safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED})"
             ) from error
 
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError where vLLM is dead."""
+        """The prompt's completion. Raises EngineError if vLLM is dead."""
         assert self._llm is not None, "start() comes first"
         try:
             began = time.perf_counter()
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
             return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
-        except Exception as error:  # a request that vLLM refuses fails alone; which types those are is not settled
-            # The one or the other is there first.
+        except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
+            # Either sign of death may come first.
             if self._llm.errored or _is_death(error):
                 raise EngineError(f"vLLM died: {_one_line(error)}") from error
             return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
@@ -109,24 +111,24 @@ class VllmEngine:
     async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
         from vllm.inputs import tokens_input
 
-        sampling_params = self._spec.sampling_params
+        params = self._spec.sampling_params
         new: list[int] = []
         first: float | None = None
         reason = None
-        request = (tokens_input(ids), _sampling(sampling_params, prompt), str(next(self._numbers)))
-        async for report in self._llm.generate(*request):
+        request = (tokens_input(ids), _sampling(params, prompt), str(next(self._numbers)))
+        async for output in self._llm.generate(*request):
             if first is None:
                 first = time.perf_counter() - began
-                self._count(len(ids), report.num_cached_tokens or 0)
-            new += report.outputs[0].token_ids
-            reason = report.outputs[0].finish_reason
+                self._count(len(ids), output.num_cached_tokens or 0)
+            new += output.outputs[0].token_ids
+            reason = output.outputs[0].finish_reason
         if reason not in ("stop", "length"):
             return Completion(prompt.id, error=f"vLLM gave the prompt up: {reason}")
-        # vLLM's own text lacks an unfinished character at its end; what this decodes is what the other engines decode.
+        # Decoded here as in the other engines: vLLM's own text omits an unfinished character at its end.
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Completion(
             prompt_id=prompt.id,
-            text=text if sampling_params.fixed_length else before_stop(text, sampling_params.stop),
+            text=text if params.fixed_length else before_stop(text, params.stop),
             prompt_tokens=len(ids),
             generated_tokens=len(new),
             finish_reason="stop" if reason == "stop" else "length",
@@ -140,7 +142,7 @@ class VllmEngine:
 
 
 def _require_vllm() -> None:
-    # Set before vLLM is imported, and only where the user has not: it is talkative, and reports its use to its makers.
+    # Before vLLM is imported, unless the user has set them: vLLM logs a lot and sends usage statistics.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
@@ -166,15 +168,15 @@ def _start_vllm(spec: EngineSpec, source: str) -> Any:
             dtype="bfloat16" if bfloat16 else "float32",
             load_format="safetensors",
             trust_remote_code=False,
-            max_model_len=-1,  # the model's own, or as much of it as there is memory for
+            max_model_len=-1,  # the model's own, or what fits in memory
             max_num_seqs=spec.max_batch_size,
             kv_cache_memory_bytes=spec.kv_bytes if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_utilization,
             enable_prefix_caching=True,
-            # On a CPU vLLM shares whole blocks of 128 tokens; passages are not much longer, and 32 is its smallest.
+            # On a CPU vLLM shares whole blocks, of 128 tokens by default: too coarse for passages. 32 is its minimum.
             block_size=32 if on_cpu else None,
             max_num_batched_tokens=4096 if on_cpu else None,
-            # A schema lets blanks stand anywhere, and a model may go on writing nothing else.
+            # A schema allows whitespace anywhere, and a model may generate nothing else until its limit.
             structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             stream_interval=_NEVER,
             disable_log_stats=True,
@@ -183,7 +185,7 @@ def _start_vllm(spec: EngineSpec, source: str) -> Any:
 
 
 def _bind_to_all_cores() -> None:
-    """Left to itself, vLLM leaves a core out and takes one thread of each of the others. A user's own wish stays."""
+    """Use all cores unless the user has set a binding: vLLM's default omits a core and all but one thread a core."""
     if hasattr(os, "sched_getaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
@@ -210,7 +212,7 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         top_p=sampling_params.top_p,
         seed=row_seed(sampling_params.seed, prompt.id) if sampling_params.temperature else None,
         stop=stop,
-        # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token, and so change the others.
+        # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token and so change other tokens.
         ignore_eos=sampling_params.fixed_length,
         structured_outputs=StructuredOutputsParams(json=reply_schema(prompt)) if as_json else None,
         detokenize=bool(stop),

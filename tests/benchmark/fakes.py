@@ -1,4 +1,4 @@
-"""A worker that is none: it answers in this process, by rule, and writes down what it was asked."""
+"""A fake worker: it answers in this process, by rule, and logs its requests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ def answered(prompt: Prompt) -> Completion:
 
 
 class FakeWorkers:
-    """Stands in for WorkerProcess. ``rules`` say how an engine, by its label, answers; ``log`` is what was asked.
+    """Replaces WorkerProcess.
 
-    ``stopped`` are the labels of those that stand still, ``beside`` who did while one ran, the last time that it did.
+    - ``rules``: how an engine answers, by its label.
+    - ``log``: the requests, with the label of the engine.
+    - ``stopped``: labels of the engines that are stopped now.
+    - ``beside``: labels that were stopped while an engine ran last, by its label.
     """
 
     def __init__(self, rules: dict[str, Callable[[Prompt], Completion]]) -> None:

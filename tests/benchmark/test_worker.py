@@ -117,10 +117,10 @@ def test_given_a_worker_that_is_stopped_then_it_and_its_children_stand_still_and
 
 
 def state_of(pid: int) -> str:
-    """The state that the system gives for a process: T where it is stopped, S where it waits."""
+    """A process's state in /proc: T = stopped, S = sleeping."""
     deadline = time.monotonic() + 10
     while True:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state in "TS" or time.monotonic() > deadline:  # it may be about to wait, or to stop
+        if state in "TS" or time.monotonic() > deadline:  # it may be about to sleep or to stop
             return state
         time.sleep(0.01)

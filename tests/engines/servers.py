@@ -1,4 +1,4 @@
-"""Servers for the tests of the engine that asks one: a real one, and one that fails by script."""
+"""Servers for the tests of the openai engine: a real one, and one that follows a script."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ import pytest
 from depqa_ray.reader import weights_folder
 
 READER = str(weights_folder())
-"""What `transformers serve` calls the embedded reader: its folder."""
+"""The embedded reader's model name in `transformers serve`: its folder."""
 
 
 def require_openai() -> None:
-    """Skip the test where the client is not installed."""
+    """Skip the test if the client is not installed."""
     pytest.importorskip("openai", reason="openai is not installed: pip install 'depqa-ray[openai]'")
 
 
 @contextmanager
 def transformers_serve() -> Iterator[str]:
-    """The embedded reader behind `transformers serve`, thinking off as in the local engines; yields its base URL."""
+    """Run `transformers serve` with the embedded reader, thinking off as in the local engines; yields its base URL."""
     require_openai()
     for needed in ("fastapi", "uvicorn", "accelerate"):
         pytest.importorskip(needed, reason=f"`transformers serve` needs {needed}: pip install {needed}")
@@ -80,7 +80,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 class Reply(NamedTuple):
-    """What the scripted server says; ``seconds`` later. A body that is no text is sent as JSON."""
+    """A reply of the scripted server, sent after ``seconds``. A body other than text is sent as JSON."""
 
     status: int
     body: Any
@@ -88,7 +88,7 @@ class Reply(NamedTuple):
 
 
 def completion(text: str, reason: str = "stop", cached: int | None = None, **usage: int) -> dict[str, Any]:
-    """A chat completion as servers send it."""
+    """A chat completion in the form that servers send."""
     counts: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10} | usage
     if cached is not None:
         counts["prompt_tokens_details"] = {"cached_tokens": cached}
@@ -97,10 +97,11 @@ def completion(text: str, reason: str = "stop", cached: int | None = None, **usa
 
 
 class Scripted:
-    """A server that says what ``script`` says to a request. ``asked`` are the requests' bodies, in order.
+    """A server that replies to a request with what ``script`` returns.
 
-    ``keys`` are their Authorization headers; ``most`` is the most requests that were there at the same time. Its
-    faults name a pause of a millisecond, so that the client's own pauses, which grow, cost the tests no time.
+    - ``asked``: the requests' bodies, in order; ``keys``: their Authorization headers.
+    - ``most``: the most requests at the same time.
+    - Replies ask for a pause of a millisecond before a retry, so that the tests do not wait.
     """
 
     def __init__(self, script: Callable[[dict[str, Any], int], Reply]) -> None:
@@ -112,7 +113,7 @@ class Scripted:
         self.url = ""
 
     def times(self, word: str) -> int:
-        """How many requests had the word in them."""
+        """How many requests contained the word."""
         return sum(word in json.dumps(body) for body in self.asked)
 
     def take(self, body: dict[str, Any], key: str) -> Reply:
@@ -131,7 +132,7 @@ class Scripted:
 
 @contextmanager
 def scripted(script: Callable[[dict[str, Any], int], Reply]) -> Iterator[Scripted]:
-    """Runs a :class:`Scripted` server; ``script`` is given a request's body and how often it has come, from 1."""
+    """Run a :class:`Scripted` server. ``script`` gets a request's body and how often it has come, from 1."""
     state = Scripted(script)
 
     class Handler(BaseHTTPRequestHandler):
@@ -147,7 +148,7 @@ def scripted(script: Callable[[dict[str, Any], int], Reply]) -> Iterator[Scripte
                 self.send_header("retry-after-ms", "1")
                 self.end_headers()
                 self.wfile.write(sent)
-            except OSError:  # who asked has left
+            except OSError:  # the client is gone
                 self.close_connection = True
 
         def log_message(self, format: str, *args: Any) -> None:

@@ -1,4 +1,4 @@
-"""One contract for every engine: what base.py promises, checked on each."""
+"""The contract of base.py, checked on every engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRIPTS = {
     "s": [b"caf\xc3", b"\xa9 Ha", b"lden ST", b"OP now"],
     "p": [b"plain", b" text"],
 }
-"""What the scripted model says to a prompt that ends with the letter, token by token."""
+"""What the scripted model generates for a prompt that ends with the letter, token by token."""
 
 deciding = pytest.mark.parametrize(
     "build", [pytest.param(name, marks=pytest.mark.slow) for name in ("transformers", "shared_prefix")], indirect=True
@@ -60,12 +60,12 @@ MODELS = {
     "vllm": "tiny_model_for_vllm",
     "openai": "served_reader",
 }
-"""The engines that need a model, and the fixture that makes it; a server's says where it is."""
+"""The engines that need a model, and the fixture that makes it; a server's fixture yields its address."""
 
 
 @pytest.fixture(params=["simulated", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
-    """Builds the engine under test; faults only mean something to the simulated one."""
+    """Builds the engine under test; only the simulated one uses faults."""
     name: str = request.param
     made = str(request.getfixturevalue(MODELS[name])) if name in MODELS else "none"
     model, url = (READER, made) if name == "openai" else (made, "")
@@ -246,7 +246,7 @@ def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
 def said(
     build: BuildEngine, model: Path, sampling_params: SamplingParams, limit: int = 50
 ) -> dict[str, tuple[str, int, str]]:
-    """What the scripted model says under each script, all of them in one batch: text, tokens, reason."""
+    """What the scripted model generates under each script, all in one batch: text, tokens, reason."""
     prompts = [prompt(letter, f"Question: {letter}", limit) for letter in SCRIPTS]
     engine = build(sampling_params=sampling_params, model_name=model)
     found = with_engine(engine, lambda engine: answers(engine, *prompts))

@@ -1,4 +1,4 @@
-"""What building an engine settles for the whole process."""
+"""The environment variables that building an engine sets for the whole process."""
 
 from __future__ import annotations
 

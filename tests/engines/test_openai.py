@@ -16,8 +16,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
-from depqa_ray.engines.openai import OpenAIEngine
-from depqa_ray.engines.server_reply import ended_text
+from depqa_ray.engines.openai import OpenAIEngine, cut_answer
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import EMBEDDED
 from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
@@ -63,7 +62,7 @@ def asks(body: dict[str, Any], name: str) -> bool:
 
 
 def refused(engine: OpenAIEngine) -> str:
-    """Why the engine does not start; in one line, and without the key anywhere in the traceback."""
+    """Why the engine does not start: one line, and no key anywhere in the traceback."""
     with pytest.raises(EngineError) as caught:
         asyncio.run(asyncio.wait_for(engine.start(), 120))
     assert "\n" not in str(caught.value)
@@ -294,7 +293,7 @@ def test_given_a_fixed_length_then_it_is_refused_at_the_start() -> None:
 def test_given_text_that_a_server_went_on_with_then_it_ends_where_local_engines_end_it(
     text: str, sampling_params: SamplingParams, ended: tuple[str, bool]
 ) -> None:
-    assert ended_text(text, sampling_params) == ended
+    assert cut_answer(text, sampling_params) == ended
 
 
 @pytest.mark.slow

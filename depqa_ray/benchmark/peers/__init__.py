@@ -1,1 +1,1 @@
-"""Engines that only the benchmark runs, as peers to compare with."""
+"""Engines that only the benchmark runs, to compare with."""

@@ -1,7 +1,7 @@
-"""transformers' own continuous batching over paged keys and values: an engine to measure others against.
+"""transformers' own continuous batching over paged keys and values, to measure other engines against.
 
-It shares completed pages between prompts. A page is registered once the step that fills it has run, so that siblings
-that come together share only what an earlier step has read: hence small pages and steps of few tokens.
+Prompts share complete pages. A page can be shared once the step that fills it has run, so siblings that arrive together
+share only what an earlier step computed: hence small pages and steps of few tokens.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from transformers.generation.configuration_utils import ContinuousBatchingConfig, GenerationConfig
+from typing_extensions import override
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.local.causal_lm import LanguageModel
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.loop import compute_thread
@@ -24,11 +25,11 @@ from depqa_ray.engines.shared_prefix.kv_pool import slot_bytes
 from depqa_ray.errors import EngineError
 
 
-class ContinuousEngine:
-    """``generate`` with paged attention. Greedy only.
+class ContinuousEngine(Engine):
+    """``generate`` with paged attention. Greedy only. transformers cannot drop its pages.
 
-    ``page_size`` and ``step_tokens`` (most tokens that one step takes) are in tokens. Invariant: ``_cached`` counts the
-    prompt tokens found in pages, ``_prompt`` all prompt tokens, of answers and of prompts given up alike.
+    - ``page_size`` and ``step_tokens`` (the most that a step computes) are in tokens.
+    - ``_prompt`` counts all prompt tokens, ``_cached`` those found in pages, cancelled prompts included.
     """
 
     def __init__(self, spec: EngineSpec, page_size: int, step_tokens: int) -> None:
@@ -38,9 +39,9 @@ class ContinuousEngine:
         self._lm: LanguageModel
         self._manager: Any = None
 
+    @override
     async def start(self) -> EngineInfo:
-        """Load the model, start the thread that generates, and answer one prompt."""
-        # This thread ends with the loading: from then on only the manager's own computes (see compute_thread).
+        # This thread ends after loading: from then on only the manager's own computes (see compute_thread).
         with compute_thread() as thread:
             await asyncio.get_running_loop().run_in_executor(thread, self._load)
         with torch.inference_mode():
@@ -51,7 +52,7 @@ class ContinuousEngine:
 
     def _load(self) -> None:
         self._lm = LanguageModel(self._spec)
-        # No kernels from the hub: attention is what transformers has by itself, or an installed flash-attn.
+        # No kernels from the hub: attention is transformers' own or an installed flash-attn.
         self._manager = self._lm.model.init_continuous_batching(
             generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
                 do_sample=False,
@@ -68,14 +69,14 @@ class ContinuousEngine:
                 raise EngineError(f"no room for the pages, their masks and indices: {error}; lower kv_gib") from error
             self._count_hits()
 
+    @override
     async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
-        self._require_whole()
+        self._raise_if_broken()
         results: asyncio.Queue[Any] = asyncio.Queue()
         refused: list[Completion] = []
         waiting: dict[str, tuple[Prompt, int, float]] = {}
         rows = [(prompt, self._lm.token_ids(self._lm.text(prompt))) for prompt in prompts]
-        # Sorted as transformers' own generate_batch sorts: what shares a beginning stands side by side.
+        # Sorted as in transformers' own generate_batch, so that prompts with a common prefix are neighbours.
         for prompt, ids in sorted(rows, key=lambda row: row[1], reverse=True):
             refusal = self._lm.too_long(prompt, len(ids))
             if refusal:
@@ -89,21 +90,18 @@ class ContinuousEngine:
             while waiting:
                 output = await results.get()
                 if output is None:
-                    self._require_whole()
+                    self._raise_if_broken()
                 yield [self._completion(output, *waiting.pop(output.request_id))]
         finally:
             for key in waiting:
                 self._manager.cancel_request(key)
 
+    @override
     def counts(self) -> EngineCounts:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts(computed_tokens=self._prompt - self._cached, cached_tokens=self._cached)
 
-    async def reset_prefix_cache(self) -> None:
-        """Nothing: transformers has no way to drop its pages."""
-
+    @override
     async def close(self) -> None:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         if self._manager is not None and not self._closed:
             await asyncio.to_thread(self._manager.stop, block=True, hard_stop=True)
         self._closed = True
@@ -120,14 +118,14 @@ class ContinuousEngine:
             eos_token_id=self._eos(),
         )
         if added is None:
-            self._require_whole()
+            self._raise_if_broken()
             raise EngineError("continuous batching takes no more prompts")
         self._prompt += len(ids)
         return key
 
     def _completion(self, output: Any, prompt: Prompt, tokens: int, began: float) -> Completion:
         if output.error:
-            self._require_whole()
+            self._raise_if_broken()
             return Completion(prompt.id, error=str(output.error))
         seconds = time.perf_counter() - began
         new = list(output.generated_tokens)
@@ -141,7 +139,7 @@ class ContinuousEngine:
             first_token_seconds=output.timestamps[0] - began if output.timestamps else None,
         )
 
-    def _require_whole(self) -> None:
+    def _raise_if_broken(self) -> None:
         if self._closed:
             raise EngineError("the engine was closed")
         if self._manager.background_thread_status.fatal_error is not None:
@@ -164,7 +162,7 @@ class ContinuousEngine:
         return [-1] if self._spec.sampling_params.fixed_length else sorted(self._lm.eos) or [-1]
 
     def _count_hits(self) -> None:
-        """Count what the page cache finds, which transformers keeps to itself."""
+        """Count the page cache's hits, which transformers does not report."""
         cache = self._manager.batch_processor.cache
         search = cache.search_prefix_match
 

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.local.memory import keep_freed_memory
-from depqa_ray.engines.requests import Caller, Ended
+from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.errors import EngineError
 
 Work = TypeVar("Work")
@@ -19,7 +19,7 @@ Taken = TypeVar("Taken", contravariant=True)
 class Stepper(Protocol[Taken]):
     """What computes, step by step, in the loop's thread."""
 
-    def advance(self, arrivals: Sequence[tuple[Taken, Caller]], departed: set[Caller]) -> Ended:
+    def advance(self, arrivals: Sequence[tuple[Taken, Caller]], departed: set[Caller]) -> Finished:
         """Take in what came, let go of what those who left had asked, compute a step; returns what ended."""
         ...
 
@@ -126,7 +126,7 @@ class BatchMerger:
         """See :class:`Stepper`."""
         return bool(self._queue)
 
-    def advance(self, arrivals: Sequence[tuple[Prompt, Caller]], departed: set[Caller]) -> Ended:
+    def advance(self, arrivals: Sequence[tuple[Prompt, Caller]], departed: set[Caller]) -> Finished:
         """See :class:`Stepper`. Raises EngineError where the completions are not those of the prompts."""
         self._queue = [item for item in (*self._queue, *arrivals) if item[1] not in departed]
         batch = self._queue[: self._max_batch_size]

@@ -20,7 +20,7 @@ from depqa_ray.engines.local.causal_lm import LanguageModel
 from depqa_ray.engines.local.generation import Answer
 from depqa_ray.engines.local.memory import give_back_memory, is_out_of_memory
 from depqa_ray.engines.local.sampler import choose
-from depqa_ray.engines.requests import Caller, Ended
+from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.engines.shared_prefix.batch import PackedBatch, Piece, pack
 from depqa_ray.engines.shared_prefix.kv_pool import KVStore
 from depqa_ray.engines.shared_prefix.output_rows import NeededRows
@@ -95,9 +95,9 @@ class PackedDecoder:
         found = self.cache.found
         return EngineCounts(self._asked - found, found, self._decode_steps, self._decode_seconds, self._out_of_memory)
 
-    def advance(self, arrivals: Sequence[tuple[Request, Caller]], departed: set[Caller]) -> Ended:
+    def advance(self, arrivals: Sequence[tuple[Request, Caller]], departed: set[Caller]) -> Finished:
         """See :class:`~depqa_ray.engines.local.loop.Stepper`."""
-        ended: Ended = []
+        ended: Finished = []
         for request, caller in arrivals:
             refusal = self._lm.too_long(request.prompt, request.prompt_tokens) or self._too_large(request)
             if refusal:
@@ -136,7 +136,7 @@ class PackedDecoder:
             self._asked += row.request.prompt_tokens
             self._running.append(self._waiting.pop(0))
 
-    def _guarded_step(self) -> Ended:
+    def _guarded_step(self) -> Finished:
         """A step. Where memory runs out: half the rows wait, the step is taken again; twice in a row: its rows fail."""
         done = self._step_or_none()
         if done is not None:
@@ -170,7 +170,7 @@ class PackedDecoder:
             request = replace(row.request, answer=self._lm.answer(row.request.prompt))
             self._waiting.insert(0, _Row(request, row.caller))
 
-    def _fail_running(self, error: str) -> Ended:
+    def _fail_running(self, error: str) -> Finished:
         self._failures = 0
         failed = list(self._running)
         for row in failed:
