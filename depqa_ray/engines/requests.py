@@ -28,8 +28,8 @@ class Caller:
             yield group
 
 
-Ended: TypeAlias = list[tuple[Caller, Completion]]
-"""What has ended, and for whom."""
+Finished: TypeAlias = list[tuple[Caller, Completion]]
+"""Completions, each with the caller that waits for it."""
 
 
 class RequestTasks:
