@@ -1,4 +1,4 @@
-"""A tokenizer whose tokens are whatever runs of bytes a test asks for: characters may be split anywhere."""
+"""A tokenizer whose tokens are any byte strings: characters may be split anywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EOS, PAD, THINK_OPEN, THINK_CLOSE = "<eos>", "<pad>", "<think>", "</think>"
 
 
 def byte_tokenizer(pieces: Sequence[bytes] = (), *special: str, chat_template: str | None = None) -> Any:
-    """One with ``<eos>`` (0), ``<pad>`` (1), a token for each byte, and the ``pieces``, which no text is cut into."""
+    """Tokens: ``<eos>`` (0), ``<pad>`` (1), one for each byte, and the ``pieces``, which encoding never produces."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -24,18 +24,18 @@ def byte_tokenizer(pieces: Sequence[bytes] = (), *special: str, chat_template: s
 
 
 def ids_of(tokenizer: Any, pieces: Sequence[bytes]) -> list[int]:
-    """The tokens of pieces that the tokenizer has; bytes are among them."""
+    """The ids of the tokenizer's pieces or single bytes."""
     return [tokenizer.convert_tokens_to_ids(token_of(piece)) for piece in pieces]
 
 
 def token_of(piece: bytes) -> str:
-    """How the vocabulary spells a run of bytes."""
+    """The vocabulary's spelling of a byte string."""
     letters = _letters()
     return "".join(letters[byte] for byte in piece)
 
 
 def _letters() -> list[str]:
-    """The letter that stands for each byte: itself where it is printable, one from 256 on where it is not."""
+    """The letter for each byte: itself if it is printable, otherwise one from 256 on."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]

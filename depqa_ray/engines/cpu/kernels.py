@@ -1,4 +1,4 @@
-"""Norms and greedy choices of bfloat16 rows, each as one call into the compiled kernel, where there is one."""
+"""Norm and argmax of bfloat16 rows, each as one call into the compiled kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from depqa_ray.engines.cpu.attention import Kernel, load
 
 
 def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
-    """Root mean square norm over the last dimension, of the shape of ``rows``; None where there is no kernel for it."""
+    """Root mean square norm over the last dimension, of the shape of ``rows``; None if there is no kernel for it."""
     kernel = _kernel(rows)
     if kernel is None or weight.dtype != torch.bfloat16:
         return None
@@ -27,20 +27,20 @@ def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
     return out
 
 
-def greatest(rows: Tensor) -> Tensor | None:
-    """The place of the first greatest element of each row of a matrix, [rows]; None where there is no kernel for it."""
+def argmax(rows: Tensor) -> Tensor | None:
+    """The index of the first maximum of each row of a matrix, [rows]; None if there is no kernel for it."""
     kernel = _kernel(rows)
     if kernel is None:
         return None
     rows = rows.contiguous()
-    places = torch.empty(len(rows), dtype=torch.int64)
-    kernel.functions.greatest_rows(
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, places)),
+    indices = torch.empty(len(rows), dtype=torch.int64)
+    kernel.functions.argmax_rows(
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, indices)),
         *(ctypes.c_int64(size) for size in rows.shape),
         torch.get_num_threads(),
         ctypes.c_void_p(kernel.parallel),
     )
-    return places
+    return indices
 
 
 def _kernel(rows: Tensor) -> Kernel | None:

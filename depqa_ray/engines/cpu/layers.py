@@ -1,4 +1,4 @@
-"""The same layers, faster on a CPU in bfloat16: weights laid out for the processor once, norms in one kernel."""
+"""Faster equivalents of a bfloat16 model's layers on a CPU: weights reordered once, norms in one kernel."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 from transformers.activations import SiLUActivation
+from typing_extensions import override
 
 from depqa_ray.engines.cpu.kernels import rms_norm
 
-_ROWS = 256  # for how many rows at once the layout is chosen
+_ROWS = 256  # the number of input rows that the layout is chosen for
 
 
 class ReorderedLinear(nn.Module):
-    """A linear layer whose weight is kept in oneDNN's own layout, so that no call has to bring it there."""
+    """A linear layer whose weight is stored in oneDNN's own layout, so that no call has to reorder it."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -24,8 +25,9 @@ class ReorderedLinear(nn.Module):
         self.bias = linear.bias
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
 
+    @override
     def forward(self, inputs: Tensor, activation: str = "none") -> Tensor:
-        """[..., in_features] to [..., out_features], through an activation that oneDNN knows by that name."""
+        """[..., in_features] to [..., out_features]; ``activation`` is a name of oneDNN's."""
         output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, activation, [], "")
         return output
 
@@ -36,12 +38,13 @@ class ReorderedLinear(nn.Module):
 
 
 class FusedMLP(nn.Module):
-    """The gated feed-forward layer (arXiv 2002.05202) of three linear ones, gate and product within the products."""
+    """The gated MLP (arXiv 2002.05202) of three reordered layers, with gate and product fused into them."""
 
     def __init__(self, mlp: Any) -> None:
         super().__init__()
         self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., hidden_size] to the same."""
         gate = self.gate_proj(inputs, "swish")
@@ -56,15 +59,16 @@ class FusedRMSNorm(nn.Module):
         super().__init__()
         self.weight, self.eps = norm.weight, norm.variance_epsilon
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """The same shape and dtype; the mean runs over the last dimension."""
         output = rms_norm(inputs, self.weight, self.eps)
         return output if output is not None else functional.rms_norm(inputs, self.weight.shape, self.weight, self.eps)
 
 
-def speed_up(model: nn.Module) -> None:
-    """Replace the layers of a bfloat16 model on a CPU, where the processor can. Results change by rounding only."""
-    # Builds without oneDNN, as for some ARM processors, do not have the question either.
+def optimize_for_cpu(model: nn.Module) -> None:
+    """Replace the layers of a bfloat16 model as far as the processor allows. Results change by rounding only."""
+    # Builds without oneDNN, as for some ARM processors, lack the function as well.
     reorders = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -1,4 +1,4 @@
-"""A causal language model of transformers with its tokenizer, loaded and ready: what the local engines share."""
+"""A causal language model of transformers with its tokenizer: what the local engines share."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from transformers.utils import logging as transformers_logging
 from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineInfo, EngineSpec
-from depqa_ray.engines.local import chat
-from depqa_ray.engines.local.chat import WARM_UP
-from depqa_ray.engines.local.detokenizer import Pieces
-from depqa_ray.engines.local.generation import Answer
+from depqa_ray.engines.local.chat import WARM_UP, prompt_text
+from depqa_ray.engines.local.detokenizer import TokenTexts
+from depqa_ray.engines.local.generation import Generation
 from depqa_ray.errors import EngineError
 from depqa_ray.reader import weights_folder
 from depqa_ray.settings.types import EMBEDDED, DtypeName
 
 
-class LanguageModel:
-    """One model on one device: a GPU where the process sees one, the CPU where it does not.
+class CausalLM:
+    """One model on one device: a GPU if the process sees one, otherwise the CPU.
 
-    Raises EngineError where the model cannot be loaded.
+    ``window`` is the most tokens of a prompt with its answer. Raises EngineError if the model cannot be loaded.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -35,7 +34,7 @@ class LanguageModel:
         self.dtype = torch_dtype(spec.dtype, self.device)
         source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
-        with _told(self.name):
+        with _as_engine_error(self.name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
@@ -45,13 +44,13 @@ class LanguageModel:
         eos = self.model.generation_config.eos_token_id
         ids = [self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])]
         self.eos: frozenset[int] = frozenset(id_ for id_ in ids if id_ is not None)
-        # Decoding alone says how tokens are chosen, not what a model's folder suggests, such as a repetition penalty.
+        # Only SamplingParams count, not what a model's folder suggests, such as a repetition penalty.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
         self.sampling_params = spec.sampling_params
-        self._pieces = Pieces(self.tokenizer)
         self.window: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        self._texts = TokenTexts(self.tokenizer)
 
     def info(self, engine: str) -> EngineInfo:
         """What runs here, for the manifest."""
@@ -66,54 +65,42 @@ class LanguageModel:
 
     @property
     def memory_flag(self) -> str:
-        """The flag that says how much memory keys and values have."""
+        """The flag that sets the memory for keys and values."""
         return "--gpu-memory-utilization" if self.device.type == "cuda" else "--kv-gib"
-
-    def text(self, prompt: Prompt) -> str:
-        """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
-        return chat.prompt_text(self.tokenizer, prompt)
-
-    def token_ids(self, text: str) -> list[int]:
-        """The tokens of what :meth:`text` made. A template writes its special tokens itself."""
-        return chat.token_ids(self.tokenizer, text)
-
-    def too_long(self, prompt: Prompt, tokens: int) -> Completion | None:
-        """The refusal of a prompt that, with its answer, exceeds the model's window; None where it fits."""
-        return chat.too_long(prompt, tokens, self.window)
 
     @cached_property
     def _thinking(self) -> bool:
-        """Some templates open a thought for the model to go on with, whatever is asked of them."""
-        return self.text(WARM_UP).rstrip().endswith(THINK_OPEN)
+        """Whether the chat template opens a thought although thinking is off; some always do."""
+        return prompt_text(self.tokenizer, WARM_UP).rstrip().endswith(THINK_OPEN)
 
-    def answer(self, prompt: Prompt) -> Answer:
-        """The answer to the prompt, before its first token."""
-        return Answer(prompt, self.sampling_params, self._pieces, self.eos, self._thinking)
+    def generation(self, prompt: Prompt) -> Generation:
+        """A generation for the prompt, without tokens yet."""
+        return Generation(prompt, self.sampling_params, self._texts, self.eos, self._thinking)
 
     def completion(
-        self, answer: Answer, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None
+        self, generation: Generation, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None
     ) -> Completion:
-        """The completion of an answer that has ended."""
+        """The completion of a generation that has ended."""
         return Completion(
-            prompt_id=answer.prompt.id,
-            text=answer.text,
+            prompt_id=generation.prompt.id,
+            text=generation.text,
             prompt_tokens=prompt_tokens,
-            generated_tokens=len(answer.tokens),
-            finish_reason=answer.reason or "length",
+            generated_tokens=len(generation.tokens),
+            finish_reason=generation.finish_reason or "length",
             seconds=seconds,
             first_token_seconds=first_token_seconds,
         )
 
 
 def load_config(model_name: str) -> Any:
-    """The model's configuration, without its weights. Raises EngineError where it cannot be loaded."""
-    with _told(model_name):
+    """The model's configuration, without its weights. Raises EngineError if it cannot be loaded."""
+    with _as_engine_error(model_name):
         return AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
 
 
 @contextmanager
-def _told(model_name: str) -> Iterator[None]:
-    """Says in one line that the model cannot be loaded, why, and what to do."""
+def _as_engine_error(model_name: str) -> Iterator[None]:
+    """Turns an error of loading into one line: what cannot be loaded, why, and what to do."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -130,12 +117,12 @@ def model_source(model_name: str) -> str:
 
 
 def torch_device() -> torch.device:
-    """A GPU where the process sees one, the CPU where it does not."""
+    """A GPU if the process sees one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
-    """The type of the weights on a device; "auto" is bfloat16 on a GPU, and on a CPU that multiplies in it."""
+    """The type of the weights. "auto" is bfloat16 on a GPU and on a CPU with instructions for it, else float32."""
     if dtype == "auto":
         native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if native else torch.float32

@@ -1,4 +1,4 @@
-"""From a prompt to the tokens that a model reads, and the refusal of too many: the same for every local engine."""
+"""From a prompt to the tokens that a model reads, and the refusal of too many. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from depqa_ray.core import Completion, Prompt
 
 WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
-"""What an engine answers before it says that it is ready."""
+"""What an engine answers before it reports that it is ready."""
 
 
 def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
-    """The prompt through the model's chat template, thinking off; joined by blank lines where it has none."""
+    """The prompt in the model's chat template, thinking off; if it has none, joined by blank lines."""
     user = prompt.passage_text + prompt.question_text
     if not tokenizer.chat_template:
         return f"{prompt.system}\n\n{user}\n\n"
@@ -22,12 +22,12 @@ def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of what :func:`prompt_text` made. A template writes its special tokens itself."""
+    """The tokens of a :func:`prompt_text`. A template writes the special tokens itself."""
     return list(tokenizer(text, add_special_tokens=not tokenizer.chat_template).input_ids)
 
 
 def too_long(prompt: Prompt, tokens: int, window: int) -> Completion | None:
-    """The refusal of a prompt that, with its answer, exceeds the model's window; None where it fits."""
+    """The refusal of a prompt that, with its answer, exceeds the model's window; None if it fits."""
     if tokens + prompt.max_new_tokens <= window:
         return None
     return Completion(

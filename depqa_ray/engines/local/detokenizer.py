@@ -1,4 +1,4 @@
-"""The text of tokens that come one by one: what each of them adds to it."""
+"""Incremental detokenization: the text that each token adds."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any, Final
 
 from depqa_ray.answering.json_objects import THINK_CLOSE, THINK_OPEN
 
-_BROKEN: Final = "\ufffd"  # what a tokenizer decodes a part of a character to
+_BROKEN: Final = "\ufffd"  # the tokenizer's text for a part of a character
 
 
-class Pieces(dict[int, str | None]):
-    """The text that each token adds, worked out when it is first asked for; None where it holds part of a character.
+class TokenTexts(dict[int, str | None]):
+    """The text that each token adds, computed on first use; None if the token holds part of a character.
 
-    One cache serves all answers that a tokenizer decodes. Special tokens add nothing, but for those that enclose
-    thoughts: they are needed to tell the braces of a thought from those of the answer.
+    One cache serves all generations of a tokenizer. Special tokens add nothing, except those around thoughts, whose
+    braces must not count as the answer's.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__()
         self._tokenizer = tokenizer
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """What people get to read of the tokens: special ones left out."""
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
     def __missing__(self, token: int) -> str | None:
-        once = self.text([token])
-        piece: str | None = None
+        once = self.decode([token])
+        text: str | None = None
         if _BROKEN not in once:
-            # What the second of two adds: some tokenizers drop the space that a text begins with.
-            piece = self.text([token, token])[len(once) :] or self._tag(token)
-        self[token] = piece
-        return piece
+            # What the second of two adds: some tokenizers drop a leading space.
+            text = self.decode([token, token])[len(once) :] or self._tag(token)
+        self[token] = text
+        return text
 
     def _tag(self, token: int) -> str:
         name = self._tokenizer.convert_ids_to_tokens(token)
@@ -40,31 +40,31 @@ class Pieces(dict[int, str | None]):
 
 
 class TextStream:
-    """The text of one answer's tokens, in whole characters.
+    """The text of one generation, in whole characters.
 
-    Invariant: ``_open`` are the tokens since the last place where both a token and a character ended; ``_given``
-    characters of their text have been given out, ``withheld`` have not.
+    - ``_open`` are the tokens since the last one that ended with a character.
+    - Of their text, ``_emitted`` characters have been returned; ``withheld`` are still parts of characters.
     """
 
-    __slots__ = ("_given", "_open", "_pieces", "withheld")
+    __slots__ = ("_emitted", "_open", "_texts", "withheld")
 
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = pieces
+    def __init__(self, texts: TokenTexts) -> None:
+        self._texts = texts
         self._open: list[int] = []
-        self._given = 0
+        self._emitted = 0
         self.withheld = 0
 
     def add(self, token: int) -> str:
-        """What can be read now and could not be read before."""
-        piece = self._pieces[token]
-        if piece is not None and not self._open:
-            return piece
-        if piece is None:
+        """Return the characters that the token completes."""
+        added = self._texts[token]
+        if added is not None and not self._open:
+            return added
+        if added is None:
             self._open.append(token)
-        text = self._pieces.text(self._open) + (piece or "")
-        whole = text.rstrip(_BROKEN) if piece is None else text
-        new, self._given, self.withheld = whole[self._given :], len(whole), len(text) - len(whole)
+        text = self._texts.decode(self._open) + (added or "")
+        whole = text.rstrip(_BROKEN) if added is None else text
+        new, self._emitted, self.withheld = whole[self._emitted :], len(whole), len(text) - len(whole)
         if not self.withheld:
             self._open.clear()
-            self._given = 0
+            self._emitted = 0
         return new

@@ -1,4 +1,4 @@
-"""The one place that says when an answer ends, token by token: what Decoding asks for, for every local engine."""
+"""When a generation ends, token by token, by its SamplingParams: the one place for every local engine."""
 
 from __future__ import annotations
 
@@ -10,73 +10,73 @@ from typing import Final
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
-from depqa_ray.engines.local.detokenizer import Pieces, TextStream
+from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
 
 _BITS: Final = 32
 
 
-class Answer:
-    """One prompt's answer while it grows. Its tokens include the one that ended it; ``reason`` is None until then.
+class Generation:
+    """The tokens generated for one prompt, with the one that ended them; until then ``finish_reason`` is None.
 
-    ``eos`` are the end-of-sequence tokens. ``thinking`` says that the prompt ends within a ``<think>`` block.
+    ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a ``<think>`` block.
     """
 
-    __slots__ = ("_ending", "_eos", "_limit", "_pieces", "_random", "prompt", "reason", "tokens")
+    __slots__ = ("_end_detector", "_eos", "_limit", "_random", "_texts", "finish_reason", "prompt", "tokens")
 
     def __init__(
-        self, prompt: Prompt, sampling_params: SamplingParams, pieces: Pieces, eos: Set[int], thinking: bool = False
+        self, prompt: Prompt, sampling_params: SamplingParams, texts: TokenTexts, eos: Set[int], thinking: bool = False
     ) -> None:
         watched = (sampling_params.stop or sampling_params.stop_at_json) and not sampling_params.fixed_length
         self.prompt = prompt
         self.tokens: list[int] = []
-        self.reason: FinishReason | None = None
+        self.finish_reason: FinishReason | None = None
         self._limit = prompt.max_new_tokens
         self._eos: Set[int] = frozenset() if sampling_params.fixed_length else eos
-        self._pieces = pieces
-        self._ending = _Ending(sampling_params, pieces, thinking) if watched else None
+        self._texts = texts
+        self._end_detector = _EndDetector(sampling_params, texts, thinking) if watched else None
         self._random = random.Random(row_seed(sampling_params.seed, prompt.id)) if sampling_params.temperature else None
 
     def add(self, token: int) -> bool:
-        """Take the next token; says whether it has ended the answer. Nothing may be added to an answer that ended."""
-        assert self.reason is None, "the answer has ended"
+        """Append the next token; returns whether it ends the generation, after which nothing may be added."""
+        assert self.finish_reason is None, "the generation has ended"
         self.tokens.append(token)
-        if token in self._eos or (self._ending is not None and self._ending.reached(token)):
-            self.reason = "stop"
+        if token in self._eos or (self._end_detector is not None and self._end_detector.ends_at(token)):
+            self.finish_reason = "stop"
         elif len(self.tokens) >= self._limit:
-            self.reason = "length"
-        return self.reason is not None
+            self.finish_reason = "length"
+        return self.finish_reason is not None
 
     def draw(self) -> float:
-        """The next of the answer's own random numbers, in [0, 1); 0 where nothing is to be drawn.
+        """The next of the generation's own random numbers, in [0, 1); 0 without a temperature.
 
-        Of 32 bits, so that its product with any sum of probabilities stays below that sum.
+        It has 32 bits, so that its product with any sum of probabilities stays below that sum.
         """
         return self._random.getrandbits(_BITS) / (1 << _BITS) if self._random else 0.0
 
     @property
     def text(self) -> str:
-        """What the tokens say, special ones left out, cut where a stop string begins or the JSON object ends."""
-        text = self._pieces.text(self.tokens)
-        return self._ending.cut(text) if self._ending else text
+        """The text without special tokens, cut before a stop string or after the JSON object."""
+        text = self._texts.decode(self.tokens)
+        return self._end_detector.cut(text) if self._end_detector else text
 
 
-class _Ending:
-    """What in its text ends an answer: a stop string that is complete, or a JSON object that closes.
+class _EndDetector:
+    """Finds what ends a text: a complete stop string, or a JSON object that closes.
 
     Invariant: ``_tail`` is the end of the text so far, one character shorter than the longest stop string.
     """
 
     __slots__ = ("_behind", "_json", "_reach", "_stop", "_stream", "_tail")
 
-    def __init__(self, sampling_params: SamplingParams, pieces: Pieces, thinking: bool) -> None:
-        self._stream = TextStream(pieces)
+    def __init__(self, sampling_params: SamplingParams, texts: TokenTexts, thinking: bool) -> None:
+        self._stream = TextStream(texts)
         self._stop = sampling_params.stop
         self._json = JsonEnd(thinking) if sampling_params.stop_at_json else None
         self._reach = max(map(len, self._stop), default=1) - 1
         self._tail = ""
-        self._behind = 0  # characters of the last token that lie behind the object
+        self._behind = 0  # characters of the last token after the object
 
-    def reached(self, token: int) -> bool:
+    def ends_at(self, token: int) -> bool:
         new = self._stream.add(token)
         closed = self._json.add(new) if self._json is not None and new else None
         if closed is not None:
@@ -89,17 +89,17 @@ class _Ending:
         return any(stop in text for stop in self._stop)
 
     def cut(self, text: str) -> str:
-        """The text through the object, or to the stop string that was complete first: whichever came before."""
+        """The text through the object, or before the stop string that was complete first: whichever came earlier."""
         return before_stop(text[: len(text) - self._behind], self._stop)
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the stop string that was complete first; all of it where none is in it."""
+    """The text before the stop string that was complete first; all of it if there is none."""
     found = [(at + len(string), at) for string in stop if (at := text.find(string)) >= 0]
     return text[: min(found)[1]] if found else text
 
 
 def row_seed(seed: int, prompt_id: str) -> int:
-    """The seed of a prompt's own generator, of 63 bits: the same on every machine, beside any company."""
+    """The seed of a prompt's own generator, of 63 bits: the same on every machine and in any batch."""
     digest = blake2b(f"{seed}/{prompt_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1  # vLLM takes no more

@@ -1,4 +1,4 @@
-"""Memory that runs out: how torch says so, and how to give back what is not needed."""
+"""Running out of memory: how torch reports it, and how to release what is not needed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or on a CPU."""
-    # torch has no type of its own for it on a CPU, nor where a library of the GPU's finds none.
+    """Whether an error reports that no memory was left, on a GPU or on a CPU."""
+    # torch has no type of its own for it on a CPU, nor if a library of the GPU finds none.
     untyped = any(words in str(error) for words in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"))
     return untyped or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
-def give_back_memory() -> None:
-    """Return what torch keeps for later to the device."""
+def release_memory() -> None:
+    """Return torch's cached memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, where its C library is glibc.
+    """Let this process keep the memory that it frees, if its C library is glibc. Call before other threads start.
 
-    Each step's tensors are as large as the last one's. Left to itself glibc returns them to the system and gets them
-    back page by page, which costs a twentieth of the time on a CPU. To be called before other threads are begun.
+    Each step's tensors are as large as the last one's. By default glibc returns them to the system and gets them back
+    page by page, which costs a twentieth of the time on a CPU.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""Any causal language model of transformers, by batched ``generate``: padded left, rows cut where answers end."""
+"""Any causal language model of transformers, by batched ``generate``."""
 
 from __future__ import annotations
 
@@ -9,109 +9,110 @@ from typing import Any
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
+from typing_extensions import override
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.causal_lm import LanguageModel
-from depqa_ray.engines.local.chat import WARM_UP
-from depqa_ray.engines.local.generation import Answer
-from depqa_ray.engines.local.loop import BatchMerger, StepLoop, compute_thread
-from depqa_ray.engines.local.sampler import choose
+from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.local.causal_lm import CausalLM
+from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
+from depqa_ray.engines.local.generation import Generation
+from depqa_ray.engines.local.loop import EngineLoop, StaticBatcher, compute_thread
+from depqa_ray.engines.local.sampler import sample
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Batched ``generate`` on one model.
 
-    Batches are padded on the left and masked, so that a row's tokens do not depend on what stands beside it (up to the
-    rounding of the dtype). Prompt tokens are counted without padding. Generated tokens include the token that ended
-    the answer: the model had to generate it.
+    Batches are padded on the left and masked, so a row's tokens do not depend on its batch (up to the rounding of the
+    dtype). Prompt tokens are counted without padding, generated tokens with the one that ended the generation.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._thread = compute_thread()
-        self._loop = StepLoop(BatchMerger(self._generate, spec.max_batch_size), self._thread)
-        self._loaded: LanguageModel | None = None
+        self._loop = EngineLoop(StaticBatcher(self._generate, spec.max_batch_size), self._thread)
+        self._loaded: CausalLM | None = None
 
+    @override
     async def start(self) -> EngineInfo:
-        """Load the model, and generate once so that the first measured prompt does not pay for what happens once."""
         loop = asyncio.get_running_loop()
-        self._loaded = await loop.run_in_executor(self._thread, LanguageModel, self._spec)
+        self._loaded = await loop.run_in_executor(self._thread, CausalLM, self._spec)
         async for _ in self.submit([WARM_UP]):
             pass
         return self._loaded.info("transformers")
 
+    @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         return self._loop.submit(prompts)
 
+    @override
     def counts(self) -> EngineCounts:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         return EngineCounts()
 
+    @override
     async def reset_prefix_cache(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no cache."""
 
+    @override
     async def close(self) -> None:
-        """See :class:`~depqa_ray.engines.base.Engine`."""
         await self._loop.close()
 
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         lm = self._loaded
         assert lm is not None, "start() comes first"
-        ids = [lm.token_ids(lm.text(prompt)) for prompt in prompts]
-        refusals = [lm.too_long(prompt, len(row)) for prompt, row in zip(prompts, ids, strict=True)]
-        answers = [lm.answer(prompt) for prompt in prompts]
+        ids = [token_ids(lm.tokenizer, prompt_text(lm.tokenizer, prompt)) for prompt in prompts]
+        refusals = [too_long(prompt, len(row), lm.window) for prompt, row in zip(prompts, ids, strict=True)]
+        generations = [lm.generation(prompt) for prompt in prompts]
         fits = [index for index, refusal in enumerate(refusals) if refusal is None]
-        _generate_rows(lm, [ids[index] for index in fits], [answers[index] for index in fits])
-        seconds = time.perf_counter() - began
+        _generate_rows(lm, [ids[index] for index in fits], [generations[index] for index in fits])
+        seconds = time.perf_counter() - started
         return [
-            refusal or lm.completion(answer, len(row), seconds)
-            for answer, row, refusal in zip(answers, ids, refusals, strict=True)
+            refusal or lm.completion(generation, len(row), seconds)
+            for generation, row, refusal in zip(generations, ids, refusals, strict=True)
         ]
 
 
 @torch.inference_mode()
-def _generate_rows(lm: LanguageModel, rows: list[list[int]], answers: list[Answer]) -> None:
-    """Generate until each of the answers, which belong to the rows, has ended."""
+def _generate_rows(lm: CausalLM, rows: list[list[int]], generations: list[Generation]) -> None:
+    """Generate from each row of tokens until its generation has ended."""
     if not rows:
         return
     width = max(map(len, rows))
     lm.model.generate(
         input_ids=torch.tensor([[lm.pad] * (width - len(row)) + row for row in rows], device=lm.device),
         attention_mask=torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=lm.device),
-        max_new_tokens=max(answer.prompt.max_new_tokens for answer in answers),
+        max_new_tokens=max(generation.prompt.max_new_tokens for generation in generations),
         do_sample=False,
         pad_token_id=lm.pad,
-        logits_processor=[_Drawn(answers, lm.sampling_params)] if lm.sampling_params.temperature else [],
-        stopping_criteria=[_Ended(answers)],
+        logits_processor=[_Sampling(generations, lm.sampling_params)] if lm.sampling_params.temperature else [],
+        stopping_criteria=[_Stopping(generations)],
     )
 
 
-class _Ended(StoppingCriteria):
-    """Hands each row's newest token to its answer, and says which rows have ended.
+class _Stopping(StoppingCriteria):
+    """Appends each row's newest token to its generation, and reports which have ended.
 
-    ``generate`` goes on with a row that has ended until all have; what it makes up meanwhile is not kept.
+    ``generate`` continues a row until all have ended; those further tokens are dropped.
     """
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
-        self._answers = answers
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self._generations = generations
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
-        for answer, token in zip(self._answers, input_ids[:, -1].tolist(), strict=True):
-            if answer.reason is None:
-                answer.add(token)
-        ended = [answer.reason is not None for answer in self._answers]
+        for generation, token in zip(self._generations, input_ids[:, -1].tolist(), strict=True):
+            if generation.finish_reason is None:
+                generation.add(token)
+        ended = [generation.finish_reason is not None for generation in self._generations]
         return torch.tensor(ended, device=input_ids.device)  # type: ignore[return-value]  # its class is of stubs only
 
 
-class _Drawn(LogitsProcessor):
-    """Leaves each row nothing but the token that was drawn for it, so that the greedy choice takes that."""
+class _Sampling(LogitsProcessor):
+    """Masks all but the sampled token of each row, so that the greedy choice takes it."""
 
-    def __init__(self, answers: Sequence[Answer], sampling_params: SamplingParams) -> None:
-        self._answers, self._decoding = answers, sampling_params
+    def __init__(self, generations: Sequence[Generation], sampling_params: SamplingParams) -> None:
+        self._generations, self._sampling_params = generations, sampling_params
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        chosen = choose(scores, self._answers, self._decoding)
-        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen[:, None], 0.0)
+        tokens = sample(scores, self._generations, self._sampling_params)
+        return torch.full_like(scores, float("-inf")).scatter_(-1, tokens[:, None], 0.0)

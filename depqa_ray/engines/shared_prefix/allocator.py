@@ -1,72 +1,76 @@
-"""Hands out ranges of KV slots: contiguous ones, and slabs of equal ranges for rows that decode side by side."""
+"""Allocates KV slots: contiguous ranges, and slabs of equal ranges for sequences that decode side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 
-class Slots:
-    """Hands out contiguous ranges of ``capacity`` slots, first fit.
+class SlotAllocator:
+    """Allocates contiguous ranges of ``capacity`` slots, first fit.
 
-    Invariant: ``_free`` holds disjoint ranges in ascending order, no two of them adjacent.
+    Invariant: ``_gaps`` are the free ranges in ascending order, disjoint and not adjacent.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._free: list[tuple[int, int]] = [(0, capacity)] if capacity else []
+        self._gaps: list[tuple[int, int]] = [(0, capacity)] if capacity else []
 
     @property
-    def free(self) -> int:
-        """How many slots nobody owns."""
-        return sum(end - start for start, end in self._free)
+    def free_slots(self) -> int:
+        """The number of free slots."""
+        return sum(end - start for start, end in self._gaps)
 
-    def take(self, length: int) -> int | None:
-        """The first slot of a range of that length; None where no gap is wide enough."""
-        for index, (start, end) in enumerate(self._free):
+    def allocate(self, length: int) -> int | None:
+        """Return the first slot of a new range; None if no gap is wide enough."""
+        for index, (start, end) in enumerate(self._gaps):
             if end - start >= length:
-                self._free[index : index + 1] = [(start + length, end)] if end - start > length else []
+                self._gaps[index : index + 1] = [(start + length, end)] if end - start > length else []
                 return start
         return None
 
-    def give_back(self, start: int, length: int) -> None:
-        """Return a range that was taken. Raises ValueError where a part of it is free already."""
+    def free(self, start: int, length: int) -> None:
+        """Free an allocated range. Raises ValueError if part of it is free already."""
         end = start + length
-        if start < 0 or end > self.capacity or any(start < other and begin < end for begin, other in self._free):
+        if start < 0 or end > self.capacity or any(start < other and first < end for first, other in self._gaps):
             raise ValueError(f"slots {start} to {end} are not taken")
         merged: list[tuple[int, int]] = []
-        for gap in sorted([*self._free, (start, end)]):
+        for gap in sorted([*self._gaps, (start, end)]):
             if merged and merged[-1][1] == gap[0]:
                 merged[-1] = (merged[-1][0], gap[1])
             else:
                 merged.append(gap)
-        self._free = merged
+        self._gaps = merged
 
 
 @dataclass(slots=True, eq=False)
 class Slab:
-    """``places`` ranges of ``room`` slots each, from ``start`` on, for rows. ``free`` are the places without one."""
+    """``count`` ranges of ``capacity`` slots each, side by side from ``start`` on. ``free_indices`` are unused."""
 
     start: int
-    room: int
-    places: int
-    free: list[int] = field(init=False)
+    capacity: int
+    count: int
+    free_indices: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.free = list(range(self.places))
+        self.free_indices = list(range(self.count))
 
-    def take(self) -> int:
-        """The first slot of the lowest free place: what is in use stays close together."""
-        place = min(self.free)
-        self.free.remove(place)
-        return self.start + place * self.room
+    def allocate(self) -> int:
+        """Return the first slot of the lowest free range: used ranges stay close together."""
+        index = min(self.free_indices)
+        self.free_indices.remove(index)
+        return self.start + index * self.capacity
 
-    def place(self, start: int) -> int:
-        """The place whose first slot that is."""
-        return (start - self.start) // self.room
+    def free(self, start: int) -> None:
+        """Free the range that starts at a slot."""
+        self.free_indices.append(self.index(start))
+
+    def index(self, start: int) -> int:
+        """The index of the range that starts at a slot."""
+        return (start - self.start) // self.capacity
 
 
-def place_size(needed: int) -> int:
-    """The slots of a place for a row that needs so many: 16, 24, 32, 48, 64, 96... Few sizes make full slabs."""
+def range_capacity(needed: int) -> int:
+    """Round a number of slots up to 16, 24, 32, 48, 64, 96...: with few sizes of ranges, slabs fill up."""
     size = 16
     while size < needed:
         size *= 2

@@ -1,4 +1,4 @@
-"""Packs what a step computes: the pieces of many spans, side by side, and who of them attends to what."""
+"""Packs the chunks of a step side by side, and works out which of their tokens attend to what."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from depqa_ray.engines.cpu.attention import RUN_QUERIES, Kernel, NativePlan, kernel_for
+from depqa_ray.engines.cpu.attention import RUN_QUERIES, Kernel, NativeAttention, kernel_for
 from depqa_ray.engines.shared_prefix.allocator import Slab
-from depqa_ray.engines.shared_prefix.attention import PackedStep, Reach, SlabReach, TorchPlan, causal_mask
-from depqa_ray.engines.shared_prefix.kv_pool import KVStore
-from depqa_ray.engines.shared_prefix.prefix_cache import Span
+from depqa_ray.engines.shared_prefix.attention import (
+    AttentionMetadata,
+    AttentionRange,
+    SlabRange,
+    TorchAttention,
+    causal_mask,
+)
+from depqa_ray.engines.shared_prefix.kv_pool import KVPool
+from depqa_ray.engines.shared_prefix.prefix_cache import PrefixNode
 
 
 @dataclass(slots=True)
-class Piece:
-    """The ``count`` tokens from ``place`` on in a span that a step computes; ``first`` is where it packs them.
+class Chunk:
+    """The ``count`` tokens of a node, from ``index`` on, that a step computes: of a prompt, or the one that decodes.
 
-    What the span borrows is copied before, in turn ``turn``: it may come from a span that borrows in this step, too.
+    ``first`` is the packed index of its first token. If the node copies, it does so before attention, in round
+    ``copy_round``: its source may itself be copied to in the same step.
     """
 
-    span: Span
-    place: int
+    node: PrefixNode
+    index: int
     count: int
-    turn: int = 0
+    copy_round: int = 0
     first: int = 0
+
+    @property
+    def end(self) -> int:
+        """The number of the node's tokens that are computed after this step."""
+        return self.index + self.count
 
     @property
     def last(self) -> int:
@@ -36,125 +48,113 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """A step's pieces in packed order, its tokens and positions (each [1, tokens]), and its attention."""
+    """A step's chunks in packed order, its tokens and positions (each [1, tokens]), and its attention."""
 
-    pieces: list[Piece]
+    chunks: list[Chunk]
     tokens: Tensor
     positions: Tensor
-    step: PackedStep
+    metadata: AttentionMetadata
 
 
-def pack(pieces: Sequence[Piece], store: KVStore, group: int) -> PackedBatch:
-    """Lay the pieces out: those below one prefix side by side. ``group``: query heads of a key-value head."""
-    ordered = sorted(pieces, key=lambda piece: [node.start for node in (*piece.span.lineage, piece.span)])
-    table: list[tuple[int, int, int, int, int]] = []  # token, position, start, room, place
-    for piece in ordered:
-        piece.first = len(table)
-        span, place = piece.span, piece.place
+def pack(chunks: Sequence[Chunk], pool: KVPool, group: int) -> PackedBatch:
+    """Pack chunks: those below one prefix side by side. ``group``: query heads for each key-value head."""
+    ordered = sorted(chunks, key=lambda chunk: [node.start for node in (*chunk.node.ancestors, chunk.node)])
+    table: list[tuple[int, int, int, int, int]] = []  # token, position, start, capacity, index
+    for chunk in ordered:
+        chunk.first = len(table)
+        node = chunk.node
         table += [
-            (span.tokens[i], span.offset + i, span.start, span.room, i) for i in range(place, place + piece.count)
+            (node.tokens[i], node.position + i, node.start, node.capacity, i) for i in range(chunk.index, chunk.end)
         ]
-    device = store.keys[0].device
-    tokens, positions, starts, rooms, places = torch.tensor(table, device=device).T
-    kernel = kernel_for(store, group)
-    plan = native_plan(ordered, kernel, group, store.keys[0].dtype) if kernel else torch_plan(ordered, group, device)
-    step = PackedStep(store, store.vectors(starts, rooms, places), _copies(ordered, store), plan)
-    return PackedBatch(ordered, tokens[None], positions[None], step)
+    device, kernel = pool.device, kernel_for(pool, group)
+    tokens, positions, starts, capacities, indices = torch.tensor(table, device=device).T
+    slot_mapping = pool.slot_indices(starts, capacities, indices)
+    backend = (
+        native_attention(ordered, kernel, group, pool.dtype) if kernel else torch_attention(ordered, group, device)
+    )
+    metadata = AttentionMetadata(pool, slot_mapping, _copies(ordered, pool), backend)
+    return PackedBatch(ordered, tokens[None], positions[None], metadata)
 
 
-def native_plan(ordered: Sequence[Piece], kernel: Kernel, group: int, dtype: torch.dtype) -> NativePlan:
-    """Runs of tokens below one span, short enough for a task; a piece may be cut between two of them."""
+def native_attention(ordered: Sequence[Chunk], kernel: Kernel, group: int, dtype: torch.dtype) -> NativeAttention:
+    """Runs of tokens of sibling nodes, short enough for one task; a chunk may be split between two runs."""
     most = RUN_QUERIES // group
     runs: list[list[int]] = []
     ranges: list[tuple[int, int, int]] = []
-    pieces: list[tuple[int, int, int, int, int]] = []
-    parent: Span | None = None
+    chunks: list[tuple[int, int, int, int, int]] = []
+    parent: PrefixNode | None = None
     above = (0, 0)
-    for piece in ordered:
-        span, done = piece.span, 0
-        siblings = bool(runs) and span.parent is parent
+    for chunk in ordered:
+        node, done = chunk.node, 0
+        siblings = bool(runs) and node.parent is parent
         if not siblings:
-            parent, above = span.parent, (len(ranges), len(ranges) + len(span.lineage))
-            # The innermost first: what all runs have in common is near anyway, and the rest is fetched meanwhile.
-            ranges += [(node.start, node.room, len(node.tokens)) for node in reversed(span.lineage)]
-        while done < piece.count:
+            parent, above = node.parent, (len(ranges), len(ranges) + len(node.ancestors))
+            # The innermost first: what all runs have in common is cached anyway, and the rest is fetched meanwhile.
+            ranges += [(prefix.start, prefix.capacity, len(prefix.tokens)) for prefix in reversed(node.ancestors)]
+        while done < chunk.count:
             if not siblings or runs[-1][1] == most:
-                runs.append([piece.first + done, 0, *above, len(pieces), len(pieces)])
+                runs.append([chunk.first + done, 0, *above, len(chunks), len(chunks)])
                 siblings = True
-            count = min(piece.count - done, most - runs[-1][1])
-            pieces.append((piece.first + done, count, span.start, span.room, piece.place + done))
+            count = min(chunk.count - done, most - runs[-1][1])
+            chunks.append((chunk.first + done, count, node.start, node.capacity, chunk.index + done))
             runs[-1][1] += count
             runs[-1][-1] += 1
             done += count
-    return NativePlan(kernel, group, kernel.variants(dtype) - 1, *map(torch.tensor, (runs, ranges, pieces)))
+    return NativeAttention(kernel, group, kernel.variants(dtype) - 1, *map(torch.tensor, (runs, ranges, chunks)))
 
 
-def torch_plan(ordered: Sequence[Piece], group: int, device: torch.device) -> TorchPlan:
-    """The same for torch's operations."""
-    reaches, by_slab = _reaches(ordered, group, device)
-    slabs = [_slab_reach(slab, members, device) for slab, members in by_slab.items()]
-    return TorchPlan(1 + max(len(piece.span.lineage) for piece in ordered), reaches, slabs)
+def torch_attention(ordered: Sequence[Chunk], group: int, device: torch.device) -> TorchAttention:
+    """Ranges of tokens that attend together; single tokens of leaves by slab."""
+    ranges: list[AttentionRange] = []
+    by_slab: dict[Slab, list[Chunk]] = {}
+    below: dict[PrefixNode, list[int]] = {}
+    for chunk in ordered:
+        node, last = chunk.node, chunk.last + 1
+        for ancestor in node.ancestors:
+            below.setdefault(ancestor, [chunk.first, 0])[1] = last
+        if chunk.count == 1 and node.slab is not None:
+            by_slab.setdefault(node.slab, []).append(chunk)
+        else:
+            mask = causal_mask(chunk.count, chunk.end, group, device)
+            ranges.append(AttentionRange(chunk.first, last, node.start, node.capacity, chunk.end, 0, mask))
+    ranges += [
+        AttentionRange(first, last, node.start, node.capacity, len(node.tokens), 1 + len(node.ancestors))
+        for node, (first, last) in below.items()
+    ]
+    slabs = [_slab_range(slab, chunks, device) for slab, chunks in by_slab.items()]
+    return TorchAttention(1 + max(len(chunk.node.ancestors) for chunk in ordered), ranges, slabs)
 
 
-def _copies(pieces: Sequence[Piece], store: KVStore) -> list[tuple[Tensor, Tensor]]:
-    """From where to where keys and values are copied for the spans that borrow, turn by turn."""
-    turns: dict[int, list[tuple[int, int, int, int, int]]] = {}
-    for piece in pieces:
-        span, source = piece.span, piece.span.source
+def _copies(chunks: Sequence[Chunk], pool: KVPool) -> list[tuple[Tensor, Tensor]]:
+    """Source and target of the keys and values that nodes copy, one pair a round."""
+    rounds: dict[int, list[tuple[int, int, int, int, int]]] = {}
+    for chunk in chunks:
+        node, source = chunk.node, chunk.node.copy_from
         if source is not None:
-            turns.setdefault(piece.turn, []).extend(
-                (source.start, source.room, span.start, span.room, place) for place in range(span.borrowed)
+            rounds.setdefault(chunk.copy_round, []).extend(
+                (source.start, source.capacity, node.start, node.capacity, i) for i in range(node.copied_tokens)
             )
     copies = []
-    for _, table in sorted(turns.items()):
-        froms, from_rooms, tos, to_rooms, places = torch.tensor(table, device=store.keys[0].device).T
-        copies.append((store.vectors(froms, from_rooms, places), store.vectors(tos, to_rooms, places)))
+    for _, table in sorted(rounds.items()):
+        sources, source_capacities, targets, capacities, indices = torch.tensor(table, device=pool.device).T
+        from_slots = pool.slot_indices(sources, source_capacities, indices)
+        copies.append((from_slots, pool.slot_indices(targets, capacities, indices)))
     return copies
 
 
-def _reaches(ordered: Sequence[Piece], group: int, device: torch.device) -> tuple[list[Reach], dict[Slab, list[Piece]]]:
-    """The runs of tokens that attend together, and the pieces of one token that their slabs can answer for."""
-    reaches: list[Reach] = []
-    by_slab: dict[Slab, list[Piece]] = {}
-    below: dict[Span, list[int]] = {}
-    for piece in ordered:
-        span, last = piece.span, piece.last + 1
-        for node in span.lineage:
-            below.setdefault(node, [piece.first, 0])[1] = last
-        if piece.count == 1 and span.slab is not None:
-            by_slab.setdefault(span.slab, []).append(piece)
-        else:
-            length = piece.place + piece.count
-            mask = causal_mask(piece.count, length, group, device)
-            reaches.append(Reach(piece.first, last, span.start, span.room, length, 0, mask))
-    reaches += [
-        Reach(first, last, node.start, node.room, len(node.tokens), 1 + len(node.lineage))
-        for node, (first, last) in below.items()
-    ]
-    return reaches, by_slab
-
-
-def _slab_reach(slab: Slab, pieces: Sequence[Piece], device: torch.device) -> SlabReach:
-    places = [slab.place(piece.span.start) for piece in pieces]
-    lowest, highest = min(places), max(places)
+def _slab_range(slab: Slab, chunks: Sequence[Chunk], device: torch.device) -> SlabRange:
+    indices = [slab.index(chunk.node.start) for chunk in chunks]
+    lowest, highest = min(indices), max(indices)
     count = highest - lowest + 1
     lengths = torch.zeros(count, dtype=torch.long)
-    queries = torch.full((count,), pieces[0].first)
-    place = torch.tensor(places) - lowest
-    tokens = torch.tensor([piece.first for piece in pieces])
-    queries[place] = tokens
-    lengths[place] = torch.tensor([piece.place + 1 for piece in pieces])
+    queries = torch.full((count,), chunks[0].first)
+    index = torch.tensor(indices) - lowest
+    tokens = torch.tensor([chunk.first for chunk in chunks])
+    queries[index] = tokens
+    lengths[index] = torch.tensor([chunk.end for chunk in chunks])
     length = int(lengths.max())
-    # A place without a row still sees its first slot: a softmax over nothing would be NaN.
+    # A range without a leaf still sees its first slot: a softmax over nothing would be NaN.
     hidden = torch.arange(length) >= lengths.clamp(min=1)[:, None]
     mask = torch.zeros(count, length).masked_fill(hidden, -torch.inf)[:, None, None]
-    return SlabReach(
-        tokens.to(device),
-        place.to(device),
-        queries.to(device),
-        slab.start + lowest * slab.room,
-        slab.room,
-        count,
-        length,
-        mask.to(device),
-    )
+    tokens, index, queries, mask = (tensor.to(device) for tensor in (tokens, index, queries, mask))
+    return SlabRange(tokens, index, queries, slab.start + lowest * slab.capacity, slab.capacity, count, length, mask)

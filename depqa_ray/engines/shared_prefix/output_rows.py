@@ -1,7 +1,6 @@
-"""The last layer computes only what someone will read.
+"""Restricts the last layer to the tokens whose output is read.
 
-Of a prompt's tokens only the last one's output is ever looked at; of the others the last layer needs keys and values,
-and nothing that comes after them.
+Only a sequence's last token is sampled from. For the others, the last layer needs keys and values, nothing after them.
 """
 
 from __future__ import annotations
@@ -9,31 +8,33 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 
-class NeededRows:
-    """Which packed tokens' outputs the present step needs, [rows]; None for all of them."""
+class OutputRows:
+    """The packed tokens [rows] whose output the present step needs; None for all."""
 
     def __init__(self) -> None:
         self.rows: Tensor | None = None
 
     def bind(self, model: Any, hidden_size: int) -> None:
-        """Make the last layer of a decoder, in which ``layers`` have ``self_attn.o_proj`` and ``mlp``, heed it."""
+        """Restrict the last layer of a decoder whose ``layers`` have ``self_attn.o_proj`` and ``mlp``."""
         last = model.layers[-1]
-        last.self_attn.o_proj = _Needed(last.self_attn.o_proj, self, hidden_size)
-        last.mlp = _Needed(last.mlp, self, hidden_size)
+        last.self_attn.o_proj = _OnOutputRows(last.self_attn.o_proj, self, hidden_size)
+        last.mlp = _OnOutputRows(last.mlp, self, hidden_size)
 
 
-class _Needed(nn.Module):
-    """Applies a module to the needed tokens; the others get zeros."""
+class _OnOutputRows(nn.Module):
+    """Applies a module to the output rows; the others get zeros."""
 
-    def __init__(self, inner: nn.Module, needed: NeededRows, hidden_size: int) -> None:
+    def __init__(self, inner: nn.Module, output_rows: OutputRows, hidden_size: int) -> None:
         super().__init__()
-        self.inner, self._needed, self._hidden_size = inner, needed, hidden_size
+        self.inner, self._output_rows, self._hidden_size = inner, output_rows, hidden_size
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """[1, tokens, features] to [1, tokens, hidden_size]."""
-        rows = self._needed.rows
+        rows = self._output_rows.rows
         if rows is None:
             output: Tensor = self.inner(inputs)
             return output

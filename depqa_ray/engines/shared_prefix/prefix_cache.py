@@ -1,273 +1,267 @@
-"""Who owns which slots of the key-value store, without a tensor in sight: so that its invariants can be tested alone.
+"""Assigns the slots of the key-value pool to a tree of prefixes. Holds no tensors: its invariants are tested alone.
 
-A slot holds the keys and values of one token in every layer. A sequence (a shared prefix, or one prompt's own part)
-owns one contiguous range of slots, so that attention can read it as a view and nothing is copied as it grows. Rows
-live in slabs, ranges of equal places side by side, so that attention can read many of them as one strided view.
+Each node owns one contiguous range of slots, so attention reads it as a view and a leaf grows without copies. Leaves
+are allocated in slabs, ranges of equal size side by side, so attention reads many of them as one strided view.
 
-Prefixes nest. Where two spans below one parent begin with the same few tokens, the later one borrows them: their keys
-and values are copied once, which costs less than attending to a prefix of their own at every step.
+If siblings start with the same few tokens, the later one copies their keys and values once. That costs less than
+a prefix of their own that every step attends to.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 
-from depqa_ray.engines.shared_prefix.allocator import Slab, Slots, place_size
+from depqa_ray.engines.shared_prefix.allocator import Slab, SlotAllocator, range_capacity
 
-_PLACES = 32  # of a slab: enough rows for one call to attention to be worth it
+_SLAB_RANGES = 32  # enough leaves for one call to attention to pay
 
 
 @dataclass(slots=True, eq=False)
-class Span:
-    """Tokens that follow those of ``parent``; ``computed`` of them have their keys and values in the store.
+class PrefixNode:
+    """Tokens that follow those of ``parent``: a shared prefix, or the leaf of one sequence, which grows.
 
-    ``offset`` is the position of its first token, ``lineage`` its ancestors, the oldest first. ``room`` slots from
-    ``start`` on are its own; ``slab`` is where those of a row lie, None for a prefix. While ``source`` is set, the
-    first ``borrowed`` of its tokens are to be copied from there, once they are computed there.
+    - ``key`` are the tokens that it was created with, ``position`` that of the first, ``ancestors`` outermost first.
+    - It owns ``capacity`` slots from ``start`` on. ``slab`` holds those of a leaf; None for a prefix.
+    - The keys and values of ``computed`` tokens are in the pool.
+    - While ``copy_from`` is set, the first ``copied_tokens`` are to be copied from there, once computed there.
     """
 
     tokens: list[int]
-    parent: Span | None
+    parent: PrefixNode | None
     start: int
-    room: int
+    capacity: int
     slab: Slab | None = None
-    source: Span | None = None
-    borrowed: int = 0
+    copy_from: PrefixNode | None = None
+    copied_tokens: int = 0
     computed: int = 0
-    users: int = 0
-    used_at: int = 0
-    offset: int = field(init=False)
-    lineage: tuple[Span, ...] = field(init=False)
+    ref_count: int = 0
+    last_used: int = 0
+    key: tuple[int, ...] = field(init=False)
+    position: int = field(init=False)
+    ancestors: tuple[PrefixNode, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         above = self.parent
-        self.offset = above.offset + len(above.tokens) if above else 0
-        self.lineage = (*above.lineage, above) if above else ()
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Member:
-    """A span of a family and the tokens that it came with; ``number`` keeps spans themselves from being compared."""
-
-    tokens: tuple[int, ...]
-    number: int
-    span: Span = field(compare=False)
+        self.key = tuple(self.tokens)
+        self.position = above.position + len(above.tokens) if above else 0
+        self.ancestors = (*above.ancestors, above) if above else ()
 
 
 class PrefixCache:
-    """The shared prefixes in the store, nested, and the rows that build on them.
+    """The tree of shared prefixes in the pool, and the leaves of running sequences below them.
 
-    A prefix is known by its parent and its tokens. Once computed it is kept after its last user has gone, until its
-    slots are needed: then the one unused for longest goes first. Invariant: ``users`` of a prefix counts its children,
-    prefixes and rows alike; what has users is never dropped. A slab without rows is given back. ``_families`` holds the
-    spans below each parent, by the tokens that they had when they came, in ascending order. ``found`` counts the
-    tokens of admitted rows that need not be computed.
+    - A prefix is identified by its parent and its tokens.
+    - ``ref_count`` of a prefix is the number of its children, prefixes and leaves. With references it is never evicted.
+    - A computed prefix is kept without references until its slots are needed; the least recently used goes first.
+    - A prefix that is not fully computed always has references.
+    - A slab without leaves is freed.
+    - ``_siblings`` holds the nodes below each parent, in the order of their ``key``.
+    - ``hit_tokens`` counts the tokens of admitted prompts that need not be computed.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.slots = Slots(capacity)
-        self.prefixes: dict[tuple[int, tuple[int, ...]], Span] = {}
-        self.rows: set[Span] = set()
+        self.slots = SlotAllocator(capacity)
+        self.prefixes: dict[tuple[int, tuple[int, ...]], PrefixNode] = {}
+        self.leaves: set[PrefixNode] = set()
         self.slabs: list[Slab] = []
-        self.found = 0
-        self._families: dict[int, list[_Member]] = {}
+        self.hit_tokens = 0
+        self._siblings: dict[int, list[PrefixNode]] = {}
         self._clock = 0
 
-    def admit(self, parts: list[list[int]], new_tokens: int) -> Span | None:
-        """The row of a prompt: ``parts`` are its prefixes, the outermost first, then its own tokens.
+    def admit(self, segments: list[list[int]], new_tokens: int) -> PrefixNode | None:
+        """Return the leaf of a prompt: ``segments`` are its prefixes, outermost first, then its own tokens.
 
-        None where the store is too full now, which cannot be while there are no rows and capacity enough.
+        None if there are too few free slots, which cannot be if there are no leaves and the capacity suffices.
         """
-        row = self._admit(parts, new_tokens)
-        if row is None and not self.rows:
-            # A prefix in the middle of the store can leave no gap wide enough: without rows, all of them may go.
-            self.drop_unused()
-            row = self._admit(parts, new_tokens)
-        return row
+        leaf = self._try_admit(segments, new_tokens)
+        if leaf is None and not self.leaves:
+            # A prefix in the middle of the pool can leave no gap wide enough. Without leaves, all may go.
+            self.evict_unused()
+            leaf = self._try_admit(segments, new_tokens)
+        return leaf
 
-    def _admit(self, parts: list[list[int]], new_tokens: int) -> Span | None:
-        held: list[Span] = []
+    def _try_admit(self, segments: list[list[int]], new_tokens: int) -> PrefixNode | None:
+        path: list[PrefixNode] = []
         slab = None
-        found = 0
+        hit_tokens = 0
         try:
-            for tokens in parts[:-1]:
+            for tokens in segments[:-1]:
                 while tokens:
-                    parent = held[-1] if held else None
-                    node = self._known(parent, tokens)
+                    parent = path[-1] if path else None
+                    node = self._match(parent, tokens)
                     if node is not None:
-                        found += len(node.tokens)
-                    elif (node := self._add(parent, tokens)) is None:
+                        hit_tokens += len(node.tokens)
+                    elif (node := self._insert(parent, tokens)) is None:
                         return None
-                    # Held meanwhile, so that making room for the next part does not drop it.
-                    node.users += 1
-                    held.append(node)
+                    node.ref_count += 1  # so that allocating for the next segment does not evict it
+                    path.append(node)
                     tokens = tokens[len(node.tokens) :]
-            slab = self._slab(len(parts[-1]) + new_tokens)
+            slab = self._slab_for(len(segments[-1]) + new_tokens)
         finally:
-            for node in reversed(held):
-                node.users -= 1
+            for node in reversed(path):
+                node.ref_count -= 1
                 if slab is None:
-                    self._forsake(node)
+                    self._evict_if_abandoned(node)
         if slab is None:
             return None
-        parent = held[-1] if held else None
-        row = self._join(Span(list(parts[-1]), self._use(parent), slab.take(), slab.room, slab))
-        self._touch(row)
-        self.rows.add(row)
-        self.found += found
-        return row
+        parent = path[-1] if path else None
+        leaf = self._attach(PrefixNode(list(segments[-1]), parent, slab.allocate(), slab.capacity, slab))
+        self._touch(leaf)
+        self.leaves.add(leaf)
+        self.hit_tokens += hit_tokens
+        return leaf
 
-    def _add(self, parent: Span | None, tokens: list[int]) -> Span | None:
-        """A new prefix below a parent; None where there is no room for it."""
-        start = self._take(len(tokens))
-        if start is None:
-            return None
-        node = self._join(Span(list(tokens), self._use(parent), start, len(tokens)))
-        self.prefixes[(id(parent), tuple(tokens))] = node
-        return node
-
-    def _known(self, parent: Span | None, tokens: list[int]) -> Span | None:
-        """The longest prefix below a parent that the tokens begin with."""
+    def _match(self, parent: PrefixNode | None, tokens: list[int]) -> PrefixNode | None:
+        """The longest prefix below a parent that the tokens start with."""
         exact = self.prefixes.get((id(parent), tuple(tokens)))
         if exact is not None:
             return exact
         shorter = [
-            member.span
-            for member in self._families.get(id(parent), [])
-            if member.span.slab is None and tokens[: len(member.tokens)] == list(member.tokens)
+            node
+            for node in self._siblings.get(id(parent), [])
+            if node.slab is None and tokens[: len(node.tokens)] == node.tokens
         ]
         return max(shorter, key=lambda node: len(node.tokens), default=None)
 
-    def _join(self, span: Span) -> Span:
-        """Enter a new span into its family, and let it borrow from the member most like it: a neighbour in order."""
-        self._clock += 1
-        member = _Member(tuple(span.tokens), self._clock, span)
-        family = self._families.setdefault(id(span.parent), [])
-        index = bisect_left(family, member)
-        for near in family[max(0, index - 1) : index + 1]:
-            # The last token's output is what a row goes on from: it has to be computed.
-            common = min(common_length(near.tokens, member.tokens), len(member.tokens) - 1)
-            if common > span.borrowed:
-                span.source, span.borrowed = near.span, common
-        while span.source and span.source.source and span.borrowed <= span.source.borrowed:
-            span.source = span.source.source  # what it would lend is only borrowed itself
-        family.insert(index, member)
-        self.found += span.borrowed
-        return span
+    def _insert(self, parent: PrefixNode | None, tokens: list[int]) -> PrefixNode | None:
+        """A new prefix below a parent; None if there are too few free slots."""
+        start = self._allocate(len(tokens))
+        if start is None:
+            return None
+        node = self._attach(PrefixNode(list(tokens), parent, start, len(tokens)))
+        self.prefixes[id(parent), node.key] = node
+        return node
 
-    def _part(self, span: Span) -> None:
-        """Take a span out of its family. Who was still to borrow from it computes for itself."""
-        family = self._families[id(span.parent)]
-        for borrower in (span, *(member.span for member in family if member.span.source is span)):
-            if borrower.source is not None:
-                self.found -= borrower.borrowed
-                borrower.source, borrower.borrowed = None, 0
-        family.remove(next(member for member in family if member.span is span))
-        if not family:
-            del self._families[id(span.parent)]
+    def _attach(self, node: PrefixNode) -> PrefixNode:
+        """Enter a new node below its parent; let it copy from the sibling most like it, a neighbour in order."""
+        siblings = self._siblings.setdefault(id(node.parent), [])
+        index = bisect_right(siblings, node.key, key=attrgetter("key"))
+        for near in siblings[max(0, index - 1) : index + 1]:
+            # The last token must be computed: its output gives the sequence's next token.
+            common = min(common_length(near.key, node.key), len(node.key) - 1)
+            if common > node.copied_tokens:
+                node.copy_from, node.copied_tokens = near, common
+        while node.copy_from and node.copy_from.copy_from and node.copied_tokens <= node.copy_from.copied_tokens:
+            node.copy_from = node.copy_from.copy_from  # all of it would itself be copied from there
+        siblings.insert(index, node)
+        self.hit_tokens += node.copied_tokens
+        if node.parent is not None:
+            node.parent.ref_count += 1
+        return node
 
-    def release(self, row: Span) -> None:
-        """The row is done, or nobody waits for it any more. Its prefixes stay until their slots are needed."""
-        assert row.slab is not None, "only rows are released"
-        self.rows.remove(row)
-        self._part(row)
-        self._touch(row)
-        row.slab.free.append(row.slab.place(row.start))
-        if len(row.slab.free) == row.slab.places:
-            self.slabs.remove(row.slab)
-            self.slots.give_back(row.slab.start, row.slab.room * row.slab.places)
-        if row.parent is not None:
-            row.parent.users -= 1
-            self._forsake(row.parent)
+    def _detach(self, node: PrefixNode) -> None:
+        """Remove a node from its parent. Nodes that were still to copy from it compute for themselves."""
+        siblings = self._siblings[id(node.parent)]
+        for copier in (node, *(other for other in siblings if other.copy_from is node)):
+            if copier.copy_from is not None:
+                self.hit_tokens -= copier.copied_tokens
+                copier.copy_from, copier.copied_tokens = None, 0
+        siblings.remove(node)
+        if not siblings:
+            del self._siblings[id(node.parent)]
+        if node.parent is not None:
+            node.parent.ref_count -= 1
 
-    def _forsake(self, node: Span) -> None:
-        """Drop a prefix that nobody uses and nobody will go on computing, and then its ancestors likewise."""
-        if not node.users and node.computed < len(node.tokens):
-            self._drop((id(node.parent), tuple(node.tokens)))
+    def release(self, leaf: PrefixNode) -> None:
+        """Remove the leaf of a sequence that has finished or was given up. Computed prefixes stay cached."""
+        slab = leaf.slab
+        assert slab is not None, "only leaves are released"
+        self.leaves.remove(leaf)
+        self._detach(leaf)
+        self._touch(leaf)
+        slab.free(leaf.start)
+        if len(slab.free_indices) == slab.count:
+            self.slabs.remove(slab)
+            self.slots.free(slab.start, slab.capacity * slab.count)
+        if leaf.parent is not None:
+            self._evict_if_abandoned(leaf.parent)
+
+    def _evict_if_abandoned(self, node: PrefixNode) -> None:
+        """Evict an unused, incomplete prefix, then its ancestors under the same rule."""
+        if not node.ref_count and node.computed < len(node.tokens):
+            self._evict(node)
             if node.parent is not None:
-                self._forsake(node.parent)
+                self._evict_if_abandoned(node.parent)
 
-    def drop_unused(self) -> None:
-        """Forget every prefix that nothing builds on."""
+    def evict_unused(self) -> None:
+        """Evict every prefix that no leaf builds on."""
         while unused := self._unused():
-            for key in unused:
-                self._drop(key)
+            for node in unused:
+                self._evict(node)
 
     def validate(self) -> None:
-        """Raises AssertionError where an invariant is broken: for tests."""
-        nodes = [*self.prefixes.values(), *self.rows]
-        ranges = [(node.start, node.start + node.room) for node in nodes]
-        ranges += [(s.start + i * s.room, s.start + (i + 1) * s.room) for s in self.slabs for i in s.free]
+        """Raise AssertionError if an invariant is broken: for tests."""
+        nodes = [*self.prefixes.values(), *self.leaves]
+        ranges = [(node.start, node.start + node.capacity) for node in nodes]
+        for slab in self.slabs:
+            starts = [slab.start + index * slab.capacity for index in slab.free_indices]
+            ranges += [(start, start + slab.capacity) for start in starts]
         ranges.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(ranges)), "ranges overlap"
-        assert self.slots.free + sum(end - start for start, end in ranges) == self.slots.capacity, "slots have leaked"
+        allocated = sum(end - start for start, end in ranges)
+        assert self.slots.free_slots + allocated == self.slots.capacity, "slots have leaked"
         for node in self.prefixes.values():
-            assert node.users == sum(other.parent is node for other in nodes), "users are miscounted"
+            assert node.ref_count == sum(other.parent is node for other in nodes), "references are miscounted"
         assert all(node.parent is None or node.parent in self.prefixes.values() for node in nodes), "orphan"
-        unread = (node for node in self.prefixes.values() if node.computed < len(node.tokens))
-        assert all(node.users for node in unread), "a prefix that nobody goes on computing"
-        assert all(row.slab in self.slabs for row in self.rows), "a row outside the slabs"
-        assert all(len(slab.free) < slab.places for slab in self.slabs), "an empty slab was kept"
-        members = [member for family in self._families.values() for member in family]
-        assert {id(member.span) for member in members} == {id(node) for node in nodes}, "a family has other members"
-        assert all(family == sorted(family) for family in self._families.values()), "a family is out of order"
+        incomplete = (node for node in self.prefixes.values() if node.computed < len(node.tokens))
+        assert all(node.ref_count for node in incomplete), "an incomplete prefix without references"
+        assert all(leaf.slab in self.slabs for leaf in self.leaves), "a leaf outside the slabs"
+        assert all(len(slab.free_indices) < slab.count for slab in self.slabs), "an empty slab was kept"
+        siblings = [node for family in self._siblings.values() for node in family]
+        assert len(siblings) == len(nodes) and set(siblings) == set(nodes), "siblings are not the nodes of the tree"
+        keys = [[node.key for node in family] for family in self._siblings.values()]
+        assert all(family == sorted(family) for family in keys), "siblings are out of order"
         for node in nodes:
-            if node.source is not None:
-                assert node.source in nodes and node.source.parent is node.parent, "borrows from a stranger"
-                assert node.source.tokens[: node.borrowed] == node.tokens[: node.borrowed], "borrows other tokens"
+            if node.copy_from is not None:
+                assert node.copy_from in nodes and node.copy_from.parent is node.parent, "copies from no sibling"
+                assert node.copy_from.tokens[: node.copied_tokens] == node.tokens[: node.copied_tokens], "other tokens"
 
-    def _slab(self, needed: int) -> Slab | None:
-        """One with a free place for that many slots."""
-        # A small store has no slots to spare for round sizes, nor for places that may stay empty.
-        room = place_size(needed) if 8 * place_size(needed) <= self.slots.capacity else needed
+    def _slab_for(self, needed: int) -> Slab | None:
+        """A slab with a free range for ``needed`` slots; None if there are too few free slots."""
+        # A small pool has no slots to spare for rounded sizes, nor for ranges that may stay empty.
+        capacity = range_capacity(needed) if 8 * range_capacity(needed) <= self.slots.capacity else needed
         for slab in self.slabs:
-            if slab.room == room and slab.free:
+            if slab.capacity == capacity and slab.free_indices:
                 return slab
-        places = max(1, min(_PLACES, self.slots.capacity // 8 // room))
-        while (start := self._take(room * places)) is None:
-            if places > 1:
-                places //= 2
-            elif room > needed:
-                room = needed  # the last of the store, though it will fit few others
+        count = max(1, min(_SLAB_RANGES, self.slots.capacity // 8 // capacity))
+        while (start := self._allocate(capacity * count)) is None:
+            if count > 1:
+                count //= 2
+            elif capacity > needed:
+                capacity = needed  # the last free slots, though few other leaves will fit this slab
             else:
                 return None
-        slab = Slab(start, room, places)
+        slab = Slab(start, capacity, count)
         self.slabs.append(slab)
         return slab
 
-    def _take(self, room: int) -> int | None:
-        """The first slot of a free range, made free by dropping unused prefixes where it must be."""
-        while (start := self.slots.take(room)) is None:
+    def _allocate(self, length: int) -> int | None:
+        """Return the first slot of a new range, evicting unused prefixes as needed; None if that is not enough."""
+        while (start := self.slots.allocate(length)) is None:
             unused = self._unused()
             if not unused:
                 return None
-            self._drop(min(unused, key=lambda key: self.prefixes[key].used_at))
+            self._evict(min(unused, key=lambda node: node.last_used))
         return start
 
-    def _unused(self) -> list[tuple[int, tuple[int, ...]]]:
-        return [key for key, node in self.prefixes.items() if not node.users]
+    def _unused(self) -> list[PrefixNode]:
+        return [node for node in self.prefixes.values() if not node.ref_count]
 
-    def _drop(self, key: tuple[int, tuple[int, ...]]) -> None:
-        node = self.prefixes.pop(key)
-        self._part(node)
-        self.slots.give_back(node.start, node.room)
-        if node.parent is not None:
-            node.parent.users -= 1
+    def _evict(self, node: PrefixNode) -> None:
+        del self.prefixes[id(node.parent), node.key]
+        self._detach(node)
+        self.slots.free(node.start, node.capacity)
 
-    def _use(self, parent: Span | None) -> Span | None:
-        if parent is not None:
-            parent.users += 1
-        return parent
-
-    def _touch(self, row: Span) -> None:
+    def _touch(self, leaf: PrefixNode) -> None:
         self._clock += 1
-        for node in row.lineage:
-            node.used_at = self._clock
+        for node in leaf.ancestors:
+            node.last_used = self._clock
 
 
 def common_length(a: Sequence[object], b: Sequence[object]) -> int:
-    """How many items two sequences have in common from the start."""
+    """The length of the longest common prefix of two sequences."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

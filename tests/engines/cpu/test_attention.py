@@ -1,4 +1,4 @@
-"""The attention kernel against torch's operations and against attention as it is defined."""
+"""The attention kernel against torch's operations and against attention by its definition."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from depqa_ray.engines.cpu.attention import Kernel
-    from depqa_ray.engines.shared_prefix.batch import Piece
-    from depqa_ray.engines.shared_prefix.kv_pool import KVStore
-    from depqa_ray.engines.shared_prefix.prefix_cache import Span
+    from depqa_ray.engines.shared_prefix.batch import Chunk
+    from depqa_ray.engines.shared_prefix.kv_pool import KVPool
+    from depqa_ray.engines.shared_prefix.prefix_cache import PrefixNode
 
 pytestmark = pytest.mark.slow
 
 KV_HEADS = 2
 SHAPES = [(1, 16), (2, 64), (4, 48), (7, 128), (2, 256)]
-"""Query heads for each head of keys, and the size of a head."""
+"""Query heads for each key-value head, and the size of a head."""
 
 
-def filled_store(dim: int, dtype: str, capacity: int = 2000) -> KVStore:
+def filled_pool(dim: int, dtype: str, capacity: int = 2000) -> KVPool:
     import torch
 
-    from depqa_ray.engines.shared_prefix.kv_pool import KVStore
+    from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
     config = SimpleNamespace(num_key_value_heads=KV_HEADS, head_dim=dim, num_hidden_layers=1)
-    store = KVStore(config, capacity, getattr(torch, dtype), torch.device("cpu"))
-    for tensor in (*store.keys, *store.values):
+    pool = KVPool(config, capacity, getattr(torch, dtype), torch.device("cpu"))
+    for tensor in (*pool.keys, *pool.values):
         tensor.normal_()
-    return store
+    return pool
 
 
-def random_pieces(seed: int, capacity: int = 2000) -> list[Piece]:
-    """Rows below none to three prefixes that decode, rows that are being read, and prefixes that are being read."""
-    from depqa_ray.engines.shared_prefix.batch import Piece
+def random_chunks(seed: int, capacity: int = 2000) -> list[Chunk]:
+    """Chunks of leaves below none to three prefixes, decoding or not computed yet, and of such prefixes."""
+    from depqa_ray.engines.shared_prefix.batch import Chunk
     from depqa_ray.engines.shared_prefix.prefix_cache import PrefixCache
 
     draw = random.Random(seed)
     cache = PrefixCache(capacity)
     prefixes = [[draw.randrange(9) for _ in range(draw.choice((1, 20, 64, 90)))] for _ in range(4)]
-    rows = []
+    leaves = []
     for _ in range(draw.randint(1, 14)):
         above = [draw.choice(prefixes[:2]), *prefixes[2:]][: draw.randint(0, 3)]
-        row = cache.admit([*above, [1] * draw.choice((1, 2, 17, 40, 70))], 4)
-        assert row is not None
-        rows.append(row)
-    for span in (*rows, *cache.prefixes.values()):
-        span.source = None  # borrowing is checked elsewhere: here nothing is copied
-    for row in rows:
-        row.computed = draw.choice((0, len(row.tokens) // 2, len(row.tokens) - 1))
+        leaf = cache.admit([*above, [1] * draw.choice((1, 2, 17, 40, 70))], 4)
+        assert leaf is not None
+        leaves.append(leaf)
+    for node in (*leaves, *cache.prefixes.values()):
+        node.copy_from = None  # copies are checked elsewhere
+    for leaf in leaves:
+        leaf.computed = draw.choice((0, len(leaf.tokens) // 2, len(leaf.tokens) - 1))
     for prefix in cache.prefixes.values():
         prefix.computed = draw.choice((len(prefix.tokens), 0, len(prefix.tokens) // 2))
-    spans: list[Span] = [*rows, *cache.prefixes.values()]
-    lefts = [(span, len(span.tokens) - span.computed) for span in spans]
-    return [Piece(span, span.computed, draw.choice((left, max(1, left // 2)))) for span, left in lefts if left]
+    nodes: list[PrefixNode] = [*leaves, *cache.prefixes.values()]
+    lefts = [(node, len(node.tokens) - node.computed) for node in nodes]
+    return [Chunk(node, node.computed, draw.choice((left, max(1, left // 2)))) for node, left in lefts if left]
 
 
 def random_states(tokens: int, group: int, dim: int, dtype: str) -> list[Tensor]:
-    """Queries, keys and values, [heads, tokens, dim], in memory as models have them: heads after tokens."""
+    """Queries, keys and values [heads, tokens, dim], in memory as models lay them out: by token, then head."""
     import torch
 
     heads = (KV_HEADS * group, KV_HEADS, KV_HEADS)
     return [torch.randn(tokens, n, dim).to(getattr(torch, dtype)).transpose(0, 1) for n in heads]
 
 
-def plain(store: KVStore, pieces: list[Piece], query: Tensor, group: int, scaling: float) -> Tensor:
-    """Softmax attention of each piece to all tokens before and in it, in double precision; [tokens, heads, dim]."""
+def plain(pool: KVPool, chunks: list[Chunk], query: Tensor, group: int, scaling: float) -> Tensor:
+    """Softmax attention of each chunk to all tokens up to its own, in double precision; [tokens, heads, dim]."""
     import torch
 
     found = []
-    for piece in pieces:
-        lengths = [*((node, len(node.tokens)) for node in piece.span.lineage), (piece.span, piece.place + piece.count)]
-        views = [store.view(0, span.start, span.room, length, 1) for span, length in lengths]
+    for chunk in chunks:
+        lengths = [*((node, len(node.tokens)) for node in chunk.node.ancestors), (chunk.node, chunk.end)]
+        views = [pool.view(0, node.start, node.capacity, length, 1) for node, length in lengths]
         key, value = (torch.cat(parts, 2)[0].double().repeat_interleave(group, 0) for parts in zip(*views, strict=True))
-        scores = query[:, piece.first : piece.last + 1].double() @ key.transpose(1, 2) * scaling
-        later = torch.ones(scores.shape[1:], dtype=torch.bool).triu(scores.shape[2] - piece.count + 1)
+        scores = query[:, chunk.first : chunk.last + 1].double() @ key.transpose(1, 2) * scaling
+        later = torch.ones(scores.shape[1:], dtype=torch.bool).triu(scores.shape[2] - chunk.count + 1)
         found.append((scores.masked_fill(later, -torch.inf).softmax(-1) @ value).transpose(0, 1))
     return torch.cat(found)
 
@@ -96,23 +96,23 @@ def test_given_random_batches_then_all_variants_and_torch_give_plain_attention(
 ) -> None:
     import torch
 
-    from depqa_ray.engines.shared_prefix.batch import native_plan, pack, torch_plan
+    from depqa_ray.engines.shared_prefix.batch import native_attention, pack, torch_attention
 
     tolerance = {"rtol": 1e-4, "atol": 2e-5} if dtype == "float32" else {"rtol": 0.02, "atol": 0.02}
     for seed in range(12):
         torch.manual_seed(seed)
-        store, scaling = filled_store(dim, dtype), dim**-0.5
-        batch = pack(random_pieces(seed), store, group)
+        pool, scaling = filled_pool(dim, dtype), dim**-0.5
+        batch = pack(random_chunks(seed), pool, group)
         query, key, value = random_states(batch.tokens.shape[1], group, dim, dtype)
-        by_torch = torch_plan(batch.pieces, group, torch.device("cpu"))
-        outputs = [by_torch.attend(store, 0, batch.step.where, query, key, value, scaling)]
-        expected = plain(store, batch.pieces, query, group, scaling)
-        native = native_plan(batch.pieces, kernel, group, query.dtype)
+        by_torch = torch_attention(batch.chunks, group, torch.device("cpu"))
+        outputs = [by_torch.attend(pool, 0, batch.metadata.slot_mapping, query, key, value, scaling)]
+        expected = plain(pool, batch.chunks, query, group, scaling)
+        native = native_attention(batch.chunks, kernel, group, query.dtype)
         for variant in range(kernel.variants(query.dtype)):
-            for tensor in (*store.keys, *store.values):
-                tensor[batch.step.where] = 0.0  # so that it is seen who has written
-            plan = replace(native, variant=variant)
-            outputs.append(plan.attend(store, 0, batch.step.where, query, key, value, scaling))
+            for tensor in (*pool.keys, *pool.values):
+                tensor[batch.metadata.slot_mapping] = 0.0  # so that missing writes show
+            backend = replace(native, variant=variant)
+            outputs.append(backend.attend(pool, 0, batch.metadata.slot_mapping, query, key, value, scaling))
         for output in outputs:
             torch.testing.assert_close(output.double(), expected, **tolerance)
 
@@ -124,7 +124,7 @@ def test_given_random_prompts_with_and_without_the_kernel_then_tokens_equal_gene
     from transformers import AutoTokenizer
 
     used = kernel if with_kernel else None
-    monkeypatch.setattr("depqa_ray.engines.shared_prefix.batch.kernel_for", lambda store, group: used)
+    monkeypatch.setattr("depqa_ray.engines.shared_prefix.batch.kernel_for", lambda pool, group: used)
     folder = save_tiny_model(tmp_path, num_attention_heads=4, num_key_value_heads=2)
     prompts = random_prompts(40, seed=4)
     texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
@@ -141,11 +141,11 @@ def test_given_random_prompts_with_and_without_the_kernel_then_tokens_equal_gene
 def test_given_what_the_kernel_cannot_do_then_it_is_not_used(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, group: int, dim: int, dtype: str
 ) -> None:
-    from depqa_ray.engines.cpu import attention as native_attention
+    from depqa_ray.engines.cpu import attention as cpu_attention
 
-    monkeypatch.setattr(native_attention, "load", lambda: kernel)
-    assert native_attention.kernel_for(filled_store(16, "float32"), 2) is kernel
-    assert native_attention.kernel_for(filled_store(dim, dtype), group) is None
+    monkeypatch.setattr(cpu_attention, "load", lambda: kernel)
+    assert cpu_attention.kernel_for(filled_pool(16, "float32"), 2) is kernel
+    assert cpu_attention.kernel_for(filled_pool(dim, dtype), group) is None
 
 
 def test_given_no_library_or_a_broken_one_then_there_is_no_kernel(tmp_path: Path) -> None:

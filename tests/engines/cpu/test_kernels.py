@@ -1,18 +1,18 @@
-"""The compiled norm and greedy choice against torch's own."""
+"""The compiled norm and argmax against torch's own."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from depqa_ray.engines.cpu import kernels as native_rows
+from depqa_ray.engines.cpu import kernels
 from depqa_ray.engines.cpu.attention import Kernel
-from depqa_ray.engines.cpu.kernels import greatest, rms_norm
+from depqa_ray.engines.cpu.kernels import argmax, rms_norm
 
 
 @pytest.fixture(autouse=True)
 def built(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_rows, "load", lambda: kernel)
+    monkeypatch.setattr(kernels, "load", lambda: kernel)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 16), (7, 100), (1, 40, 16, 128), (513, 1024)])
@@ -30,16 +30,16 @@ def test_given_rows_then_their_norm_is_the_exact_one_rounded_once(shape: tuple[i
 @pytest.mark.parametrize("shape", [(1, 1), (5, 31), (9, 1000), (40, 20000)])
 def test_given_rows_then_the_first_of_the_greatest_is_found(shape: tuple[int, int]) -> None:
     rows = torch.randn(shape, generator=torch.Generator().manual_seed(1)).bfloat16()
-    assert torch.equal(greatest(rows), rows.float().argmax(-1))  # type: ignore[arg-type]
-    assert torch.equal(greatest(-rows.abs()), (-rows.abs()).float().argmax(-1))  # type: ignore[arg-type]
+    assert torch.equal(argmax(rows), rows.float().argmax(-1))  # type: ignore[arg-type]
+    assert torch.equal(argmax(-rows.abs()), (-rows.abs()).float().argmax(-1))  # type: ignore[arg-type]
 
 
 def test_given_both_zeros_then_the_first_of_them_is_found() -> None:
     rows = torch.tensor([[-1.0, -0.0, 0.0] + [-2.0] * 40, [0.0, -0.0, -1.0] + [-0.0] * 40]).bfloat16()
-    assert greatest(rows).tolist() == [1, 0]  # type: ignore[union-attr]
+    assert argmax(rows).tolist() == [1, 0]  # type: ignore[union-attr]
 
 
 def test_given_another_dtype_then_it_is_left_to_torch() -> None:
     rows = torch.ones(2, 16)
     assert rms_norm(rows, rows[0], 1e-6) is None
-    assert greatest(rows) is None
+    assert argmax(rows) is None

@@ -1,4 +1,4 @@
-"""When an answer ends and what it says then, on tokens that cut texts and characters anywhere."""
+"""When a generation ends, and its text, on tokens that split texts and characters anywhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import SamplingParams
-from depqa_ray.engines.local.detokenizer import Pieces, TextStream
-from depqa_ray.engines.local.generation import Answer
+from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
+from depqa_ray.engines.local.generation import Generation
 from tests.answering.test_answers import JSON_VALUES
 from tests.engines.byte_tokens import THINK_CLOSE, THINK_OPEN, byte_tokenizer, ids_of
 
@@ -27,20 +27,20 @@ def cut(text: str | bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(borders)]
 
 
-def grown(pieces: list[bytes], sampling_params: SamplingParams, limit: int = 500, end: bool = True) -> Answer:
-    """An answer that was given the pieces as tokens, then EOS, until it ended."""
+def grown(pieces: list[bytes], sampling_params: SamplingParams, limit: int = 500, end: bool = True) -> Generation:
+    """A generation that got the pieces as tokens, then EOS, until it ended."""
     tokenizer = byte_tokenizer(pieces)
-    answer = Answer(Prompt("a", "S", "P", "Q", limit), sampling_params, Pieces(tokenizer), {EOS})
+    generation = Generation(Prompt("a", "S", "P", "Q", limit), sampling_params, TokenTexts(tokenizer), {EOS})
     for token in [*ids_of(tokenizer, pieces), *([EOS] if end else [])]:
-        if answer.add(token):
+        if generation.add(token):
             break
-    return answer
+    return generation
 
 
 @pytest.fixture(scope="module")
-def byte_pieces() -> Any:
+def byte_texts() -> Any:
     tokenizer = byte_tokenizer([], THINK_OPEN, THINK_CLOSE)
-    return tokenizer, Pieces(tokenizer)
+    return tokenizer, TokenTexts(tokenizer)
 
 
 @given(st.text(max_size=30) | st.binary(max_size=30), CUTS)
@@ -50,7 +50,7 @@ def test_given_any_bytes_in_any_tokens_then_the_stream_is_the_text_and_only_brok
 ) -> None:
     pieces = cut(text, cuts)
     tokenizer = byte_tokenizer(pieces)
-    stream = TextStream(Pieces(tokenizer))
+    stream = TextStream(TokenTexts(tokenizer))
     ids = ids_of(tokenizer, pieces)
     seen = ""
     for count, token in enumerate(ids, start=1):
@@ -70,16 +70,16 @@ def test_given_any_bytes_in_any_tokens_then_the_stream_is_the_text_and_only_brok
 def test_given_eos_then_it_is_kept_and_ends_an_answer_unless_its_length_is_fixed(
     sampling_params: SamplingParams, tokens: list[bytes], reason: str | None, text: str
 ) -> None:
-    answer = grown(tokens, sampling_params)
-    assert (answer.tokens[-1], answer.reason, answer.text) == (EOS, reason, text)
+    generation = grown(tokens, sampling_params)
+    assert (generation.tokens[-1], generation.finish_reason, generation.text) == (EOS, reason, text)
 
 
 def test_given_the_limit_then_it_ends_the_answer_but_what_ends_there_by_itself_has_stopped() -> None:
-    assert grown([b"a", b"b", b"c"], SamplingParams(), limit=2).reason == "length"
-    assert grown([b"a", b"b", b"c"], SamplingParams(fixed_length=True), limit=2).reason == "length"
-    assert grown([b"a", b"b"], SamplingParams(), limit=3).reason == "stop"
-    assert grown([b"a", b"{}"], SamplingParams(stop_at_json=True), limit=2).reason == "stop"
-    assert grown([b"a", b"b"], SamplingParams(stop=("ab",)), limit=2).reason == "stop"
+    assert grown([b"a", b"b", b"c"], SamplingParams(), limit=2).finish_reason == "length"
+    assert grown([b"a", b"b", b"c"], SamplingParams(fixed_length=True), limit=2).finish_reason == "length"
+    assert grown([b"a", b"b"], SamplingParams(), limit=3).finish_reason == "stop"
+    assert grown([b"a", b"{}"], SamplingParams(stop_at_json=True), limit=2).finish_reason == "stop"
+    assert grown([b"a", b"b"], SamplingParams(stop=("ab",)), limit=2).finish_reason == "stop"
 
 
 @given(
@@ -92,14 +92,14 @@ def test_given_stop_strings_across_tokens_then_the_first_to_be_complete_ends_the
     text: str, stops: list[str], cuts: list[int]
 ) -> None:
     pieces = cut(text, cuts)
-    answer = grown(pieces, SamplingParams(stop=tuple(stops)), end=False)
+    generation = grown(pieces, SamplingParams(stop=tuple(stops)), end=False)
     ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
     end, start = min(ends, default=(len(text), len(text)))
-    assert answer.text == text[:start]
-    assert answer.reason == ("stop" if ends else None)
-    # It ends with the very token that completes the string.
-    before = b"".join(pieces[: len(answer.tokens) - 1])
-    assert not ends or len(before) < len(text[:end].encode()) <= len(before + pieces[len(answer.tokens) - 1])
+    assert generation.text == text[:start]
+    assert generation.finish_reason == ("stop" if ends else None)
+    # The token that completes the string is the last one.
+    before = b"".join(pieces[: len(generation.tokens) - 1])
+    assert not ends or len(before) < len(text[:end].encode()) <= len(before + pieces[len(generation.tokens) - 1])
 
 
 @given(
@@ -115,9 +115,9 @@ def test_given_an_object_across_tokens_then_its_last_brace_ends_the_text(
     text = "Well: " + json.dumps(value, ensure_ascii=ascii_only)
     after = behind.encode() if isinstance(behind, str) else behind
     pieces = cut(text.encode() + after, cuts)
-    answer = grown(pieces, SamplingParams(stop_at_json=True), end=False)
-    assert (answer.text, answer.reason) == (text, "stop")
-    assert len(b"".join(pieces[: len(answer.tokens) - 1])) < len(text.encode())
+    generation = grown(pieces, SamplingParams(stop_at_json=True), end=False)
+    assert (generation.text, generation.finish_reason) == (text, "stop")
+    assert len(b"".join(pieces[: len(generation.tokens) - 1])) < len(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -136,20 +136,22 @@ def test_given_a_stop_string_and_an_object_then_what_is_complete_first_counts(
     assert grown(tokens, SamplingParams(stop=(stop, "abcd"), stop_at_json=True)).text == text
 
 
-def test_given_special_tokens_around_a_thought_then_its_braces_do_not_count(byte_pieces: Any) -> None:
-    tokenizer, pieces = byte_pieces
+def test_given_special_tokens_around_a_thought_then_its_braces_do_not_count(byte_texts: Any) -> None:
+    tokenizer, texts = byte_texts
     tags = tokenizer.convert_tokens_to_ids([THINK_OPEN, THINK_CLOSE])
-    thought, said = ids_of(tokenizer, [bytes([b]) for b in b"{}"]), ids_of(tokenizer, [bytes([b]) for b in b"x{}y"])
-    answer = Answer(Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), pieces, {EOS})
-    ended = [answer.add(token) for token in [tags[0], *thought, tags[1], *said[:3]]]
+    thought, answer = ids_of(tokenizer, [bytes([b]) for b in b"{}"]), ids_of(tokenizer, [bytes([b]) for b in b"x{}y"])
+    generation = Generation(Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), texts, {EOS})
+    ended = [generation.add(token) for token in [tags[0], *thought, tags[1], *answer[:3]]]
     assert ended == [False] * 6 + [True]
 
 
-def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count(byte_pieces: Any) -> None:
-    tokenizer, pieces = byte_pieces
-    answer = Answer(Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), pieces, {EOS}, thinking=True)
+def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count(byte_texts: Any) -> None:
+    tokenizer, texts = byte_texts
+    generation = Generation(
+        Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), texts, {EOS}, thinking=True
+    )
     ids = ids_of(tokenizer, [bytes([byte]) for byte in b"{}</think>{}"])
-    assert [answer.add(token) for token in ids] == [False] * 11 + [True]
+    assert [generation.add(token) for token in ids] == [False] * 11 + [True]
 
 
 def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_all_the_same() -> None:
@@ -158,21 +160,21 @@ def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_
 
     raw = Tokenizer(models.WordLevel({"<unk>": 0, "▁Who": 1, "▁is": 2, "▁it": 3}, unk_token="<unk>"))
     raw.decoder = decoders.Metaspace()
-    answer = Answer(
+    generation = Generation(
         Prompt("a", "S", "P", "Q", 9),
         SamplingParams(stop=(" is it",)),
-        Pieces(PreTrainedTokenizerFast(tokenizer_object=raw)),
+        TokenTexts(PreTrainedTokenizerFast(tokenizer_object=raw)),
         {EOS},
     )
-    assert [answer.add(token) for token in (1, 2, 3)] == [False, False, True]
-    assert answer.text == "Who"
+    assert [generation.add(token) for token in (1, 2, 3)] == [False, False, True]
+    assert generation.text == "Who"
 
 
-def test_given_the_seed_and_the_prompt_then_the_random_numbers_are_these_everywhere(byte_pieces: Any) -> None:
+def test_given_the_seed_and_the_prompt_then_the_random_numbers_are_these_everywhere(byte_texts: Any) -> None:
     def draws(seed: int, prompt_id: str) -> list[float]:
         sampling_params = SamplingParams(temperature=1.0, seed=seed)
-        answer = Answer(Prompt(prompt_id, "S", "P", "Q", 9), sampling_params, byte_pieces[1], {EOS})
-        return [answer.draw() for _ in range(3)]
+        generation = Generation(Prompt(prompt_id, "S", "P", "Q", 9), sampling_params, byte_texts[1], {EOS})
+        return [generation.draw() for _ in range(3)]
 
     assert [int(draw * 2**32) for draw in draws(13, "a/b")] == [13303248, 1568472519, 626279973]
     assert draws(13, "a/b") == draws(13, "a/b")

@@ -1,4 +1,4 @@
-"""How a token is chosen: drawn tokens depend on the row alone, and are as frequent as they are likely."""
+"""Sampling: drawn tokens depend on their row alone, and their frequencies are their probabilities."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import SamplingParams
-from depqa_ray.engines.local.detokenizer import Pieces
-from depqa_ray.engines.local.generation import Answer
-from depqa_ray.engines.local.sampler import _invert, _nucleus, choose
+from depqa_ray.engines.local.detokenizer import TokenTexts
+from depqa_ray.engines.local.generation import Generation
+from depqa_ray.engines.local.sampler import _invert, _nucleus, sample
 from tests.engines.byte_tokens import byte_tokenizer
 
-PIECES = Pieces(byte_tokenizer())
+TEXTS = TokenTexts(byte_tokenizer())
 ROWS, VOCABULARY = 6, 50
 
 
-def answers(sampling_params: SamplingParams, *names: str) -> list[Answer]:
-    return [Answer(Prompt(name, "S", "P", "Q", 1000), sampling_params, PIECES, frozenset()) for name in names]
+def generations(sampling_params: SamplingParams, *names: str) -> list[Generation]:
+    return [Generation(Prompt(name, "S", "P", "Q", 1000), sampling_params, TEXTS, frozenset()) for name in names]
 
 
 def frequencies(logits: list[float], sampling_params: SamplingParams, count: int = 4000) -> dict[int, float]:
-    rows = answers(sampling_params, *map(str, range(count)))
-    chosen = choose(torch.tensor(logits).expand(count, -1), rows, sampling_params)
+    rows = generations(sampling_params, *map(str, range(count)))
+    chosen = sample(torch.tensor(logits).expand(count, -1), rows, sampling_params)
     return {token: number / count for token, number in Counter(chosen.tolist()).items()}
 
 
@@ -37,8 +37,8 @@ def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same
     names = [f"row {number}" for number in range(ROWS)]
 
     def tokens(order: list[int]) -> dict[int, list[int]]:
-        rows = answers(sampling_params, *(names[number] for number in order))
-        steps = [choose(step[order], rows, sampling_params).tolist() for step in logits]
+        rows = generations(sampling_params, *(names[number] for number in order))
+        steps = [sample(step[order], rows, sampling_params).tolist() for step in logits]
         return dict(zip(order, map(list, zip(*steps, strict=True)), strict=True))
 
     together = tokens(list(range(ROWS)))
@@ -59,9 +59,9 @@ def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_
     if sampling_params.top_p < 1:
         logits[:, 7::3] = 9.0  # many that are equally likely
     else:
-        logits[torch.arange(40), torch.arange(40) * 7] = 9.0  # one, since a temperature draws among equals
-    rows = answers(sampling_params, *map(str, range(40)))
-    assert torch.equal(choose(logits, rows, sampling_params), logits.argmax(-1))
+        logits[torch.arange(40), torch.arange(40) * 7] = 9.0  # one: a temperature draws among equals
+    rows = generations(sampling_params, *map(str, range(40)))
+    assert torch.equal(sample(logits, rows, sampling_params), logits.argmax(-1))
 
 
 def test_given_a_small_distribution_then_tokens_come_as_often_as_they_are_likely() -> None:
@@ -90,7 +90,7 @@ def test_given_a_nucleus_then_nothing_outside_of_it_is_drawn() -> None:
 def test_given_any_shares_then_the_nucleus_is_the_smallest_set_that_reaches_top_p(
     shares: list[list[int]], sixty_fourths: int
 ) -> None:
-    # In 64ths, so that every sum is exact; the first share makes up what is missing.
+    # In 64ths, so that every sum is exact; the first share is the remainder.
     rows = [[64 - sum(row[1:]) / 2, *(share / 2 for share in row[1:])] for row in shares]
     top_p = sixty_fourths / 64
     expected = []
@@ -116,11 +116,11 @@ def test_given_any_logits_then_the_token_is_one_of_them_and_possible(
     logits: list[float], temperature: float, top_p: float
 ) -> None:
     sampling_params = SamplingParams(temperature, top_p)
-    (token,) = choose(torch.tensor([logits]), answers(sampling_params, "a"), sampling_params).tolist()
+    (token,) = sample(torch.tensor([logits]), generations(sampling_params, "a"), sampling_params).tolist()
     assert torch.tensor(logits).sub(max(logits)).div(temperature).softmax(-1)[token] > 0
 
 
 def test_given_logits_that_are_no_numbers_then_the_token_is_still_one() -> None:
     sampling_params = SamplingParams(1.0, 0.9)
-    (token,) = choose(torch.full((1, 5), float("nan")), answers(sampling_params, "a"), sampling_params).tolist()
+    (token,) = sample(torch.full((1, 5), float("nan")), generations(sampling_params, "a"), sampling_params).tolist()
     assert 0 <= token < 5

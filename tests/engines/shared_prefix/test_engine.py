@@ -38,7 +38,7 @@ def complete(
     kv_gib: float = 0.01,
     before: Callable[[Any], None] = lambda engine: None,
 ) -> tuple[EngineInfo, dict[str, Completion], Any]:
-    """Each list of prompts by a caller of its own, all at once."""
+    """Submit each list of prompts by its own caller, all at once."""
 
     async def run() -> tuple[EngineInfo, dict[str, Completion], Any]:
         engine = build(folder, max_batch_size, kv_gib)
@@ -84,9 +84,9 @@ def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_o
     texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
     expected = one_by_one(folder, texts, [p.max_new_tokens for p in prompts])
     random.Random(2).shuffle(order := list(prompts))
-    # Room for some of it at a time: rows wait, prefixes are evicted, and what was evicted is read again.
+    # Too few slots for all at once: sequences wait, prefixes are evicted and computed again.
     info, found, engine = complete(folder, [order[:7], order[7:30], order[30:]], kv_gib=1000 * SLOT_BYTES / GIB)
-    engine._decoder.cache.validate()
+    engine._batcher.cache.validate()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert info.engine == "shared_prefix"
     for prompt, text, row in zip(prompts, texts, expected, strict=True):
@@ -108,9 +108,9 @@ def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_pa
     shared = "Passage: Ada lives in Halden.\n\n"
     prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
     _, _, engine = complete(folder, [prompts])
-    engine._decoder.cache.validate()
-    assert not engine._decoder.cache.rows
-    # The tokens are bytes: the system line, the passage and the Q once, then each its number and two line ends.
+    engine._batcher.cache.validate()
+    assert not engine._batcher.cache.leaves
+    # Tokens are bytes: the system line, the passage and the Q once, then a number and two line ends for each.
     assert engine.counts().computed_tokens == len("S\n\n") + len(shared) + 1 + 9 * 3
     assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared) + 1)
 
@@ -136,19 +136,19 @@ def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept
 
         await ask(left, "x")
         running = asyncio.create_task(ask(used, "y", 400))
-        while not engine._decoder.cache.rows:
+        while not engine._batcher.cache.leaves:
             await asyncio.sleep(0)
         await engine.reset_prefix_cache()
         grown = await ask(used, "z"), await ask(left, "z")
         assert not running.done()
         await running
-        engine._decoder.cache.validate()
+        engine._batcher.cache.validate()
         await engine.close()
         with pytest.raises(EngineError, match="closed"):
             await engine.reset_prefix_cache()
         return grown
 
-    # Of the one the question and two line ends, of the other the passage besides; the system line is in use.
+    # The first computes its question and two line ends, the second its passage too; the system line is in use.
     assert asyncio.run(run()) == (3, 3 + len(left))
 
 
@@ -168,7 +168,7 @@ def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp
 
     found, counts = asyncio.run(run())
     assert [c.generated_tokens for c in found] == [len(row) for row in expected]
-    # One by one: the head, then each line that is new, and each prompt's question with two line ends.
+    # The head once, then each new line, and each prompt's question with two line ends.
     assert counts.computed_tokens == len("S\n\nP" + history[3]) + 4 * len("Question: 0\n\n")
 
 
@@ -176,7 +176,7 @@ def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered
     folder = save_tiny_model(tmp_path)
     prompts = random_prompts(30, seed=3)
     _, found, engine = complete(folder, [prompts], kv_gib=420 * SLOT_BYTES / GIB)
-    assert engine._decoder.cache.slots.capacity == 420
+    assert engine._batcher.cache.slots.capacity == 420
     assert sorted(found) == sorted(p.id for p in prompts)
     assert not any(completion.error for completion in found.values())
 
@@ -234,7 +234,7 @@ def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transform
             right, rounded = (model(ids).logits[0, -1].float() for model in (exact, theirs))
         ours_off.append((logits[prompt.id] - right).abs().max().item())
         theirs_off.append((rounded - right).abs().max().item())
-    # The tolerance: on average and at worst at most half as far again from float32 as transformers' own bfloat16.
+    # The tolerance: 1.5 times the distance of transformers' own bfloat16 from float32, on average and at most.
     assert sum(ours_off) <= 1.5 * sum(theirs_off)
     assert max(ours_off) <= 1.5 * max(theirs_off)
 
@@ -261,7 +261,7 @@ def test_given_a_template_that_refuses_then_starting_says_so_in_one_line(tmp_pat
 
 
 def run_out_of_memory(engine: Any, steps: set[int]) -> None:
-    """Make the model raise what a GPU raises, at the numbered steps from now on."""
+    """Make the model raise a GPU's error at the numbered steps from now on."""
     import torch
 
     taken = itertools.count(1)
@@ -281,8 +281,8 @@ def test_given_memory_that_runs_out_once_then_half_go_on_and_every_answer_is_the
     _, found, engine = complete(folder, [prompts], before=lambda engine: run_out_of_memory(engine, {at}))
     assert {id_: (c.text, c.error) for id_, c in found.items()} == {id_: (c.text, None) for id_, c in expected.items()}
     assert engine.counts().out_of_memory == 1
-    assert engine._decoder._max_rows in (5, 6)
-    engine._decoder.cache.validate()
+    assert engine._batcher._max_sequences in (5, 6)
+    engine._batcher.cache.validate()
 
 
 def test_given_memory_that_runs_out_twice_in_a_row_then_that_step_fails_and_the_engine_goes_on(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_given_memory_that_runs_out_twice_in_a_row_then_that_step_fails_and_the_
     failed = [c for c in found.values() if c.error]
     assert len(failed) == 6 and all("out of memory" in (c.error or "") for c in failed)
     assert len(found) == 12 and engine.counts().out_of_memory == 2
-    engine._decoder.cache.validate()
+    engine._batcher.cache.validate()
 
 
 def test_given_callers_that_leave_at_any_time_then_their_rows_are_freed_and_others_answered(tmp_path: Path) -> None:
@@ -318,14 +318,14 @@ def test_given_callers_that_leave_at_any_time_then_their_rows_are_freed_and_othe
 
         leaving = [leave([replace(p, max_new_tokens=12) for p in prompts[n : n + 7]]) for n in range(0, 49, 7)]
         answered, *_ = await asyncio.gather(stay(prompts[49:]), *leaving)
-        answered += await stay(prompts[:1])  # by now all who left have been heard of
+        answered += await stay(prompts[:1])  # the departures are processed before this is
         await engine.close()
         return engine, answered
 
     engine, answered = asyncio.run(asyncio.wait_for(run(), 60))
     assert {c.prompt_id: c.text for c in answered} == {p.id: expected[p.id].text for p in (*prompts[49:], prompts[0])}
-    assert not engine._decoder.busy() and not engine._decoder.cache.rows
-    engine._decoder.cache.validate()
+    assert not engine._batcher.busy() and not engine._batcher.cache.leaves
+    engine._batcher.cache.validate()
 
 
 def test_given_no_memory_for_the_store_then_the_engine_says_which_flag_to_change(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The memory of keys and values: zeros, and no more of them than are used."""
+"""The memory of keys and values: zeros, and only as many pages as are used."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def resident() -> int:
 def test_given_a_large_store_on_a_cpu_then_only_what_is_used_of_it_takes_memory() -> None:
     import torch
 
-    from depqa_ray.engines.shared_prefix.kv_pool import KVStore
+    from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
     before = resident()
-    store = KVStore(CONFIG, (512 << 20) // SLOT_BYTES, torch.bfloat16, torch.device("cpu"))
+    pool = KVPool(CONFIG, (512 << 20) // SLOT_BYTES, torch.bfloat16, torch.device("cpu"))
     assert resident() - before < 16 << 20
-    tensors = store.keys + store.values
+    tensors = pool.keys + pool.values
     assert sum(tensor.nbytes for tensor in tensors) == 512 << 20
     assert all(tensor[-1].eq(0).all() for tensor in tensors)
     for tensor in tensors:
@@ -38,8 +38,8 @@ def test_given_a_large_store_on_a_cpu_then_only_what_is_used_of_it_takes_memory(
 def test_given_more_slots_than_any_machine_has_memory_for_then_that_is_a_memory_error() -> None:
     import torch
 
-    from depqa_ray.engines.shared_prefix.kv_pool import KVStore
+    from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
     for capacity in (1 << 44, 1 << 60):
         with pytest.raises(MemoryError):
-            KVStore(CONFIG, capacity, torch.bfloat16, torch.device("cpu"))
+            KVPool(CONFIG, capacity, torch.bfloat16, torch.device("cpu"))

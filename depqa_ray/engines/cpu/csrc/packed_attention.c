@@ -1,11 +1,11 @@
-/* Attention over a store of keys and values in which prefixes are shared, for processors.
+/* Attention over a pool of keys and values in which prefixes are shared, for CPUs.
  *
- * What it computes is said in shared_prefix_attention.py, which does the same with torch alone. Here a task is a run of
- * packed tokens that follow the same span, with the query heads that share a head of keys: it reads each range once for
+ * engines/shared_prefix/attention.py describes what it computes, and does the same with torch alone. Here a task is a
+ * run of packed tokens of sibling nodes, with the query heads that share a head of keys: it reads each range once for
  * all of them, keeps a running softmax, and writes its outputs once. Tasks run in torch's own threads: its OpenMP
- * runtime is handed in, since a second pool would compete with helpers of the first that wait spinning.
+ * runtime is passed in, since a second pool would compete with workers of the first that spin while they wait.
  *
- * The variants are compiled into one library whatever processor builds it; which of them may run is asked at run time.
+ * All variants are compiled into one library on any processor; a check at run time decides which may run.
  */
 
 #include "packed_attention.h"
@@ -28,21 +28,21 @@
 #define END_TARGET PRAGMA(GCC pop_options)
 #endif
 
-#define HIDDEN -1e30f /* a score that weighs nothing beside any other, and stays finite */
+#define HIDDEN -1e30f /* a finite score with no weight beside any other */
 
-/* What fills a lane: a float, or the bits of two bfloat16. */
+/* The content of a lane: a float, or the bits of two bfloat16. */
 typedef float Unit __attribute__((may_alias));
 
-/* What is still to be brought nearer, line by line between other work: from `at` to `end`, and as much `apart`. */
+/* Memory to prefetch, line by line between other work: from `at` to `end`, and the same `offset` bytes further. */
 typedef struct {
     const char *at, *end;
-    int64_t apart;
+    int64_t offset;
 } Fetch;
 
 INLINE void fetch_line(Fetch *fetch) {
     if (fetch->at >= fetch->end) return;
     __builtin_prefetch(fetch->at, 0, 2);
-    __builtin_prefetch(fetch->at + fetch->apart, 0, 2);
+    __builtin_prefetch(fetch->at + fetch->offset, 0, 2);
     fetch->at += 64;
 }
 
@@ -52,16 +52,16 @@ INLINE const Unit *widen(float *to, const uint16_t *from, int count) {
     return to;
 }
 
-/* Where a task stands in its run: at slot `slot` of its range or piece number `index`, pieces after ranges. */
+/* A task's position in its run: slot `slot` of range or chunk number `index`, chunks after ranges. */
 typedef struct {
     const Call *call;
     const Run *run;
     int64_t head, index, slot;
 } Walk;
 
-static int fill_block(Walk *walk, Block *block, int64_t start, int64_t room, int64_t length) {
+static int fill_block(Walk *walk, Block *block, int64_t start, int64_t capacity, int64_t length) {
     const Call *call = walk->call;
-    int64_t vector = start * call->kv_heads + walk->head * room + walk->slot;
+    int64_t vector = start * call->kv_heads + walk->head * capacity + walk->slot;
     int64_t bytes = vector * call->dim * (call->bf16 ? 2 : 4), left = length - walk->slot;
     block->keys = (const char *)call->keys + bytes;
     block->values = (const char *)call->values + bytes;
@@ -71,23 +71,23 @@ static int fill_block(Walk *walk, Block *block, int64_t start, int64_t room, int
     return 1;
 }
 
-/* The next block of keys that some queries of the run see; 0 where there is none. */
+/* The next block of keys that queries of the run attend to; returns 0 after the last. */
 static int next_block(Walk *walk, Block *block) {
     const Run *run = walk->run;
-    int64_t group = walk->call->group, ranges = run->above_end - run->above;
+    int64_t group = walk->call->group, ranges = run->ranges_end - run->ranges;
     if (walk->index < ranges) {
-        const Range *range = &walk->call->ranges[run->above + walk->index];
+        const Range *range = &walk->call->ranges[run->ranges + walk->index];
         block->first = 0;
         block->queries = (int)(run->count * group);
         block->hidden_from = BLOCK;
-        return fill_block(walk, block, range->start, range->room, range->length);
+        return fill_block(walk, block, range->start, range->capacity, range->length);
     }
-    if (walk->index - ranges == run->pieces_end - run->pieces) return 0;
-    const Piece *piece = &walk->call->pieces[run->pieces + walk->index - ranges];
-    block->first = (int)((piece->first - run->first) * group);
-    block->queries = (int)(piece->count * group);
-    block->hidden_from = piece->place + 1 - walk->slot;
-    return fill_block(walk, block, piece->start, piece->room, piece->place + piece->count);
+    if (walk->index - ranges == run->chunks_end - run->chunks) return 0;
+    const Chunk *chunk = &walk->call->chunks[run->chunks + walk->index - ranges];
+    block->first = (int)((chunk->first - run->first) * group);
+    block->queries = (int)(chunk->count * group);
+    block->hidden_from = chunk->index + 1 - walk->slot;
+    return fill_block(walk, block, chunk->start, chunk->capacity, chunk->index + chunk->count);
 }
 
 #define JOIN(a, b) a##b
@@ -95,7 +95,7 @@ static int next_block(Walk *walk, Block *block) {
 #if defined(__x86_64__)
 
 BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")
-/* Two vectors of floats as one of pairs of bfloat16. */
+/* Two vectors of floats as one vector of bfloat16 pairs. */
 INLINE __m512 pair_paired(__m512 even, __m512 odd) {
     const __m512i order = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
@@ -104,7 +104,7 @@ INLINE __m512 pair_paired(__m512 even, __m512 odd) {
     return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even)));
 }
 
-/* Each two rows of values as one row of pairs; after the last row of an odd number comes one of zeros. */
+/* Two rows of values each as one row of pairs; an odd last row is paired with zeros. */
 INLINE const Unit *interleave_paired(float *to, const uint16_t *values, int length, int dim) {
     for (int k = 0; k < length; k += 2) {
         for (int d = 0; d < dim; d += 16) {
@@ -169,7 +169,7 @@ INLINE Four maximum_portable(Four a, Four b) {
 
 enum { PORTABLE, AVX2, AVX512, PAIRS };
 
-/* The variants that this processor can run, the fastest last: how many there are up to it. */
+/* The number of variants that this processor can run; the last of them is the fastest. */
 int packed_attention_variants(int bf16) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -183,7 +183,7 @@ int packed_attention_variants(int bf16) {
 #endif
 }
 
-/* So that a library is not told things in a form that it was not built for. */
+/* Detects a library that was built for another layout of Call. */
 int packed_attention_call_size(void) { return sizeof(Call); }
 
 typedef struct {
@@ -199,7 +199,7 @@ static Walk task_walk(const Call *call, int64_t task) {
 
 static _Thread_local Scratch scratch __attribute__((aligned(64)));
 
-/* The heads one after the other, so that what runs have in common stays in a thread's cache. */
+/* Head by head, so that ranges shared by several runs stay in a thread's cache. */
 static void attend(void *data) {
     Shared *shared = data;
     const Call *call = shared->call;
@@ -222,20 +222,20 @@ static void attend(void *data) {
     }
 }
 
-/* Keys and values of the new tokens into the store. A task is a head, then the other kind of that head. */
+/* Writes keys and values of the new tokens to the pool. Even tasks are a head's keys, odd ones its values. */
 static void write(void *data) {
     Shared *shared = data;
     const Call *call = shared->call;
     const int64_t size = call->bf16 ? 2 : 4, bytes = call->dim * size;
     int64_t i;
     while ((i = take(shared)) < 2 * call->kv_heads) {
-        const int64_t head = i / 2, *where = call->where + head * call->tokens;
+        const int64_t head = i / 2, *slot_mapping = call->slot_mapping + head * call->tokens;
         const int64_t stride = (i % 2 ? call->value_token : call->key_token) * size;
         const char *from = i % 2 ? (const char *)call->value + head * call->value_head * size
                                  : (const char *)call->key + head * call->key_head * size;
         char *to = i % 2 ? call->values : call->keys;
         for (int64_t token = 0; token < call->tokens; token++)
-            memcpy(to + where[token] * bytes, from + token * stride, bytes);
+            memcpy(to + slot_mapping[token] * bytes, from + token * stride, bytes);
     }
 }
 

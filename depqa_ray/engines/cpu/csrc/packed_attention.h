@@ -1,38 +1,38 @@
-/* What a call to the attention kernel is told, and what all its variants share. Mirrored in native_attention.py. */
+/* The arguments of the attention kernel, and what all its variants share. Mirrored in engines/cpu/attention.py. */
 
 #ifndef DEPQA_PACKED_ATTENTION_H
 #define DEPQA_PACKED_ATTENTION_H
 
 #include <stdint.h>
 
-/* Packed tokens that follow the same span: they see all slots of some ranges, then each its own piece's. */
+/* Packed tokens of sibling nodes: they attend to all slots of some ranges, then each to its own chunk's node. */
 typedef struct {
-    int64_t first, count;           /* which tokens of the packed batch */
-    int64_t above, above_end;       /* which ranges */
-    int64_t pieces, pieces_end;     /* which pieces */
+    int64_t first, count;           /* tokens of the packed batch */
+    int64_t ranges, ranges_end;
+    int64_t chunks, chunks_end;
 } Run;
 
-/* The first `length` slots of a span: an ancestor of all tokens of a run. */
+/* The first `length` slots of a node: an ancestor of all tokens of a run. */
 typedef struct {
-    int64_t start, room, length;
+    int64_t start, capacity, length;
 } Range;
 
-/* `count` tokens of one span, from its place `place` on: the token at a place sees the span up to that place. */
+/* `count` tokens of one node, from its token `index` on: each attends to the node's tokens up to itself. */
 typedef struct {
     int64_t first, count;
-    int64_t start, room, place;
-} Piece;
+    int64_t start, capacity, index;
+} Chunk;
 
 typedef struct {
     const void *query, *key, *value;                  /* of the packed tokens; the last dimension is contiguous */
     int64_t query_head, query_token;                  /* strides, in elements */
     int64_t key_head, key_token, value_head, value_token;
-    void *keys, *values;                              /* the layer's store, see kv_store.py */
+    void *keys, *values;                              /* the layer's pool, see kv_pool.py */
     void *out;                                        /* [tokens, heads, dim] */
-    const int64_t *where;                             /* [kv_heads, tokens]: the new tokens' vectors in the store */
+    const int64_t *slot_mapping;                      /* [kv_heads, tokens]: the new tokens' vectors in the pool */
     const Run *runs;
     const Range *ranges;
-    const Piece *pieces;
+    const Chunk *chunks;
     int64_t run_count, tokens, kv_heads, group, dim;
     float scaling;
     int32_t bf16;                                     /* elements are bfloat16, otherwise float */
@@ -43,15 +43,15 @@ typedef struct {
 
 enum {
     MAX_DIM = 256,
-    MAX_QUERIES = 64, /* of a run, times the heads that share keys */
-    BLOCK = 64,       /* keys that are read before the weights are brought up to date */
-    STRIDE = 80,      /* MAX_QUERIES and the widest vector, so that a vector may begin at any query */
+    MAX_QUERIES = 64, /* of a run: its tokens times the heads that share keys */
+    BLOCK = 64,       /* keys between two updates of the weights */
+    STRIDE = 80,      /* MAX_QUERIES and the widest vector, so that a vector may start at any query */
 };
 
-/* Per thread, and large: kept between calls. */
+/* Per thread; large, so kept between calls. */
 typedef struct {
     float queries[MAX_DIM * STRIDE]; /* [units of a vector, queries] */
-    float scores[BLOCK * STRIDE];    /* [keys, queries], then in its place the weights */
+    float scores[BLOCK * STRIDE];    /* [keys, queries], then overwritten by the weights */
     float keys[BLOCK * MAX_DIM];
     float values[BLOCK * MAX_DIM];
     float rest[16 * MAX_DIM];
@@ -59,12 +59,12 @@ typedef struct {
     float highest[STRIDE], total[STRIDE], shrink[STRIDE];
 } Scratch;
 
-/* Up to BLOCK keys and values of one head, who sees them, and what is read next. */
+/* Up to BLOCK keys and values of one head, and the queries that attend to them. */
 typedef struct {
     const char *keys, *values;
     int length;
-    int first, queries; /* which of the run's queries */
-    int64_t hidden_from; /* the slot that the first of them does not see any more, counted from this block's first */
+    int first, queries; /* of the run's queries */
+    int64_t hidden_from; /* the first key that the first of them must not see, counted from this block's first */
 } Block;
 
 #endif

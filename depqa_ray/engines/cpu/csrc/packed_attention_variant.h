@@ -1,13 +1,13 @@
-/* The kernel, for one kind of processor: included once a variant, with these set:
+/* The kernel for one kind of processor: included once per variant, with these macros set:
  *
- * NAME(x)   x with the variant's ending
+ * NAME(x)   x with the variant's suffix
  * LANES     floats in a vector
- * PAIRED    1 where a lane holds two bfloat16 that one instruction multiplies and adds; 0 where it holds a float
+ * PAIRED    1 if a lane holds two bfloat16 that one instruction multiplies and adds; 0 if it holds a float
  * SPLAT(x)  a float in all lanes, bits unchanged
  * MAXIMUM(a, b), MULTIPLY_ADD(sum, a, b)
  *
- * Queries stand side by side in the lanes. So a key is broadcast as it lies in the store, the softmax runs down the
- * lanes without a sum across them, and only the queries are transposed, once a run.
+ * Each lane holds another query. So a key is broadcast straight from the pool, the softmax needs no sums across lanes,
+ * and only the queries are transposed, once a run.
  */
 
 typedef float NAME(Vector) __attribute__((vector_size(4 * LANES)));
@@ -22,7 +22,7 @@ typedef float NAME(Loose) __attribute__((vector_size(4 * LANES), aligned(4), may
 #define FEW_KEYS (LANES == 16 ? 8 : 4)
 #define WIDE (LANES == 16 ? 4 : 2)
 
-/* 2 to the power of x, for x <= 0; what is below the range of a float gives the smallest normal number. */
+/* 2 to the power of x, for x <= 0; below the range of a float, the smallest normal number. */
 INLINE Vector NAME(power)(Vector x) {
     const Vector shift = SPLAT(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
     x = MAXIMUM(x, SPLAT(-126.0f));
@@ -48,7 +48,7 @@ INLINE void NAME(store_some)(float *to, Vector from, int count) {
     for (int i = 0; i < count; i++) to[i] = lanes[i];
 }
 
-/* The products of `vectors` vectors of queries with `count` keys. Both are constants where this is inlined. */
+/* The products of `vectors` vectors of queries with `count` keys. Both are constants once inlined. */
 INLINE void NAME(products)(
     const float *queries, const Unit *keys, int64_t units, float *scores, int vectors, int count, Fetch *fetch
 ) {
@@ -81,7 +81,7 @@ INLINE void NAME(scores)(
     }
 }
 
-/* Hide what a query does not see: the queries of `group` heads of a token, then those of the next token. */
+/* Masks later keys. Queries are ordered by token, `group` heads each. */
 INLINE void NAME(hide)(Scratch *s, const Block *block, int group) {
     for (int q = 0; q < block->queries; q++) {
         int64_t from = block->hidden_from + q / group;
@@ -89,7 +89,7 @@ INLINE void NAME(hide)(Scratch *s, const Block *block, int group) {
     }
 }
 
-/* Scores to weights; what was summed so far shrinks where a higher score has come (merging by log-sum-exp is this). */
+/* Scores to weights. If a query has a new highest score, its earlier sums shrink: merging by log-sum-exp. */
 INLINE void NAME(soften)(Scratch *s, const Block *block, float scale) {
     for (int at = 0; at < block->queries; at += LANES) {
         float *scores = s->scores + at, *highest = s->highest + block->first + at, *total = s->total + block->first + at;
@@ -118,7 +118,7 @@ INLINE void NAME(soften)(Scratch *s, const Block *block, float scale) {
     }
 }
 
-/* Add the weighted values: `count` queries, `wide` vectors of their outputs. Both are constants where it is inlined. */
+/* Adds the weighted values: `count` queries, `wide` vectors of their outputs. Both are constants once inlined. */
 INLINE void NAME(add)(
     const float *weights, const float *shrink, const Unit *values, int rows, int dim, float *out, int count, int wide
 ) {
@@ -155,7 +155,7 @@ INLINE void NAME(add_block)(Scratch *s, const Block *block, const Unit *values, 
     if (q < block->queries) NAME(add_queries)(s, block, values, rows, dim, q, 1);
 }
 
-/* Let a block's queries attend to its keys. What `ahead` reads is fetched meanwhile. */
+/* Lets a block's queries attend to its keys, and prefetches those of `ahead`. */
 INLINE void NAME(attend)(Scratch *s, const Block *block, const Block *ahead, const Call *call, float scale, int dim) {
     const int units = UNITS(dim), rows = PAIRED ? (block->length + 1) / 2 : block->length;
     Fetch fetch = {ahead->keys, ahead->keys + (int64_t)ahead->length * dim * (call->bf16 ? 2 : 4),
@@ -176,8 +176,8 @@ INLINE void NAME(attend)(Scratch *s, const Block *block, const Block *ahead, con
     NAME(add_block)(s, block, values, rows, dim);
 }
 
-/* A run's queries of one head of the store, transposed: [units, queries]. */
-INLINE void NAME(take_queries)(Scratch *s, const Call *call, const Run *run, int64_t head, int dim) {
+/* Loads a run's queries of one head of the pool, transposed: [units, queries]. */
+INLINE void NAME(load_queries)(Scratch *s, const Call *call, const Run *run, int64_t head, int dim) {
     int q = 0;
     for (int64_t token = run->first; token < run->first + run->count; token++) {
         for (int64_t g = 0; g < call->group; g++, q++) {
@@ -193,7 +193,7 @@ INLINE void NAME(take_queries)(Scratch *s, const Call *call, const Run *run, int
     }
 }
 
-INLINE void NAME(give_outputs)(const Scratch *s, const Call *call, const Run *run, int64_t head, int dim) {
+INLINE void NAME(store_outputs)(const Scratch *s, const Call *call, const Run *run, int64_t head, int dim) {
     int q = 0;
     for (int64_t token = run->first; token < run->first + run->count; token++) {
         int64_t to = (token * call->kv_heads + head) * call->group * dim;
@@ -216,9 +216,9 @@ INLINE void NAME(give_outputs)(const Scratch *s, const Call *call, const Run *ru
 INLINE void NAME(sized_task)(
     Scratch *s, const Call *call, const Run *run, int64_t head, const Block *after, int dim
 ) {
-    const float scale = call->scaling * 1.44269504f; /* so that powers of two serve */
+    const float scale = call->scaling * 1.44269504f; /* for powers of 2 instead of e */
     const int queries = (int)(run->count * call->group);
-    NAME(take_queries)(s, call, run, head, dim);
+    NAME(load_queries)(s, call, run, head, dim);
     for (int q = 0; q < queries; q++) s->highest[q] = HIDDEN, s->total[q] = 0.0f;
     memset(s->out, 0, sizeof(float) * queries * dim);
     Walk walk = {call, run, head, 0, 0};
@@ -227,10 +227,10 @@ INLINE void NAME(sized_task)(
         more = next_block(&walk, &ahead);
         NAME(attend)(s, &block, more ? &ahead : after, call, scale, dim);
     }
-    NAME(give_outputs)(s, call, run, head, dim);
+    NAME(store_outputs)(s, call, run, head, dim);
 }
 
-/* `after` is what will be read after this task. */
+/* `after` is the first block of the next task. */
 static void NAME(task)(Scratch *s, const Call *call, const Run *run, int64_t head, const Block *after) {
     if (call->dim == 128)
         NAME(sized_task)(s, call, run, head, after, 128);

@@ -1,4 +1,4 @@
-/* What is done to each row of a bfloat16 matrix by itself: the norm, and the place of the greatest. */
+/* Row by row over a bfloat16 matrix: the norm, and the index of the first maximum. */
 
 #include <math.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@ enum { LANES = 32 };
 typedef struct {
     const uint16_t *in, *weight; /* [rows, size], [size] */
     uint16_t *out;               /* [rows, size] */
-    int64_t *places;             /* [rows] */
+    int64_t *indices;            /* [rows] */
     int64_t rows, size, chunk, taken;
     float eps;
 } Rows;
@@ -40,12 +40,12 @@ FOR_EACH_CPU static void norm_row(const uint16_t *in, const uint16_t *weight, ui
     for (i = 0; i < size; i++) out[i] = narrow(widen(in[i]) * scale * widen(weight[i]));
 }
 
-/* The order of these integers is that of the numbers, of which both zeros are one. */
+/* An integer that sorts like the number; both zeros are equal. */
 static inline int16_t ordered(uint16_t x) {
     return x == 0x8000 ? 0 : (int16_t)(x ^ ((uint16_t)((int16_t)x >> 15) & 0x7fff));
 }
 
-FOR_EACH_CPU static int64_t greatest(const uint16_t *in, int64_t size) {
+FOR_EACH_CPU static int64_t argmax(const uint16_t *in, int64_t size) {
     int16_t best[LANES], highest = INT16_MIN;
     for (int lane = 0; lane < LANES; lane++) best[lane] = INT16_MIN;
     int64_t i = 0;
@@ -66,7 +66,7 @@ static void work(void *data) {
     while ((first = __atomic_fetch_add(&rows->taken, rows->chunk, __ATOMIC_RELAXED)) < rows->rows)
         for (int64_t row = first; row < first + rows->chunk && row < rows->rows; row++) {
             const uint16_t *in = rows->in + row * rows->size;
-            if (rows->places) rows->places[row] = greatest(in, rows->size);
+            if (rows->indices) rows->indices[row] = argmax(in, rows->size);
             else norm_row(in, rows->weight, rows->out + row * rows->size, rows->size, rows->eps);
         }
 }
@@ -74,7 +74,7 @@ static void work(void *data) {
 typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel */
 
 static void run(Rows *rows, int threads, Parallel parallel) {
-    enum { WORTH_IT = 1 << 14 }; /* elements: fewer are done before another thread is awake */
+    enum { WORTH_IT = 1 << 14 }; /* elements: fewer are done before another thread wakes up */
     const int64_t size = rows->size > 0 ? rows->size : 1;
     rows->chunk = 1 + (WORTH_IT / 4) / size;
     if (rows->rows * rows->size < WORTH_IT) work(rows);
@@ -89,7 +89,7 @@ void rms_norm_rows(
     run(&all, threads, parallel);
 }
 
-void greatest_rows(const uint16_t *in, int64_t *places, int64_t rows, int64_t size, int threads, Parallel parallel) {
-    Rows all = {.in = in, .places = places, .rows = rows, .size = size};
+void argmax_rows(const uint16_t *in, int64_t *indices, int64_t rows, int64_t size, int threads, Parallel parallel) {
+    Rows all = {.in = in, .indices = indices, .rows = rows, .size = size};
     run(&all, threads, parallel);
 }
