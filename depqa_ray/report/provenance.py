@@ -1,4 +1,4 @@
-"""Where a run's figures come from, and what must not be read out of them."""
+"""Where a run's figures come from, and what must not be concluded from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from depqa_ray.report.text import counted, one_line, shorten
-from depqa_ray.report.view import OriginView
+from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
 from depqa_ray.settings.types import EMBEDDED
 
@@ -16,14 +16,14 @@ SIMULATED: Final = "simulated"
 """The engine that answers from a cost model."""
 
 SERVER: Final = "openai"
-"""The engine whose cache nobody here can empty."""
+"""The engine whose cache a run cannot reset."""
 
 _WORLDS: Final = "worlds"
 """Part of the name of every file of generated worlds."""
 
 
-def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
-    """The run's labels and the notes that its reader must see; ``remarks`` are further notes."""
+def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> ProvenanceView:
+    """The run's labels, and the notes that a reader must see, ``warnings`` last."""
     run = results.run
     facts = (
         ("Model", run.model),
@@ -34,8 +34,10 @@ def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
         ("Device", ", ".join(run.devices) or f"{run.cpus} processor cores"),
         ("Fingerprint of the settings", run.fingerprint[:12]),
     )
-    notes = (*_caveats(run), *_gaps(results), *remarks)
-    return OriginView(tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes)))
+    notes = (*_caveats(run), *_gaps(results), *warnings)
+    return ProvenanceView(
+        tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes))
+    )
 
 
 def _caveats(run: RunEntry) -> list[str]:
@@ -58,7 +60,7 @@ def _caveats(run: RunEntry) -> list[str]:
 
 
 def _gaps(results: RunResults) -> list[str]:
-    """What the figures leave out."""
+    """Notes on what the figures leave out."""
     gaps = [
         f"{summary.name}: {counted(summary.unfinished, 'passage was', 'passages were')} not finished "
         "and counted in no figure."
@@ -83,7 +85,7 @@ def _gaps(results: RunResults) -> list[str]:
 
 
 def _usual_reason(results: RunResults, strategy: str) -> str:
-    """The commonest reason of the questions that failed, or else of those that were skipped."""
+    """The most frequent reason of the failed questions, or of the skipped ones if none failed."""
     reasons: dict[str, Counter[str]] = {"failed": Counter(), "skipped": Counter()}
     for answer in results.answers_of(strategy):
         if answer.status != "answered":

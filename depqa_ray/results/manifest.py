@@ -15,7 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+from pydantic import ConfigDict, TypeAdapter
 
 from depqa_ray.answering.prompts import PROMPT_VERSION
 from depqa_ray.passages.sources import MUSIQUE
@@ -83,6 +85,8 @@ class Manifest:
     system: str = ""
     cpus: int = 0
     devices: tuple[str, ...] = ()
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
 
 def settings_manifest(
@@ -182,14 +186,11 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def manifest_from_json(data: Mapping[str, Any]) -> Manifest:
-    """The manifest of a JSON object. Raises KeyError, TypeError or ValueError where it is none."""
+    """The manifest of a JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
     fields = dict(data)
     if fields.pop("version") != LAYOUT_VERSION:
         raise ValueError("its layout is of another version of depqa-ray")
-    labels = dict(fields.pop("labels"))
-    labels["strategies"] = tuple(labels["strategies"])
-    devices = tuple(fields.pop("devices"))
-    return Manifest(labels=RunLabels(**labels), devices=devices, **fields)
+    return TypeAdapter(Manifest).validate_python(fields)
 
 
 def _is_secret(name: str, value: Any) -> bool:

@@ -29,11 +29,17 @@ Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
 """The figures that have intervals; each is named as the average that it belongs to."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Entry(BaseModel):
+    # An entry in a field may be given as a record: it is built from the record's attributes.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, from_attributes=True)
 
 
-class Scores(_Record):
+def shared_fields(entry: type[BaseModel], *records: object) -> dict[str, Any]:
+    """The fields of ``entry`` that a record has under the same name, with their values there."""
+    return {name: getattr(record, name) for record in records for name in entry.model_fields if hasattr(record, name)}
+
+
+class Scores(_Entry):
     """Means over all questions asked.
 
     ``em`` and ``f1`` are SQuAD's; ``strict`` wants the gold answer in the JSON that was asked for; ``lenient`` wants
@@ -46,7 +52,7 @@ class Scores(_Record):
     f1: float = 0.0
 
 
-class EdgeEntry(_Record):
+class EdgeEntry(_Entry):
     """A dependency: ``child`` needs the answer of ``parent`` (question ids)."""
 
     parent: Text
@@ -56,7 +62,7 @@ class EdgeEntry(_Record):
     rationale: Text
 
 
-class PassageEdges(_Record):
+class PassageEdges(_Entry):
     """The dependencies along which a strategy asked the questions of a passage.
 
     ``edges`` are the selected ones among the ``proposed``. ``source`` is where they were to come from; where that is
@@ -80,7 +86,7 @@ class PassageEdges(_Record):
     parallelism: float
 
 
-class QuestionEntry(_Record):
+class QuestionEntry(_Entry):
     """A question of a passage. ``gold_parents`` is null where the data set knows nothing of dependencies."""
 
     id: Text
@@ -89,7 +95,7 @@ class QuestionEntry(_Record):
     gold_parents: list[Text] | None
 
 
-class AnswerEntry(_Record):
+class AnswerEntry(_Entry):
     """How one question ended under one strategy.
 
     ``parents`` are the questions that it was asked after, by the strategy's dependencies; empty where it goes by none.
@@ -122,7 +128,7 @@ class AnswerEntry(_Record):
     attempts: int
 
 
-class Counts(_Record):
+class Counts(_Entry):
     """``questions`` is the sum of the other three."""
 
     questions: int = 0
@@ -131,7 +137,7 @@ class Counts(_Record):
     skipped: int = 0
 
 
-class PassageStrategy(_Record):
+class PassageStrategy(_Entry):
     """One passage under one strategy.
 
     ``latency`` is the wall-clock time from the passage's admission to its last outcome, and ``dep_latency`` the part of
@@ -154,7 +160,7 @@ class PassageStrategy(_Record):
     questions: list[AnswerEntry]
 
 
-class PassageEntry(_Record):
+class PassageEntry(_Entry):
     """One passage with what each strategy made of it; ``strategies`` lacks those that did not finish it."""
 
     id: Text
@@ -164,7 +170,7 @@ class PassageEntry(_Record):
     strategies: list[PassageStrategy]
 
 
-class Split(_Record):
+class ScoreSplit(_Entry):
     """Scores over some of the questions: those that have parents among the gold edges, say, or that have none.
 
     ``em`` and ``f1`` are null where there is no such question.
@@ -175,7 +181,7 @@ class Split(_Record):
     f1: float | None
 
 
-class Totals(_Record):
+class Totals(_Entry):
     """Sums over all finished passages.
 
     ``seconds`` is the wall-clock time during which at least one passage was under way under this strategy, and
@@ -193,7 +199,7 @@ class Totals(_Record):
     questions_per_second: float
 
 
-class Percentiles(_Record):
+class Percentiles(_Entry):
     """Of the passages' latencies, between two of them where none is just there (numpy's "linear")."""
 
     p50: float
@@ -201,7 +207,7 @@ class Percentiles(_Record):
     p99: float
 
 
-class EdgeQualityEntry(_Record):
+class EdgeQualityEntry(_Entry):
     """How well edges match the gold ones, over all passages that have gold edges.
 
     ``precision`` is null where there are no edges, ``recall`` where there are no gold ones, ``f1`` where there are
@@ -216,7 +222,7 @@ class EdgeQualityEntry(_Record):
     right_share: float
 
 
-class EdgeSummary(_Record):
+class EdgeSummary(_Entry):
     """The dependencies of one strategy over all passages that it finished.
 
     ``asked`` passages had the model asked for them, ``cached`` ones found its reply of an earlier run; with
@@ -238,14 +244,14 @@ class EdgeSummary(_Record):
     selected_quality: EdgeQualityEntry | None
 
 
-class Interval(_Record):
+class Interval(_Entry):
     """The ends of a bootstrap interval of an average."""
 
     low: float
     high: float
 
 
-class Difference(_Record):
+class Difference(_Entry):
     """An average of a strategy less that of the baseline, over the passages that both finished.
 
     ``excludes_zero`` says that there is an interval and that zero lies outside it.
@@ -256,7 +262,7 @@ class Difference(_Record):
     excludes_zero: bool
 
 
-class StrategySummary(_Record):
+class StrategySummary(_Entry):
     """One strategy over all passages that it finished.
 
     ``metrics`` are means over questions, so that a passage with many questions weighs more, as in the official score.
@@ -284,16 +290,16 @@ class StrategySummary(_Record):
     latency_percentiles: Percentiles | None
     batches: float
     dag: EdgeSummary | None
-    with_parents: Split | None
-    without_parents: Split | None
-    final: Split | None
+    with_parents: ScoreSplit | None
+    without_parents: ScoreSplit | None
+    final: ScoreSplit | None
     totals: Totals
     intervals: dict[Figure, Interval | None]
     differences: dict[Figure, Difference]
     paired_passages: int
 
 
-class RunEntry(_Record):
+class RunEntry(_Entry):
     """What the run was; the same as in its manifest.
 
     ``isolated``: passages were worked on one at a time, on idle replicas that had read nothing yet. Otherwise latencies
@@ -318,7 +324,7 @@ class RunEntry(_Record):
     bad_rows: int
 
 
-class BootstrapEntry(_Record):
+class BootstrapEntry(_Entry):
     """How the intervals were made. ``baseline`` is null where no two strategies can be compared."""
 
     baseline: Text | None
@@ -327,7 +333,7 @@ class BootstrapEntry(_Record):
     seed: int
 
 
-class RunResults(_Record):
+class RunResults(_Entry):
     """The whole file. ``strategies`` holds the averages and totals by strategy, in the order of the tables."""
 
     version: Literal[3] = 3

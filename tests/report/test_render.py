@@ -60,7 +60,7 @@ def hostile_records(text: str) -> RunRecords:
 def pages(records: RunRecords) -> list[str]:
     results = compute_results(records)
     views = [page_view(results, *page) for page in pages_of(results, records)]
-    return [render_index(index_view(results, records.remarks)), *map(render_page, views)]
+    return [render_index(index_view(results, records.warnings)), *map(render_page, views)]
 
 
 def assert_harmless(page: Page) -> None:
@@ -193,7 +193,7 @@ def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: s
 
 def test_gaps_of_the_run_are_noted_on_the_index() -> None:
     records = sample_records()
-    cut = replace(records, finished=records.finished[:-1], remarks=("a line was torn",))
+    cut = replace(records, finished=records.finished[:-1], warnings=("a line was torn",))
 
     text = read_page(pages(cut)[0]).text
 

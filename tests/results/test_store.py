@@ -14,7 +14,7 @@ from depqa_ray.passages.base import BadRow
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageResult
 from depqa_ray.results.store import RunStore, write_atomically
-from tests.sample_run import dag_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
+from tests.sample_run import edges_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
     records = RunStore.open(tmp_path).read()
 
     assert records.steps == whole.steps
-    assert records.remarks == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
+    assert records.warnings == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
 
 
 def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> N
         store.append(PassageResult("sequential", "another", 0.0, 1.0))
 
     records = RunStore.open(tmp_path).read()
-    assert records.remarks == ()
+    assert records.warnings == ()
     assert records.finished[-1] == PassageResult("sequential", "another", 0.0, 1.0, session=1)
 
 
@@ -158,14 +158,14 @@ def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: P
 
 
 def test_given_a_resumption_then_the_edges_of_what_was_not_finished_are_forgotten(tmp_path: Path) -> None:
-    kept, begun = dag_of(velcarn()), dag_of(lantern())
+    kept, begun = edges_of(velcarn()), edges_of(lantern())
     with RunStore.create(tmp_path, sample_manifest()) as store:
         for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), begun):
             store.append(record)
-    assert store.read().dags == (kept, begun)
+    assert store.read().edges == (kept, begun)
     with RunStore.open(tmp_path) as store:
         store.resume()
-    assert store.read().dags == (kept,)
+    assert store.read().edges == (kept,)
 
 
 def test_bad_rows_are_kept(tmp_path: Path) -> None:
