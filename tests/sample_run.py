@@ -56,7 +56,7 @@ def velcarn() -> PassageRecord:
 
 
 def lantern() -> PassageRecord:
-    """Three questions, one of them without an answer; nobody knows their edges."""
+    """Three questions, one of them without an answer; their edges are unknown."""
     questions = (
         Question("lan-1", "What does the lantern burn?", ("oil", "lamp oil")),
         Question("lan-2", "Where does it hang?", ("in the north window",)),
@@ -67,7 +67,7 @@ def lantern() -> PassageRecord:
 
 
 def edges_of(record: PassageRecord, strategy: str = "dependency_parallel") -> EdgeRecord:
-    """Of Velcarn's gold edges one was not selected; for the lantern the heuristic guessed one."""
+    """All but one of Velcarn's gold edges; one guess of the heuristic for the lantern."""
     gold = record.passage.gold_edges
     guess = Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic")
     proposed = (guess,) if gold is None else gold
@@ -159,8 +159,8 @@ def sample_records(*passages: PassageRecord, **labels: object) -> RunRecords:
             end = now + max((step.completed for step in results), default=0.0)
             finished.append(PassageResult(strategy, record.passage.id, now, end))
             now = end
-    dags = tuple(edges_of(record) for record in found)
-    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished), edges=dags)
+    edges = tuple(edges_of(record) for record in found)
+    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished), edges=edges)
 
 
 def write_sample(folder: Path, records: RunRecords | None = None) -> RunStore:

@@ -12,14 +12,9 @@ from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
 from depqa_ray.settings.types import EMBEDDED
 
-SIMULATED: Final = "simulated"
-"""The engine that answers from a cost model."""
-
-SERVER: Final = "openai"
-"""The engine whose cache a run cannot reset."""
-
-_WORLDS: Final = "worlds"
-"""Part of the name of every file of generated worlds."""
+_SIMULATED: Final = "simulated"
+_SERVER: Final = "openai"
+_WORLDS: Final = "worlds"  # part of the name of every file of generated worlds
 
 
 def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> ProvenanceView:
@@ -42,16 +37,16 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
 
 def _caveats(run: RunEntry) -> list[str]:
     caveats = []
-    if run.engine == SIMULATED:
+    if run.engine == _SIMULATED:
         caveats.append("The figures are simulated: a cost model stood in for the model and the machine.")
-    elif run.settings.get("deps_engine") == SIMULATED:
+    elif run.settings.get("deps_engine") == _SIMULATED:
         caveats.append("The dependencies, with what they cost, are simulated: a cost model was asked for them.")
-    if run.engine != SIMULATED and run.embedded_reader and not _is_worlds(run.dataset):
+    if run.engine != _SIMULATED and run.embedded_reader and not _is_worlds(run.dataset):
         caveats.append(
             "The embedded reader answered. It was trained on generated worlds and knows worlds, not Wikipedia: "
             "its scores on this data set do not rank the strategies."
         )
-    if run.isolated and SERVER in (run.engine, run.settings.get("deps_engine")):
+    if run.isolated and _SERVER in (run.engine, run.settings.get("deps_engine")):
         caveats.append(
             "The server may have had a passage's beginning at hand from the strategy before; each strategy went first "
             "on some passages."
@@ -61,19 +56,20 @@ def _caveats(run: RunEntry) -> list[str]:
 
 def _gaps(results: RunResults) -> list[str]:
     """Notes on what the figures leave out."""
+    summaries = results.strategies.values()
     gaps = [
         f"{summary.name}: {counted(summary.unfinished, 'passage was', 'passages were')} not finished "
         "and counted in no figure."
-        for summary in results.strategies.values()
+        for summary in summaries
         if summary.unfinished
     ]
     gaps += [
         f"{summary.name}: the dependencies of {counted(summary.dag.cached, 'passage', 'passages')} were kept from an "
         "earlier run and cost nothing here."
-        for summary in results.strategies.values()
+        for summary in summaries
         if summary.dag is not None and summary.dag.cached
     ]
-    for summary in results.strategies.values():
+    for summary in summaries:
         if lost := summary.counts.failed + summary.counts.skipped:
             gaps.append(
                 f"{summary.name}: {counted(lost, 'question', 'questions')} without an answer, mostly because: "

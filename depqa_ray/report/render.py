@@ -11,7 +11,7 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from depqa_ray.report.build import index_view, page_view, pages_of
 from depqa_ray.report.provenance import provenance_view
@@ -60,15 +60,16 @@ def render_page(view: PageView) -> str:
 
 
 def _render(template: str, view: IndexView | PageView) -> str:
-    return _environment().get_template(template).render(view=view, **_constants())
+    return _environment().get_template(template).render(view=view)
 
 
 @cache
 def _environment() -> Environment:
     # Imported here, so that commands without pages do not wait for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -76,13 +77,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-@cache
-def _constants() -> dict[str, Any]:
-    """What all pages share. Only the style sheet, which ships with the package, is exempt from escaping."""
-    from markupsafe import Markup
-
     css = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return {"css": Markup(css), "css_hash": f"sha256-{digest}", "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    # Only the style sheet, which ships with the package, is exempt from escaping.
+    environment.globals |= {"css": Markup(css), "css_hash": f"sha256-{digest}"}
+    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    return environment

@@ -9,9 +9,6 @@ from depqa_ray.report.text import ABSENT, counted, number, one_line, rate, reaso
 from depqa_ray.report.view import Head, Row, TableView
 from depqa_ray.results.schema import PassageEntry, RunEntry, RunResults, ScoreSplit, StrategySummary
 
-ISOLATED: Final = "one passage at a time, on idle replicas"
-LOADED: Final = "under full load"
-
 
 class Column(NamedTuple):
     """A column: its heads (see :class:`Head`), and its cell for an entry of a strategy."""
@@ -136,11 +133,6 @@ def split_table(summaries: Sequence[StrategySummary]) -> TableView | None:
     return _table("Questions with and without parents among the gold edges", "", _SPLITS, summaries)
 
 
-def run_tables(results: RunResults) -> tuple[TableView, ...]:
-    """The further tables that the run has figures for: final answers, latencies, dependencies and their quality."""
-    return tuple(_run_tables(results.run, list(results.strategies.values())))
-
-
 def count_passages(summaries: Sequence[StrategySummary]) -> str:
     """How many passages the averages cover, in words."""
     counts = sorted({summary.passages for summary in summaries})
@@ -149,13 +141,15 @@ def count_passages(summaries: Sequence[StrategySummary]) -> str:
     return counted(counts[0] if counts else 0, "passage", "passages")
 
 
-def _run_tables(run: RunEntry, summaries: Sequence[StrategySummary]) -> Iterator[TableView]:
+def run_tables(results: RunResults) -> Iterator[TableView]:
+    """The further tables that the run has figures for: final answers, latencies, dependencies and their quality."""
+    summaries = list(results.strategies.values())
     if any(summary.final for summary in summaries):
         caption = "Over the questions whose answers are their passages' final ones; the others are steps on the way."
         yield _table("Final answers", caption, _FINAL, summaries)
     if measured := [summary for summary in summaries if summary.latency_percentiles is not None]:
         caption = "From a passage's admission to its last answer, over passages."
-        yield _table(f"Latency in seconds, {_load(run)}", caption, _LATENCY, measured)
+        yield _table(f"Latency in seconds, {_load(results.run)}", caption, _LATENCY, measured)
     if using_edges := [summary for summary in summaries if summary.dag is not None]:
         caption = (
             "Asked, from the cache and fallbacks count passages; the rest are means over all passages. Depth, width "
@@ -180,9 +174,9 @@ def _table(title: str, caption: str, columns: Columns, entries: Iterable[Any], n
 def _load(run: RunEntry) -> str:
     """The load under which latencies were measured."""
     if run.isolated:
-        return ISOLATED
+        return "one passage at a time, on idle replicas"
     most = run.settings.get("in_flight")
-    return f"{most} at a time" if isinstance(most, int) else LOADED
+    return f"{most} at a time" if isinstance(most, int) else "under full load"
 
 
 def _edge_notes(summaries: Sequence[StrategySummary]) -> Iterator[str]:

@@ -21,7 +21,6 @@ from depqa_ray.results.schema import PassageEntry, RunResults
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.padding import Padding
 
 MOST_PASSAGES: Final = 30
 """With more passages, their figures are left to the results and the pages unless all are asked for."""
@@ -128,38 +127,28 @@ def _sheet(heads: Sequence[str], blocks: Sequence[Block]) -> Iterator[str]:
     """Blocks under one line of heads: names to the left, figures to the right. A column without a head is left out."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    shown = [place for place, head in enumerate(heads) if head]
     rows = [row for block in blocks for row in block.rows]
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    names = [_INDENT + row.strategy for row in rows]
+    columns = {place: [row.figures[place] for row in rows] for place, head in enumerate(heads) if head}
+    widths = {place: max(map(len, (*heads[place].split("\n"), *column))) for place, column in columns.items()}
+    needed = sum(widths.values()) + len(widths)
+    wide = max(map(len, names), default=0) + needed + len(widths) <= WIDTH
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, int(wide), 0, 0))
     table.add_column()
-    for place in shown:
-        table.add_column(heads[place], justify="right", vertical="bottom", no_wrap=True)
-    for row in rows:
-        name = Text(_INDENT + row.strategy, no_wrap=True, overflow="ellipsis")
-        table.add_row(name, *(_figure(row.figures[place]) for place in shown))
-    console = Console(width=WIDTH, color_system=None, legacy_windows=False)
-    wanted = Measurement.get(console, console.options.update_width(10 * WIDTH), table).maximum
-    if wanted + len(shown) <= WIDTH:
-        table.padding = (0, 1, 0, 0)
+    for place in columns:
+        table.add_column(Text(heads[place], justify="right"), vertical="bottom", no_wrap=True)
+    # Aligned here, since rich strips trailing blanks; one row of many lines, since rich is slow with many rows.
+    figures = [[text.rjust(widths[place]) for text in column] for place, column in columns.items()]
+    table.add_row(*(Text("\n".join(column), no_wrap=True, overflow="ellipsis") for column in (names, *figures)))
     # Names give way to figures, which are never cut.
-    figures = wanted - max((len(_INDENT + row.strategy) for row in rows), default=0)
-    options = console.options.update_width(max(WIDTH, figures + len(_INDENT) + 1))
-    lines = ["".join(part.text for part in line).rstrip() for line in console.render_lines(table, options, pad=False)]
-    body = iter(lines[len(lines) - len(rows) :])
-    yield from lines[: len(lines) - len(rows)]
+    console = Console(width=max(WIDTH, len(_INDENT) + 1 + needed), color_system=None, legacy_windows=False)
+    lines = ["".join(part.text for part in line).rstrip() for line in console.render_lines(table, pad=False)]
+    start = len(lines) - max(1, len(rows))
+    body = iter(lines[start:])
+    yield from lines[:start]
     for place, block in enumerate(blocks):
         yield from ("", block.title) if place else (block.title,)
         yield from islice(body, len(block.rows))
-
-
-def _figure(text: str) -> Padding:
-    """A cell that keeps its trailing blanks, which rich strips from right-aligned text."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    kept = text.rstrip()
-    return Padding(Text(kept), (0, len(text) - len(kept), 0, 0))

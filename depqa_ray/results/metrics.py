@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
 import numpy as np
 
-from depqa_ray.core import Edge, JobKey, Passage, StepResult
+from depqa_ray.core import Edge, JobKey, Passage, Question, StepResult
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
 from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
 from depqa_ray.results.records import PassageResult, RunRecords, job_key
 from depqa_ray.results.schema import (
-    AnswerEntry,
     BootstrapEntry,
     EdgeQualityEntry,
     EdgeSummary,
@@ -125,7 +124,8 @@ def _passage_runs(records: RunRecords, names: Iterable[str]) -> dict[str, dict[s
 def _summary(name: str, runs: Sequence[PassageRun], statistics: Statistics, records: RunRecords) -> StrategySummary:
     entries = [run.entry for run in runs]
     answers = [answer for entry in entries for answer in entry.questions]
-    with_parents, without_parents = _splits(runs)
+    known = [run for run in runs if run.passage.gold_edges is not None]
+    final = _split(runs, lambda _, question: question.final)
     return StrategySummary(
         name=name,
         passages=len(entries),
@@ -135,9 +135,9 @@ def _summary(name: str, runs: Sequence[PassageRun], statistics: Statistics, reco
         **means(entries, _MEANS),
         latency_percentiles=_percentiles([entry.latency for entry in entries]),
         dag=_edge_summary(runs),
-        with_parents=with_parents,
-        without_parents=without_parents,
-        final=_final(runs),
+        with_parents=_split(known, _has_gold_parents) if known else None,
+        without_parents=_split(known, lambda *asked: not _has_gold_parents(*asked)) if known else None,
+        final=final if final.questions else None,
         totals=_totals(runs, wall_clock(item for item in records.finished if item.strategy == name)),
         **statistics._asdict(),
     )
@@ -160,36 +160,21 @@ def _totals(runs: Sequence[PassageRun], seconds: float) -> Totals:
     )
 
 
-def _splits(runs: Sequence[PassageRun]) -> tuple[ScoreSplit, ScoreSplit] | tuple[None, None]:
-    """Scores with and without gold parents, over the passages that have gold edges."""
-    known = [run for run in runs if run.passage.gold_edges is not None]
-    if not known:
-        return None, None
-    dependent: list[AnswerEntry] = []
-    others: list[AnswerEntry] = []
-    for run in known:
-        children = {edge.child for edge in run.passage.gold_edges or ()}
-        for answer, question in zip(run.entry.questions, run.passage.questions, strict=True):
-            (dependent if question.id in children else others).append(answer)
-    return _split(dependent), _split(others)
-
-
-def _final(runs: Sequence[PassageRun]) -> ScoreSplit | None:
-    """Scores over the questions whose answers are final."""
+def _split(runs: Iterable[PassageRun], wanted: Callable[[Passage, Question], bool]) -> ScoreSplit:
+    """Scores over the wanted questions."""
     answers = [
         answer
         for run in runs
         for answer, question in zip(run.entry.questions, run.passage.questions, strict=True)
-        if question.final
+        if wanted(run.passage, question)
     ]
-    return _split(answers) if answers else None
-
-
-def _split(answers: list[AnswerEntry]) -> ScoreSplit:
-    if not answers:
-        return ScoreSplit(questions=0, em=None, f1=None)
     scores = mean_scores(answers)
-    return ScoreSplit(questions=len(answers), em=scores.em, f1=scores.f1)
+    em, f1 = (scores.em, scores.f1) if answers else (None, None)
+    return ScoreSplit(questions=len(answers), em=em, f1=f1)
+
+
+def _has_gold_parents(passage: Passage, question: Question) -> bool:
+    return any(edge.child == question.id for edge in passage.gold_edges or ())
 
 
 def _edge_summary(runs: Iterable[PassageRun]) -> EdgeSummary | None:

@@ -192,7 +192,7 @@ def _read_manifest(folder: Path) -> Manifest:
         except FileNotFoundError:
             raise StoreError(f"{folder} holds no run; give the folder of one (it has a {MANIFEST})") from None
         except _UNFIT as error:
-            raise StoreError(f"{path} is not the manifest of a run ({_problem(error)}); start the run anew") from error
+            raise StoreError(f"{path} is not the manifest of a run ({_problem(error)}); start a new run") from error
 
 
 def _count_resumptions(path: Path) -> int:

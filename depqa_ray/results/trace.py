@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,8 @@ def _session_starts(finished: Iterable[PassageResult]) -> dict[int, float]:
     ends: dict[int, float] = {}
     for item in finished:
         ends[item.session] = max(ends.get(item.session, 0.0), item.finished)
-    starts, start = {}, 0.0
-    for session in sorted(ends):
-        starts[session] = start
-        start += ends[session]
-    return starts
+    sessions = sorted(ends)
+    return dict(zip(sessions, accumulate((ends[session] for session in sessions), initial=0.0), strict=False))
 
 
 def _step_slice(step: StepResult, admitted: float) -> _Slice:

@@ -42,7 +42,7 @@ HOSTILE = [
 
 
 def hostile_records(text: str) -> RunRecords:
-    """A run in which every text that a stranger or a model can write is ``text``."""
+    """A run in which every text that a data set or a model can bring in is ``text``."""
     strategy = text.encode("utf-8", "replace").decode()  # names of strategies are ours, so they can be encoded
     questions = (Question(text, text, (text,)), Question("other", text, (text, text)))
     passage = Passage(text, text, text, questions, (Edge(text, "other", 1.0, text, "gold"),))
@@ -52,9 +52,9 @@ def hostile_records(text: str) -> RunRecords:
     )  # fmt: skip
     record = PassageRecord(passage)
     edge = Edge(text, "other", 0.5, text, "model")
-    dag = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
+    edges = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
     manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
-    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (dag,), (text,))
+    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (edges,), (text,))
 
 
 def pages(records: RunRecords) -> list[str]:

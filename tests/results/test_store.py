@@ -137,32 +137,32 @@ def test_a_second_outcome_of_a_question_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: Path) -> None:
     # Given a run that ended in the middle of its second passage
-    done, begun = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
+    done, started = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
     with RunStore.create(tmp_path, sample_manifest()) as store:
-        for record in (velcarn(), *done, PassageResult("sequential", "velcarn", 0.0, 2.5), lantern(), begun[0]):
+        for record in (velcarn(), *done, PassageResult("sequential", "velcarn", 0.0, 2.5), lantern(), started[0]):
             store.append(record)
 
     # When it is resumed, and the second passage asked again
     with RunStore.open(tmp_path) as store:
         finished = store.resume()
-        for record in (lantern(), *begun, PassageResult("sequential", "lan", 0.0, 1.5)):
+        for record in (lantern(), *started, PassageResult("sequential", "lan", 0.0, 1.5)):
             store.append(record)
 
     # Then each question has one outcome
     records = RunStore.open(tmp_path).read()
     assert finished == {("sequential", "velcarn")}
-    assert records.steps == (*done, *begun)
+    assert records.steps == (*done, *started)
     assert [record.passage.id for record in records.passages] == ["velcarn", "lan"]
     assert [item.session for item in records.finished] == [0, 1]
     assert RunStore.open(tmp_path).session == 1
 
 
 def test_given_a_resumption_then_the_edges_of_what_was_not_finished_are_forgotten(tmp_path: Path) -> None:
-    kept, begun = edges_of(velcarn()), edges_of(lantern())
+    kept, started = edges_of(velcarn()), edges_of(lantern())
     with RunStore.create(tmp_path, sample_manifest()) as store:
-        for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), begun):
+        for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), started):
             store.append(record)
-    assert store.read().edges == (kept, begun)
+    assert store.read().edges == (kept, started)
     with RunStore.open(tmp_path) as store:
         store.resume()
     assert store.read().edges == (kept,)
