@@ -56,7 +56,7 @@ def velcarn() -> PassageRecord:
 
 
 def lantern() -> PassageRecord:
-    """Three questions, one of them without an answer; nobody knows their edges."""
+    """Three questions, one of them without an answer; their edges are unknown."""
     questions = (
         Question("lan-1", "What does the lantern burn?", ("oil", "lamp oil")),
         Question("lan-2", "Where does it hang?", ("in the north window",)),
@@ -66,8 +66,8 @@ def lantern() -> PassageRecord:
     return PassageRecord(passage)
 
 
-def dag_of(record: PassageRecord, strategy: str = "dependency_parallel") -> EdgeRecord:
-    """Of Velcarn's gold edges one was not selected; for the lantern the heuristic guessed one."""
+def edges_of(record: PassageRecord, strategy: str = "dependency_parallel") -> EdgeRecord:
+    """All but one of Velcarn's gold edges; one guess of the heuristic for the lantern."""
     gold = record.passage.gold_edges
     guess = Edge("lan-1", "lan-2", 0.62, "a pronoun without its noun", "heuristic")
     proposed = (guess,) if gold is None else gold
@@ -97,7 +97,7 @@ def steps_of(record: PassageRecord, strategy: str, slow: float = 1.0) -> list[St
     depth: dict[str, int] = {}
     for id_ in ids:
         depth[id_] = 1 + max(
-            (depth[edge.parent] for edge in dag_of(record).chosen.selected if edge.child == id_), default=-1
+            (depth[edge.parent] for edge in edges_of(record).chosen.selected if edge.child == id_), default=-1
         )
     return [
         _step(record, strategy, id_, [id_], depth[id_], 0.4 * depth[id_] * slow, 0.4 * (depth[id_] + 0.9) * slow)
@@ -159,14 +159,14 @@ def sample_records(*passages: PassageRecord, **labels: object) -> RunRecords:
             end = now + max((step.completed for step in results), default=0.0)
             finished.append(PassageResult(strategy, record.passage.id, now, end))
             now = end
-    dags = tuple(dag_of(record) for record in found)
-    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished), dags=dags)
+    edges = tuple(edges_of(record) for record in found)
+    return RunRecords(sample_manifest(**labels), tuple(found), tuple(steps), tuple(finished), edges=edges)
 
 
 def write_sample(folder: Path, records: RunRecords | None = None) -> RunStore:
     """The run in a folder, its store closed."""
     records = records or sample_records()
     with RunStore.create(folder, records.manifest) as store:
-        for record in (*records.passages, *records.dags, *records.steps, *records.finished):
+        for record in (*records.passages, *records.edges, *records.steps, *records.finished):
             store.append(record)
     return store

@@ -142,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace, pages: str | None = None) -> int:
-    from depqa_ray.results.resampling import check_baseline
+    from depqa_ray.results.intervals import check_baseline
 
     settings = _settings(arguments)
     check_baseline(settings.baseline, settings.strategies)
@@ -188,10 +188,10 @@ def _write_outputs(
 
     from depqa_ray.report.render import write_pages
     from depqa_ray.report.terminal import print_results
+    from depqa_ray.results.intervals import check_baseline, resampling_of
     from depqa_ray.results.metrics import compute_results, strategy_names
     from depqa_ray.results.parquet import write_parquet
     from depqa_ray.results.predictions import write_predictions
-    from depqa_ray.results.resampling import check_baseline, resampling_of
     from depqa_ray.results.store import RunStore, write_atomically
     from depqa_ray.results.trace import write_trace
 
@@ -204,7 +204,7 @@ def _write_outputs(
     store.write_results(text)
     write_predictions(results, folder)
     write_trace(records, folder / "trace.json")
-    print_results(results, Console(), all_passages=all_passages, remarks=records.remarks)
+    print_results(results, Console(), all_passages=all_passages, warnings=records.warnings)
     print(f"Run directory: {folder}")
     if outputs.json_out is not None:
         write_atomically(outputs.json_out, text)
@@ -237,8 +237,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from depqa_ray.answering.predictions import read_predictions
     from depqa_ray.answering.scoring import score_predictions
     from depqa_ray.passages.sources import load_passages
-    from depqa_ray.results.reading import MANIFEST
-    from depqa_ray.results.store import RunStore
+    from depqa_ray.results.store import MANIFEST, RunStore
 
     predictions = read_predictions(arguments.predictions)
     passages: Iterable[Passage]

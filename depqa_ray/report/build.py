@@ -1,4 +1,4 @@
-"""From a run's figures and records to the views of its pages."""
+"""The views of a run's pages, from its entries and records."""
 
 from __future__ import annotations
 
@@ -7,50 +7,49 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from depqa_ray.core import UNKNOWN, StepResult
-from depqa_ray.report.figures import passage_row, summary_row, total_row
-from depqa_ray.report.interval_view import intervals_view
-from depqa_ray.report.provenance import origin_view
-from depqa_ray.report.published import published_view
-from depqa_ray.report.run_tables import run_tables
-from depqa_ray.report.svg.graph import graph_views, labels_of, size_in_words
+from depqa_ray.core import UNKNOWN, JobKey, StepResult
+from depqa_ray.report.intervals import intervals_view
+from depqa_ray.report.provenance import provenance_view
+from depqa_ray.report.published import published_table
+from depqa_ray.report.svg.graph import graph_views, labels_of, summary_text
 from depqa_ray.report.svg.timeline import draw_timeline, step_label
+from depqa_ray.report.tables import averages_table, passage_table, run_tables, totals_table
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
 from depqa_ray.report.view import (
     AnswerView,
-    CourseView,
     IndexView,
     LinkView,
-    OriginView,
     PageView,
+    ProvenanceView,
     QuestionView,
     StepView,
+    StrategyTimelineView,
 )
-from depqa_ray.results.records import PassageRecord, RunRecords
+from depqa_ray.results.records import PassageRecord, RunRecords, job_key
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, RunResults
 
 _SLUG_LENGTH: Final = 48
 
 
 def page_file(position: int, passage_id: str) -> str:
-    """A file name for the passage at ``position`` (from 0): its number, then what is plain ASCII of its id."""
+    """A file name for the passage at ``position`` (from 0): its number, then its id in plain ASCII."""
     plain = unicodedata.normalize("NFKD", passage_id).encode("ascii", "ignore").decode("ascii")
     slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
     return f"passage-{position + 1:04d}-{slug}.html" if slug else f"passage-{position + 1:04d}.html"
 
 
-def index_view(results: RunResults, remarks: Sequence[str] = ()) -> IndexView:
+def index_view(results: RunResults, warnings: Sequence[str] = ()) -> IndexView:
     """The view of the run's page."""
     summaries = list(results.strategies.values())
     names = [summary.name for summary in summaries]
     return IndexView(
-        origin=origin_view(results, remarks),
+        provenance=provenance_view(results, warnings),
         strategies=tuple(map(one_line, names)),
-        scores=tuple(summary_row(summary) for summary in summaries),
-        tables=run_tables(results),
+        averages=averages_table(summaries),
+        tables=tuple(run_tables(results)),
         intervals=intervals_view(results),
-        published=published_view(results),
-        totals=tuple(total_row(summary) for summary in summaries),
+        published=published_table(results),
+        totals=totals_table(summaries),
         passages=tuple(_link(position, entry, names) for position, entry in enumerate(results.passages)),
     )
 
@@ -60,11 +59,11 @@ def page_view(
     position: int,
     record: PassageRecord,
     steps: Sequence[StepResult],
-    origin: OriginView | None = None,
+    provenance: ProvenanceView | None = None,
 ) -> PageView:
     """The view of the passage at ``position``; ``steps`` are those of its finished strategies.
 
-    ``origin`` is that of the run, which takes going through all passages: who makes many pages gives it.
+    ``provenance`` is the run's; computing it reads all passages, so give it when making many pages.
     """
     entry = results.passages[position]
     labels = {question.id: f"Q{place}" for place, question in enumerate(record.passage.questions, 1)}
@@ -72,14 +71,14 @@ def page_view(
     last = len(results.passages) - 1
     return PageView(
         link=_link(position, entry, []),
-        origin=origin or origin_view(results),
+        provenance=provenance or provenance_view(results),
         summary=_summary(entry),
         context=visible(entry.context),
         graphs=graph_views(entry),
-        scores=tuple(passage_row(strategy) for strategy in entry.strategies),
+        figures=passage_table(entry),
         questions=_question_views(entry),
-        courses=tuple(
-            _course(strategy.name, [step for step in steps if step.strategy == strategy.name], labels, span)
+        timelines=tuple(
+            _timeline(strategy.name, [step for step in steps if step.strategy == strategy.name], labels, span)
             for strategy in entry.strategies
         ),
         previous=_link(position - 1, results.passages[position - 1], []) if position > 0 else None,
@@ -88,21 +87,22 @@ def page_view(
 
 
 def _summary(entry: PassageEntry) -> str:
-    """The size of a passage in words; its dependencies where all strategies that go by any go by as many."""
-    sizes = {(dag.depth, len(dag.edges)): dag for strategy in entry.strategies if (dag := strategy.dag) is not None}
-    return size_in_words(entry, next(iter(sizes.values())) if len(sizes) == 1 else None)
+    """The size of a passage in words; that of its graph too if all strategies with edges agree on it."""
+    found = (strategy.dag for strategy in entry.strategies)
+    sizes = {(edges.depth, len(edges.edges)): edges for edges in found if edges is not None}
+    return summary_text(entry, next(iter(sizes.values())) if len(sizes) == 1 else None)
 
 
 def pages_of(results: RunResults, records: RunRecords) -> list[tuple[int, PassageRecord, list[StepResult]]]:
-    """For each passage its place, its record and the step results of the strategies that finished it."""
-    steps: dict[tuple[str, str], list[StepResult]] = {}
+    """For each passage its position, its record and the step results of the strategies that finished it."""
+    steps: dict[JobKey, list[StepResult]] = {}
     for step in records.steps:
-        steps.setdefault((step.passage_id, step.strategy), []).append(step)
+        steps.setdefault(job_key(step), []).append(step)
     return [
         (
             position,
             record,
-            [step for shown in entry.strategies for step in steps.get((record.passage.id, shown.name), [])],
+            [step for shown in entry.strategies for step in steps.get((shown.name, record.passage.id), ())],
         )
         for position, (record, entry) in enumerate(zip(records.passages, results.passages, strict=True))
     ]
@@ -122,8 +122,8 @@ def _link(position: int, entry: PassageEntry, names: Sequence[str]) -> LinkView:
 
 def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
     labels = labels_of(entry)
-    dag = next((strategy.dag for strategy in entry.strategies if strategy.dag is not None), None)
-    edges = {(edge.parent, edge.child) for edge in dag.edges} if dag else set()
+    first = next((strategy.dag for strategy in entry.strategies if strategy.dag is not None), None)
+    edges = {(edge.parent, edge.child) for edge in first.edges} if first else set()
     return tuple(
         QuestionView(
             label=labels[question.id],
@@ -149,10 +149,12 @@ def _answer_view(strategy: str, entry: AnswerEntry) -> AnswerView:
     return AnswerView(name, "wrong", "wrong", answer)
 
 
-def _course(strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float) -> CourseView:
+def _timeline(
+    strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float
+) -> StrategyTimelineView:
     ordered = sorted(steps, key=lambda step: (step.batch < 0, step.batch, step.ready, step.step_id))
     timeline = draw_timeline(one_line(strategy), ordered, labels, span)
-    return CourseView(one_line(strategy), timeline, tuple(_step_view(step, labels) for step in ordered))
+    return StrategyTimelineView(one_line(strategy), timeline, tuple(_step_view(step, labels) for step in ordered))
 
 
 def _step_view(step: StepResult, labels: Mapping[str, str]) -> StepView:

@@ -1,4 +1,4 @@
-"""Where a run's figures come from, and what must not be read out of them."""
+"""Where a run's figures come from, and what must not be concluded from them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,17 @@ from pathlib import PurePath
 from typing import Final
 
 from depqa_ray.report.text import counted, one_line, shorten
-from depqa_ray.report.view import OriginView
+from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
 from depqa_ray.settings.types import EMBEDDED
 
-SIMULATED: Final = "simulated"
-"""The engine that answers from a cost model."""
-
-SERVER: Final = "openai"
-"""The engine whose cache nobody here can empty."""
-
-_WORLDS: Final = "worlds"
-"""Part of the name of every file of generated worlds."""
+_SIMULATED: Final = "simulated"
+_SERVER: Final = "openai"
+_WORLDS: Final = "worlds"  # part of the name of every file of generated worlds
 
 
-def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
-    """The run's labels and the notes that its reader must see; ``remarks`` are further notes."""
+def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> ProvenanceView:
+    """The run's labels, and the notes that a reader must see, ``warnings`` last."""
     run = results.run
     facts = (
         ("Model", run.model),
@@ -34,22 +29,24 @@ def origin_view(results: RunResults, remarks: Sequence[str] = ()) -> OriginView:
         ("Device", ", ".join(run.devices) or f"{run.cpus} processor cores"),
         ("Fingerprint of the settings", run.fingerprint[:12]),
     )
-    notes = (*_caveats(run), *_gaps(results), *remarks)
-    return OriginView(tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes)))
+    notes = (*_caveats(run), *_gaps(results), *warnings)
+    return ProvenanceView(
+        tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes))
+    )
 
 
 def _caveats(run: RunEntry) -> list[str]:
     caveats = []
-    if run.engine == SIMULATED:
+    if run.engine == _SIMULATED:
         caveats.append("The figures are simulated: a cost model stood in for the model and the machine.")
-    elif run.settings.get("deps_engine") == SIMULATED:
+    elif run.settings.get("deps_engine") == _SIMULATED:
         caveats.append("The dependencies, with what they cost, are simulated: a cost model was asked for them.")
-    if run.engine != SIMULATED and run.embedded_reader and not _is_worlds(run.dataset):
+    if run.engine != _SIMULATED and run.embedded_reader and not _is_worlds(run.dataset):
         caveats.append(
             "The embedded reader answered. It was trained on generated worlds and knows worlds, not Wikipedia: "
             "its scores on this data set do not rank the strategies."
         )
-    if run.isolated and SERVER in (run.engine, run.settings.get("deps_engine")):
+    if run.isolated and _SERVER in (run.engine, run.settings.get("deps_engine")):
         caveats.append(
             "The server may have had a passage's beginning at hand from the strategy before; each strategy went first "
             "on some passages."
@@ -58,20 +55,21 @@ def _caveats(run: RunEntry) -> list[str]:
 
 
 def _gaps(results: RunResults) -> list[str]:
-    """What the figures leave out."""
+    """Notes on what the figures leave out."""
+    summaries = results.strategies.values()
     gaps = [
         f"{summary.name}: {counted(summary.unfinished, 'passage was', 'passages were')} not finished "
         "and counted in no figure."
-        for summary in results.strategies.values()
+        for summary in summaries
         if summary.unfinished
     ]
     gaps += [
         f"{summary.name}: the dependencies of {counted(summary.dag.cached, 'passage', 'passages')} were kept from an "
         "earlier run and cost nothing here."
-        for summary in results.strategies.values()
+        for summary in summaries
         if summary.dag is not None and summary.dag.cached
     ]
-    for summary in results.strategies.values():
+    for summary in summaries:
         if lost := summary.counts.failed + summary.counts.skipped:
             gaps.append(
                 f"{summary.name}: {counted(lost, 'question', 'questions')} without an answer, mostly because: "
@@ -83,7 +81,7 @@ def _gaps(results: RunResults) -> list[str]:
 
 
 def _usual_reason(results: RunResults, strategy: str) -> str:
-    """The commonest reason of the questions that failed, or else of those that were skipped."""
+    """The most frequent reason of the failed questions, or of the skipped ones if none failed."""
     reasons: dict[str, Counter[str]] = {"failed": Counter(), "skipped": Counter()}
     for answer in results.answers_of(strategy):
         if answer.status != "answered":

@@ -1,8 +1,8 @@
 """The pages of a run: one for each passage, and an index.
 
-They stand alone, without a script, a font or a picture from anywhere, and open from a folder. Every text in them may
-come from a stranger's data set or from a model: autoescape is on for every template, and the pages' own policy forbids
-scripts and all loading, should an escape ever be missed.
+They load nothing (no script, font or picture) and open from a folder. Every text in them may come from an untrusted
+data set or a model: autoescape is on for every template, and in case an escape is ever missed, the pages' policy
+forbids scripts and all loading.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from depqa_ray.report.build import index_view, page_view, pages_of
-from depqa_ray.report.provenance import origin_view
+from depqa_ray.report.provenance import provenance_view
 from depqa_ray.report.svg.layout import BOX_HEIGHT, BOX_WIDTH
 from depqa_ray.report.view import IndexView, PageView
 from depqa_ray.results.metrics import compute_results
@@ -33,16 +33,16 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 def write_pages(records: RunRecords, folder: Path, results: RunResults | None = None) -> list[Path]:
     """Write the run's pages into ``folder``; the index is the first of the paths.
 
-    ``results`` are computed where they are not given. The same records give the same bytes. Raises StoreError where the
+    ``results`` are computed if they are not given. The same records give the same bytes. Raises StoreError if the
     folder cannot be written.
     """
     results = results or compute_results(records)
     index = folder / INDEX
-    write_atomically(index, render_index(index_view(results, records.remarks)), durable=False)
+    write_atomically(index, render_index(index_view(results, records.warnings)), durable=False)
     paths = [index]
-    origin = origin_view(results)
+    provenance = provenance_view(results)
     for position, record, steps in pages_of(results, records):
-        page = page_view(results, position, record, steps, origin)
+        page = page_view(results, position, record, steps, provenance)
         path = folder / page.link.file
         write_atomically(path, render_page(page), durable=False)
         paths.append(path)
@@ -60,15 +60,16 @@ def render_page(view: PageView) -> str:
 
 
 def _render(template: str, view: IndexView | PageView) -> str:
-    return _environment().get_template(template).render(view=view, **_constants())
+    return _environment().get_template(template).render(view=view)
 
 
 @cache
 def _environment() -> Environment:
-    # Imported here, so that a command that writes no page does not wait for it.
+    # Imported here, so that commands without pages do not wait for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -76,13 +77,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-@cache
-def _constants() -> dict[str, Any]:
-    """What all pages share. The style sheet is ours, so it alone is marked as needing no escape."""
-    from markupsafe import Markup
-
     css = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return {"css": Markup(css), "css_hash": f"sha256-{digest}", "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    # Only the style sheet, which ships with the package, is exempt from escaping.
+    environment.globals |= {"css": Markup(css), "css_hash": f"sha256-{digest}"}
+    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    return environment

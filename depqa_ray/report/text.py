@@ -1,6 +1,6 @@
-"""Text that a model or a data set wrote, and numbers, made fit to be shown.
+"""Numbers, and texts of models and data sets, in the form in which they are shown.
 
-Nothing here escapes anything: the template does that for HTML, ``rich.text.Text`` for the terminal.
+Nothing is escaped here: templates do that for HTML, ``rich.text.Text`` for the terminal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 ABSENT: Final = "—"
-"""What stands for a figure that does not exist."""
+"""Shown for a figure that does not exist."""
 
 _PICTURES: Final = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 _C1: Final = dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -18,9 +18,9 @@ _SHOWN: Final = _PICTURES | _C1 | _SURROGATES
 
 
 def visible(text: str) -> str:
-    """The text with control characters made visible: an escape sequence is shown, never obeyed.
+    """The text with control characters made visible: a terminal shows an escape sequence and does not obey it.
 
-    Line feeds and tabs stay. What UTF-8 cannot hold becomes U+FFFD.
+    Line feeds and tabs stay. Lone surrogates become U+FFFD.
     """
     return text.translate(_SHOWN)
 
@@ -31,8 +31,8 @@ def one_line(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """One line that keeps its writing direction to itself, for places where no ``<bdi>`` can stand."""
-    # FIRST STRONG ISOLATE does not contain an override that is never closed; so the overrides go.
+    """One line whose writing direction does not leak, for places that cannot hold a ``<bdi>``."""
+    # FIRST STRONG ISOLATE does not contain an unclosed override, so overrides are replaced.
     return f"\u2068{one_line(text).translate(_OVERRIDES)}\u2069"
 
 
@@ -61,21 +61,21 @@ def counted(count: int, one: str, several: str) -> str:
 
 
 def reasons(counts: Mapping[str, int]) -> str:
-    """How often each reason was met, in the order of their names."""
+    """The count of each reason, sorted by name."""
     return ", ".join(f"{number(count)} {one_line(reason)}" for reason, count in sorted(counts.items()))
 
 
 def rate(value: float) -> str:
-    """Something a second."""
+    """A number per second."""
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def seconds(value: float) -> str:
-    """A time in seconds with as many decimals as tell times of its size apart."""
+    """A time in seconds; the smaller, the more decimals."""
     return f"{value:.4f}" if 0 < value < 0.09995 else f"{value:.3f}" if value < 100 else f"{value:.1f}"
 
 
 def signed(value: float, form: Callable[[float], str]) -> str:
-    """A difference in the form of its figures, with its sign; what rounds to zero has none."""
+    """A difference in its figures' form, with a sign unless it rounds to zero."""
     text = form(abs(value))
     return text if float(text) == 0.0 else f"{'-' if value < 0 else '+'}{text}"

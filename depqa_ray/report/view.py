@@ -1,7 +1,7 @@
-"""What the pages show, without HTML: every number formatted, every place computed.
+"""What the pages and the terminal show, without HTML: every number formatted, every position computed.
 
-Texts come from passages and models. They are free of control characters and otherwise as they were written: the
-templates escape them.
+Texts come from passages and models. They are free of control characters and otherwise unchanged: the templates escape
+them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from depqa_ray.report.svg.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
-class OriginView:
-    """Where the figures come from: labelled facts, and what the reader must be told (``notes``)."""
+class ProvenanceView:
+    """Where the figures come from: labelled facts, and the ``notes`` that a reader must see."""
 
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -22,7 +22,7 @@ class OriginView:
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A passage's page. ``file`` is safe as a file name and in an address."""
+    """A link to a passage's page. ``file`` is safe as a file name and in an address."""
 
     number: int
     file: str
@@ -33,22 +33,34 @@ class LinkView:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """A row of figures. ``splits`` are EM with and without gold parents; empty where nobody knows them."""
+class Row:
+    """A strategy's figures, one for each column of its table."""
 
     strategy: str
     figures: tuple[str, ...]
-    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a column.
+
+    On the terminal it is short, may take two lines, and is empty if only the page has the column. An ``optional``
+    column is left out there if it is 0 in all rows.
+    """
+
+    page: str
+    terminal: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """A table of strategies: what it shows, a head a figure (with a line feed where it takes two lines), and notes."""
+    """A table of strategies: one head for each figure, and the notes below it."""
 
     title: str
     caption: str
-    heads: tuple[str, ...]
-    rows: tuple[ScoreRow, ...]
+    heads: tuple[Head, ...]
+    rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -65,14 +77,14 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class EdgeView:
-    """A dependency: its row in the table, and its line where it was selected (``path`` is empty otherwise)."""
+    """A dependency: its row in the table, and its line in the graph (``path`` is empty if it was not selected)."""
 
     parent: str
     child: str
     origin: str
     confidence: str
     rationale: str
-    standing: str
+    status: str
     title: str
     path: str = ""
     label_x: float = 0.0
@@ -81,9 +93,9 @@ class EdgeView:
 
 @dataclass(frozen=True, slots=True)
 class GraphView:
-    """The DAG of the selected edges of some strategies, with a table of all edges that are known.
+    """The graph of the edges that some strategies selected, with a table of all known edges.
 
-    ``origin`` says in words where the edges came from and what was left out.
+    ``provenance`` says in words where the edges came from and which were left out.
     """
 
     drawing: Drawing
@@ -91,7 +103,7 @@ class GraphView:
     edges: tuple[EdgeView, ...]
     summary: str
     strategies: str
-    origin: str
+    provenance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +140,8 @@ class StepView:
 
 
 @dataclass(frozen=True, slots=True)
-class CourseView:
-    """How a strategy went through a passage."""
+class StrategyTimelineView:
+    """A strategy's steps in a passage: the chart, and the table."""
 
     strategy: str
     timeline: Timeline
@@ -141,20 +153,20 @@ class PageView:
     """A passage's page."""
 
     link: LinkView
-    origin: OriginView
+    provenance: ProvenanceView
     summary: str
     context: str
     graphs: tuple[GraphView, ...]
-    scores: tuple[ScoreRow, ...]
+    figures: TableView
     questions: tuple[QuestionView, ...]
-    courses: tuple[CourseView, ...]
+    timelines: tuple[StrategyTimelineView, ...]
     previous: LinkView | None
     next: LinkView | None
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalCell:
-    """A figure and its interval; ``marked`` where it is a difference whose interval excludes zero."""
+    """A figure and its interval; ``marked`` if it is a difference whose interval excludes zero."""
 
     value: str
     interval: str
@@ -163,7 +175,7 @@ class IntervalCell:
 
 @dataclass(frozen=True, slots=True)
 class IntervalRow:
-    """A strategy's averages and their differences to the baseline's, a cell a figure."""
+    """A strategy's averages and their differences to the baseline's, one cell for each figure."""
 
     strategy: str
     averages: tuple[IntervalCell, ...]
@@ -172,7 +184,7 @@ class IntervalRow:
 
 @dataclass(frozen=True, slots=True)
 class IntervalsView:
-    """The intervals of all strategies. ``baseline`` is empty where nothing is compared."""
+    """The intervals of all strategies. ``baseline`` is empty if nothing is compared."""
 
     title: str
     baseline: str
@@ -182,27 +194,14 @@ class IntervalsView:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedView:
-    """A published table beside the run.
-
-    A row's figures are the published EM, F1 and tokens a passage, the measured ones, and the measured EM and F1 against
-    the first gold answer alone.
-    """
-
-    title: str
-    rows: tuple[ScoreRow, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class IndexView:
     """The run's page: figures over all passages, then the passages."""
 
-    origin: OriginView
+    provenance: ProvenanceView
     strategies: tuple[str, ...]
-    scores: tuple[ScoreRow, ...]
+    averages: TableView
     tables: tuple[TableView, ...]
     intervals: IntervalsView | None
-    published: PublishedView | None
-    totals: tuple[ScoreRow, ...]
+    published: TableView | None
+    totals: TableView
     passages: tuple[LinkView, ...]

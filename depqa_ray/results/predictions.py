@@ -15,8 +15,8 @@ from depqa_ray.results.store import write_atomically
 def predictions(results: RunResults, strategy: str) -> dict[str, str]:
     """The strategy's answers by question id, over the passages that it finished.
 
-    A question that failed or was skipped is missing: the official script counts it 0, as this project does, whereas an
-    empty answer would be right for an unanswerable question. "unknown" there becomes the v2.0 format's ``""``.
+    A failed or skipped question is missing: the official script counts it 0, as this project does, but an empty answer
+    would be right for an unanswerable question. "unknown" for such a question becomes the v2.0 format's ``""``.
     """
     official = ((answer.id, _official(answer)) for answer in results.answers_of(strategy))
     return {id_: text for id_, text in official if text is not None}
@@ -33,11 +33,11 @@ def write_predictions(results: RunResults, folder: Path) -> list[Path]:
 
 
 def _official(answer: AnswerEntry) -> str | None:
-    """The answer as the official file holds it; None where it holds nothing."""
+    """The answer in the official file; None if the file leaves it out."""
     if answer.status != "answered":
         return None
     if set(answer.gold) != {UNKNOWN}:
         return answer.answer
-    # A model that wrote nothing has not said that the passage has no answer.
+    # An empty answer does not state that the passage has none.
     normalized = normalize_answer(answer.answer)
     return "" if normalized == UNKNOWN else answer.answer or None

@@ -1,11 +1,11 @@
 """The schema of ``results.json`` and of ``--json-out``, version 3.
 
-Times are seconds. Scores lie in [0, 1]. A question that failed or was skipped scores 0 and is counted: no mean is taken
-over the answered questions alone. ``prompt_tokens``, ``generated_tokens`` and ``latency`` are of everything that a
-strategy did, asking the model for dependencies included; ``dep_...`` are the part of that request in them, which is 0
-where the dependencies came from elsewhere.
+- Times are seconds; scores lie in [0, 1].
+- Means cover all questions: a failed or skipped one scores 0.
+- ``prompt_tokens``, ``generated_tokens`` and ``latency`` include asking the model for dependencies; ``dep_...`` are
+  that request's part, 0 if the dependencies came from elsewhere.
 
-Version 2 had one set of edges a passage and left what they cost out of the tokens; version 1 had no intervals.
+Version 2 had one set of edges per passage, whose cost it left out; version 1 had no intervals.
 """
 
 from __future__ import annotations
@@ -20,24 +20,30 @@ from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
 
 def encodable(value: Any) -> Any:
-    """The text with lone surrogates replaced: the store keeps them, UTF-8 has no place for them."""
+    """The text with lone surrogates, which the store keeps, replaced: UTF-8 cannot encode them."""
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 Text = Annotated[str, BeforeValidator(encodable)]
 Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
-"""The figures that have intervals; each is named as the average that it belongs to."""
+"""The figures with intervals, named as their averages."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Entry(BaseModel):
+    # from_attributes: an entry's field also accepts the record that the inner entry is built from.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, from_attributes=True)
 
 
-class Scores(_Record):
-    """Means over all questions asked.
+def shared_fields(entry: type[BaseModel], *records: object) -> dict[str, Any]:
+    """The fields of ``entry`` that one of the records has under the same name, with the record's values."""
+    return {name: getattr(record, name) for record in records for name in entry.model_fields if hasattr(record, name)}
 
-    ``em`` and ``f1`` are SQuAD's; ``strict`` wants the gold answer in the JSON that was asked for; ``lenient`` wants
-    it somewhere in the answer.
+
+class Scores(_Entry):
+    """Means over all questions.
+
+    ``em`` and ``f1`` are SQuAD's. ``strict`` requires the gold answer in the requested JSON, ``lenient`` requires it
+    anywhere in the answer.
     """
 
     strict: float = 0.0
@@ -46,7 +52,7 @@ class Scores(_Record):
     f1: float = 0.0
 
 
-class EdgeEntry(_Record):
+class EdgeEntry(_Entry):
     """A dependency: ``child`` needs the answer of ``parent`` (question ids)."""
 
     parent: Text
@@ -56,16 +62,16 @@ class EdgeEntry(_Record):
     rationale: Text
 
 
-class PassageEdges(_Record):
-    """The dependencies along which a strategy asked the questions of a passage.
+class PassageEdges(_Entry):
+    """The dependencies that a strategy followed in a passage.
 
-    ``edges`` are the selected ones among the ``proposed``. ``source`` is where they were to come from; where that is
-    the model and its reply was of no use, or never came, ``fallback`` says why and the heuristic proposed them; it is
-    empty otherwise. ``asked``: the model was sent the request. ``cached``: its reply was kept from an earlier run.
-    ``dropped`` counts, by reason, what was proposed and not selected, and what the reply held that was no edge.
+    ``edges`` are those selected from the ``proposed``. If the ``source`` is the model and its reply was unusable or
+    missing, the heuristic proposed them and ``fallback`` says why; otherwise it is empty. ``asked``: the model got the
+    request. ``cached``: its reply came from an earlier run. ``dropped`` counts the rejected items by reason, those of
+    the reply that were no edges included.
 
-    ``depth`` is the number of questions on the longest path, ``width`` the most questions in one layer, and
-    ``parallelism`` the tokens of all answers' steps over those on the path that has the most of them.
+    ``depth`` is the number of questions on the longest path and ``width`` that of the largest layer. ``parallelism`` is
+    the tokens of all questions' steps divided by those on the path with the most tokens.
     """
 
     source: DependencySource
@@ -80,8 +86,8 @@ class PassageEdges(_Record):
     parallelism: float
 
 
-class QuestionEntry(_Record):
-    """A question of a passage. ``gold_parents`` is null where the data set knows nothing of dependencies."""
+class QuestionEntry(_Entry):
+    """A question of a passage. ``gold_parents`` is null if the data set has no dependencies."""
 
     id: Text
     question: Text
@@ -89,13 +95,12 @@ class QuestionEntry(_Record):
     gold_parents: list[Text] | None
 
 
-class AnswerEntry(_Record):
+class AnswerEntry(_Entry):
     """How one question ended under one strategy.
 
-    ``parents`` are the questions that it was asked after, by the strategy's dependencies; empty where it goes by none.
-    The token counts are those of its step, which in a step of several questions belong to all of them. ``ready``,
-    ``dispatched`` and ``completed`` count from the passage's admission. ``batch`` is -1 for a question that was never
-    sent. ``text`` is what the model wrote.
+    ``parents`` are its parents among the strategy's edges. Token counts and times are those of its step, which may
+    have asked further questions. ``ready``, ``dispatched`` and ``completed`` count from the passage's admission.
+    ``batch`` is -1 if the question was never sent. ``text`` is the model's raw reply.
     """
 
     id: Text
@@ -122,7 +127,7 @@ class AnswerEntry(_Record):
     attempts: int
 
 
-class Counts(_Record):
+class Counts(_Entry):
     """``questions`` is the sum of the other three."""
 
     questions: int = 0
@@ -131,12 +136,12 @@ class Counts(_Record):
     skipped: int = 0
 
 
-class PassageStrategy(_Record):
+class PassageStrategy(_Entry):
     """One passage under one strategy.
 
-    ``latency`` is the wall-clock time from the passage's admission to its last outcome, and ``dep_latency`` the part of
-    it until the model had been asked for the dependencies; ``batches`` is the number of distinct batches that were
-    dispatched for it. ``dag`` is null for a strategy without dependencies.
+    ``latency`` is the wall-clock time from the passage's admission to its last outcome; ``dep_latency`` is the part
+    until the model returned the dependencies. ``batches`` counts the passage's distinct batches. ``dag`` is null for a
+    strategy without dependencies.
     """
 
     name: Text
@@ -154,8 +159,8 @@ class PassageStrategy(_Record):
     questions: list[AnswerEntry]
 
 
-class PassageEntry(_Record):
-    """One passage with what each strategy made of it; ``strategies`` lacks those that did not finish it."""
+class PassageEntry(_Entry):
+    """One passage under each strategy that finished it."""
 
     id: Text
     title: Text
@@ -164,22 +169,19 @@ class PassageEntry(_Record):
     strategies: list[PassageStrategy]
 
 
-class Split(_Record):
-    """Scores over some of the questions: those that have parents among the gold edges, say, or that have none.
-
-    ``em`` and ``f1`` are null where there is no such question.
-    """
+class ScoreSplit(_Entry):
+    """Scores over some of the questions, such as those with gold parents; null if there is no such question."""
 
     questions: int
     em: float | None
     f1: float | None
 
 
-class Totals(_Record):
+class Totals(_Entry):
     """Sums over all finished passages.
 
-    ``seconds`` is the wall-clock time during which at least one passage was under way under this strategy, and
-    ``questions_per_second`` is the number of answered questions divided by it; 0 where no time passed.
+    ``seconds`` is the wall-clock time during which at least one passage was running under this strategy.
+    ``questions_per_second`` is the number of answered questions divided by it; 0 if no time passed.
     """
 
     prompt_tokens: int
@@ -193,19 +195,19 @@ class Totals(_Record):
     questions_per_second: float
 
 
-class Percentiles(_Record):
-    """Of the passages' latencies, between two of them where none is just there (numpy's "linear")."""
+class Percentiles(_Entry):
+    """Percentiles of the passages' latencies, linearly interpolated."""
 
     p50: float
     p95: float
     p99: float
 
 
-class EdgeQualityEntry(_Record):
-    """How well edges match the gold ones, over all passages that have gold edges.
+class EdgeQualityEntry(_Entry):
+    """How well edges match the gold ones, over all passages with gold edges.
 
-    ``precision`` is null where there are no edges, ``recall`` where there are no gold ones, ``f1`` where there are
-    neither. ``right_share`` is the share of questions whose parents are exactly the gold ones.
+    ``precision`` is null without edges, ``recall`` without gold edges, ``f1`` without either. ``right_share`` is the
+    share of questions whose parents are exactly the gold ones.
     """
 
     edges: int
@@ -216,13 +218,12 @@ class EdgeQualityEntry(_Record):
     right_share: float
 
 
-class EdgeSummary(_Record):
+class EdgeSummary(_Entry):
     """The dependencies of one strategy over all passages that it finished.
 
-    ``asked`` passages had the model asked for them, ``cached`` ones found its reply of an earlier run; with
-    ``fallbacks`` of both the heuristic took over. The means are over passages. ``proposed_quality`` is that of what the
-    source itself proposed, which is nothing where the heuristic took over; ``selected_quality`` is that of the edges
-    which the strategy went by. Both are null where no passage has gold edges.
+    ``asked``, ``cached`` and ``fallbacks`` count passages (see :class:`PassageEdges`); the other figures are means over
+    passages. ``proposed_quality`` rates the source's own proposals: none in a fallback. ``selected_quality`` rates the
+    edges that the strategy followed. Both are null if no passage has gold edges.
     """
 
     passages: int
@@ -238,17 +239,17 @@ class EdgeSummary(_Record):
     selected_quality: EdgeQualityEntry | None
 
 
-class Interval(_Record):
-    """The ends of a bootstrap interval of an average."""
+class Interval(_Entry):
+    """A bootstrap interval of an average."""
 
     low: float
     high: float
 
 
-class Difference(_Record):
-    """An average of a strategy less that of the baseline, over the passages that both finished.
+class Difference(_Entry):
+    """A strategy's average minus the baseline's, over the passages that both finished.
 
-    ``excludes_zero`` says that there is an interval and that zero lies outside it.
+    ``excludes_zero``: there is an interval, and zero lies outside it.
     """
 
     value: float
@@ -256,17 +257,17 @@ class Difference(_Record):
     excludes_zero: bool
 
 
-class StrategySummary(_Record):
+class StrategySummary(_Entry):
     """One strategy over all passages that it finished.
 
-    ``metrics`` are means over questions, so that a passage with many questions weighs more, as in the official score.
-    Tokens, ``latency`` and ``batches`` are means over passages. ``unfinished`` passages count in nothing. The splits
-    are null where no passage has gold edges, and cover the passages that have them. ``final`` covers the questions
-    whose answers are their passages' final ones, and is null where there are none. ``dag`` is null for a strategy
-    without dependencies, ``latency_percentiles`` over no passage.
-
-    ``intervals`` are those of the averages here, null over fewer than two passages. ``differences`` are over the
-    ``paired_passages`` that the baseline finished too; there are none for the baseline itself, nor over no passage.
+    - ``metrics`` are means over questions, as in the official score; tokens, ``latency`` and ``batches`` are means
+      over passages. ``unfinished`` passages count in no figure.
+    - ``with_parents`` and ``without_parents`` cover the passages with gold edges; null if there are none.
+    - ``final`` covers the questions whose answers are their passages' final ones; null if there are none.
+    - ``dag`` is null without dependencies, ``latency_percentiles`` without passages.
+    - ``intervals`` of the averages are null over fewer than two passages.
+    - ``differences`` cover the ``paired_passages`` that the baseline finished too; empty for the baseline itself and
+      without such passages.
     """
 
     name: Text
@@ -284,20 +285,20 @@ class StrategySummary(_Record):
     latency_percentiles: Percentiles | None
     batches: float
     dag: EdgeSummary | None
-    with_parents: Split | None
-    without_parents: Split | None
-    final: Split | None
+    with_parents: ScoreSplit | None
+    without_parents: ScoreSplit | None
+    final: ScoreSplit | None
     totals: Totals
     intervals: dict[Figure, Interval | None]
     differences: dict[Figure, Difference]
     paired_passages: int
 
 
-class RunEntry(_Record):
-    """What the run was; the same as in its manifest.
+class RunEntry(_Entry):
+    """What the run was, from its manifest.
 
-    ``isolated``: passages were worked on one at a time, on idle replicas that had read nothing yet. Otherwise latencies
-    are those under full load.
+    ``isolated``: passages ran one at a time, on idle replicas with empty caches. Otherwise latencies are those under
+    full load.
     """
 
     model: Text
@@ -318,8 +319,8 @@ class RunEntry(_Record):
     bad_rows: int
 
 
-class BootstrapEntry(_Record):
-    """How the intervals were made. ``baseline`` is null where no two strategies can be compared."""
+class BootstrapEntry(_Entry):
+    """How the intervals were computed. ``baseline`` is null with fewer than two strategies."""
 
     baseline: Text | None
     resamples: Resamples
@@ -327,8 +328,8 @@ class BootstrapEntry(_Record):
     seed: int
 
 
-class RunResults(_Record):
-    """The whole file. ``strategies`` holds the averages and totals by strategy, in the order of the tables."""
+class RunResults(_Entry):
+    """The whole file. ``strategies`` holds averages and totals by strategy, in the order of the tables."""
 
     version: Literal[3] = 3
     run: RunEntry

@@ -1,16 +1,16 @@
-"""A run directory: what a run was, asked and got, written as it goes.
+"""The run directory: what a run was, asked and answered, written as it goes.
 
 ======================  ==============================================================================================
 ``manifest.json``       what the run was
-``passages.jsonl``      one line a sampled passage
-``outcomes.jsonl``      one line a step result; one the edges that a strategy goes by in a passage; one a passage that a
-                        strategy is done with; one a resumption
-``bad_rows.jsonl``      one line a row of the data set that was left out
-``results.json``        the figures, written at the end; they can be made again from the lines above
+``passages.jsonl``      a line for each sampled passage
+``outcomes.jsonl``      a line for each step result, for the edges of each strategy in each passage, for each passage
+                        that a strategy finished, and for each resumption
+``bad_rows.jsonl``      a line for each row of the data set that was left out
+``results.json``        the figures, written at the end; they can be computed again from the lines above
 ======================  ==============================================================================================
 
-Lines are appended by one driver, one at a time, and handed to the operating system before ``append`` returns: a driver
-that dies leaves all lines but perhaps the last one whole. Reading is in ``reading.py``.
+One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
+driver dies, only the last line can be torn.
 """
 
 from __future__ import annotations
@@ -22,42 +22,46 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from depqa_ray.core import StepResult
+from pydantic import ValidationError
+
+from depqa_ray.core import JobKey, StepResult
 from depqa_ray.errors import StoreError
 from depqa_ray.files import replace_file
 from depqa_ray.passages.base import BadRow
-from depqa_ray.results.codec import Record, object_line, to_line
-from depqa_ray.results.manifest import Manifest, manifest_to_json
-from depqa_ray.results.reading import (
-    BAD_ROWS,
-    MANIFEST,
-    OUTCOMES,
-    PASSAGES,
-    RESUMED,
-    read_manifest,
-    read_records,
-    read_session,
+from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_to_json
+from depqa_ray.results.records import (
+    EdgeRecord,
+    PassageRecord,
+    PassageResult,
+    Record,
+    Resumption,
+    RunRecords,
+    from_object,
+    job_key,
+    to_line,
 )
-from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 
+MANIFEST: Final = "manifest.json"
+PASSAGES: Final = "passages.jsonl"
+OUTCOMES: Final = "outcomes.jsonl"
+BAD_ROWS: Final = "bad_rows.jsonl"
 RESULTS: Final = "results.json"
 
-_FILE_OF: Final[dict[type, str]] = {
-    PassageRecord: PASSAGES,
-    EdgeRecord: OUTCOMES,
-    StepResult: OUTCOMES,
-    PassageResult: OUTCOMES,
-    BadRow: BAD_ROWS,
-}
+_FILE_OF: Final[dict[type, str]] = {PassageRecord: PASSAGES, BadRow: BAD_ROWS}
+"""The file of each record's type, if it is not OUTCOMES."""
+
+_RESUMED: Final = b'{"kind":"resumed",'
+_UNFIT: Final = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class RunStore:
     """One run's directory, open for reading and for appending.
 
-    ``session`` is how often the run was resumed. ``_files`` are the files appended to so far, by name; none is opened
-    before its first line, so that reading a run never touches it.
+    - ``session`` counts the run's resumptions.
+    - ``_files`` are the files appended to so far, by name. A file is opened with its first line, so reading a run never
+      touches it.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:
@@ -69,15 +73,15 @@ class RunStore:
 
     @classmethod
     def create(cls, folder: Path, manifest: Manifest) -> RunStore:
-        """Begin a run in ``folder``, which is made where it is missing.
+        """Start a run in ``folder``, which is created if it is missing.
 
-        Raises StoreError where the folder holds a run already or cannot be written.
+        Raises StoreError if the folder holds a run already or cannot be written.
         """
-        with _reported(folder, "write"):
+        text = json.dumps(manifest_to_json(manifest), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
-            text = _pretty(manifest_to_json(manifest))
             try:
-                # "x" makes one of two runs that start in the same folder lose, here and now.
+                # Of two runs that start in the same folder, "x" makes one fail here and now.
                 with (folder / MANIFEST).open("x", encoding="ascii") as file:
                     file.write(text)
             except FileExistsError:
@@ -86,47 +90,59 @@ class RunStore:
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
-        """Open a run that exists. Raises StoreError where the folder holds none that can be read."""
-        return cls(folder, read_manifest(folder), read_session(folder))
+        """Open an existing run. Raises StoreError if the folder holds none that can be read."""
+        return cls(folder, _read_manifest(folder), _count_resumptions(folder / OUTCOMES))
 
-    def resume(self) -> frozenset[tuple[str, str]]:
-        """Go on with an interrupted run. The (strategy, passage id) pairs that are done are the answer.
+    def resume(self) -> frozenset[JobKey]:
+        """Continue an interrupted run in a new session; returns the jobs that are finished.
 
-        What was begun and not finished is asked again, from its beginning, and its earlier step results no longer
-        count: their times belong to another clock.
+        Unfinished passages are asked again from the start. Their earlier step results no longer count, since their
+        times belong to another clock.
         """
-        finished = frozenset((item.strategy, item.passage_id) for item in self.read().finished)
+        finished = frozenset(map(job_key, self.read().finished))
         self.session += 1
-        self._write(OUTCOMES, object_line({"kind": RESUMED, "session": self.session}))
+        self.append(Resumption(self.session))
         return finished
 
     def append(self, record: Record) -> None:
-        """Write one record, so that it outlives this process. Raises StoreError where it cannot be written.
+        """Write one record, so that it outlives this process. Raises StoreError if it cannot be written.
 
         A passage that is appended again keeps its place and its text.
         """
         if isinstance(record, PassageResult):
             record = replace(record, session=self.session)
-        self._write(_FILE_OF[type(record)], to_line(record))
+        name = _FILE_OF.get(type(record), OUTCOMES)
+        line = to_line(record).encode("ascii")
+        with _os_errors("write", self.folder):
+            if name not in self._files:
+                self._files[name] = _open_for_append(self.folder / name)
+            file = self._files[name]
+            file.write(line)
+            file.flush()
 
     def read(self) -> RunRecords:
-        """All records of the run so far. Raises StoreError for a damaged file."""
-        return read_records(self.folder, self.manifest)
+        """All records of the run so far; a torn last line is left out, with a warning.
+
+        Raises StoreError for a damaged file.
+        """
+        warnings: list[str] = []
+        passages: dict[str, PassageRecord] = {}
+        for record in _records(self.folder / PASSAGES, warnings, PassageRecord):
+            passages.setdefault(record.passage.id, record)
+        steps, finished, edges = _read_outcomes(self.folder / OUTCOMES, warnings)
+        bad_rows = tuple(_records(self.folder / BAD_ROWS, warnings, BadRow))
+        return RunRecords(self.manifest, tuple(passages.values()), steps, finished, bad_rows, edges, tuple(warnings))
 
     def write_results(self, text: str) -> Path:
         """Write ``results.json``, whole or not at all."""
-        return self.write_file(RESULTS, text)
-
-    def write_file(self, name: str, text: str) -> Path:
-        """Write a file of the run directory, whole or not at all."""
-        path = self.folder / name
+        path = self.folder / RESULTS
         write_atomically(path, text)
         return path
 
     def close(self) -> None:
-        """Hand everything to the disk. Closing twice is allowed."""
+        """Flush all files to the disk and close them. Closing twice is allowed."""
         files, self._files = self._files, {}
-        with _reported(self.folder, "write"):
+        with _os_errors("write", self.folder):
             for file in files.values():
                 with file:
                     os.fsync(file.fileno())
@@ -139,23 +155,15 @@ class RunStore:
     ) -> None:
         self.close()
 
-    def _write(self, name: str, line: str) -> None:
-        with _reported(self.folder, "write"):
-            if name not in self._files:
-                self._files[name] = _open_for_append(self.folder / name)
-            file = self._files[name]
-            file.write(line.encode("ascii"))
-            file.flush()
-
 
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write a file as :func:`~depqa_ray.files.replace_file` does. Raises StoreError."""
-    with _reported(path, "write"):
+    with _os_errors("write", path):
         replace_file(path, content, durable=durable)
 
 
 def _open_for_append(path: Path) -> BinaryIO:
-    """Open a file of lines at its end, cutting off a last line that a crash tore, or the next would grow onto it."""
+    """Open a file of lines at its end. A torn last line is cut off, or the next line would continue it."""
     file = path.open("a+b")
     size = file.seek(0, os.SEEK_END)
     file.seek(_end_of_last_line(file, size))
@@ -164,7 +172,7 @@ def _open_for_append(path: Path) -> BinaryIO:
 
 
 def _end_of_last_line(file: BinaryIO, size: int, block: int = 65_536) -> int:
-    """The place behind the last line feed of the file; 0 where it has none."""
+    """The offset behind the file's last line feed; 0 if it has none."""
     end = size
     while end > 0:
         start = max(0, end - block)
@@ -176,16 +184,123 @@ def _end_of_last_line(file: BinaryIO, size: int, block: int = 65_536) -> int:
     return 0
 
 
-def _pretty(data: object) -> str:
-    return json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    with _os_errors("read", path):
+        try:
+            return manifest_from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            raise StoreError(f"{folder} holds no run; give the folder of one (it has a {MANIFEST})") from None
+        except _UNFIT as error:
+            raise StoreError(f"{path} is not the manifest of a run ({_problem(error)}); start a new run") from error
+
+
+def _count_resumptions(path: Path) -> int:
+    """Count the resumptions without parsing: a run may have millions of lines, and few are of this kind."""
+    with _os_errors("read", path):
+        try:
+            with path.open("rb") as file:
+                return sum(line.startswith(_RESUMED) for line in file)
+        except FileNotFoundError:
+            return 0
+
+
+def _read_outcomes(
+    path: Path, warnings: list[str]
+) -> tuple[tuple[StepResult, ...], tuple[PassageResult, ...], tuple[EdgeRecord, ...]]:
+    """Step results, finished passages and edges. A resumption discards those of unfinished passages."""
+    steps: dict[JobKey, list[StepResult]] = {}
+    finished: dict[JobKey, PassageResult] = {}
+    edges: dict[JobKey, EdgeRecord] = {}
+    seen: set[tuple[JobKey, str]] = set()
+    for line in _lines(path, warnings):
+        record = _record(line, StepResult, PassageResult, EdgeRecord, Resumption)
+        if isinstance(record, Resumption):
+            steps = {key: found for key, found in steps.items() if key in finished}
+            edges = {key: found for key, found in edges.items() if key in finished}
+            seen = {(key, question) for key, question in seen if key in finished}
+            continue
+        key = job_key(record)
+        if isinstance(record, PassageResult):
+            finished[key] = record
+        elif isinstance(record, EdgeRecord):
+            edges[key] = record
+        else:
+            _check_new(line.where, record, seen)
+            steps.setdefault(key, []).append(record)
+    return tuple(step for found in steps.values() for step in found), tuple(finished.values()), tuple(edges.values())
+
+
+def _check_new(where: str, step: StepResult, seen: set[tuple[JobKey, str]]) -> None:
+    """Raise StoreError for a question's second outcome: two drivers wrote here, and no figure can be trusted."""
+    for outcome in step.outcomes:
+        if (job_key(step), outcome.question_id) in seen:
+            raise StoreError(
+                f"{where}: question {outcome.question_id} has a second outcome for {step.strategy}; "
+                "run again in a new folder, with one driver"
+            )
+        seen.add((job_key(step), outcome.question_id))
+
+
+class _Line(NamedTuple):
+    where: str
+    data: dict[str, Any]
+
+
+def _records(path: Path, warnings: list[str], *types: type[Any]) -> Iterator[Any]:
+    return (_record(line, *types) for line in _lines(path, warnings))
+
+
+def _record(line: _Line, *types: type[Any]) -> Any:
+    """The record of a line. Raises StoreError if it is none, or not of one of the ``types`` that its file holds."""
+    try:
+        record = from_object(line.data)
+    except _UNFIT as error:
+        raise StoreError(f"{line.where}: not a record of this version of depqa-ray ({_problem(error)})") from error
+    if not isinstance(record, types):
+        raise StoreError(f"{line.where}: a {line.data['kind']!r} record does not belong here")
+    return record
+
+
+def _lines(path: Path, warnings: list[str]) -> Iterator[_Line]:
+    """The JSON objects of a file of lines; none if it is missing, since files are created with their first line."""
+    with _os_errors("read", path):
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for number, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n"):
+                    warnings.append(f"{path.name}: the last line is torn (the run was interrupted) and was left out")
+                    return
+                where = f"{path}, line {number}"
+                yield _Line(where, _object(raw, where))
+
+
+def _object(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(raw)
+    except ValueError:
+        raise StoreError(f"{where}: not JSON; the file was damaged after it was written") from None
+    if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
+        raise StoreError(f"{where}: not a record")
+    return data
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a line or a manifest, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 @contextlib.contextmanager
-def _reported(path: Path, verb: str) -> Iterator[None]:
+def _os_errors(verb: str, path: Path) -> Iterator[None]:
     """Turn the operating system's refusal into one line for the user."""
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"cannot {verb} {path}: {error.strerror or error}; give a folder that can be written"
-        ) from error
+        fix = "; give a folder that can be written" if verb == "write" else ""
+        raise StoreError(f"cannot {verb} {path}: {error.strerror or error}{fix}") from error

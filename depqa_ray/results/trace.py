@@ -1,8 +1,8 @@
 """A run as a Chrome trace, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
-Each replica is a track group, and so is each passage under each strategy. Steps overlap, and slices of one track must
-not: a group has as many lanes as steps overlap in it. Format: the "Trace Event Format" of the Chromium project,
-complete events ("X"), times in microseconds.
+Each replica is a track group, and so is each passage under each strategy. Slices of one track must not overlap, but
+steps do: a group has as many lanes as steps that overlap in it. Format: the "Trace Event Format" of the Chromium
+project, complete events ("X"), times in microseconds.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from depqa_ray.core import StepResult
-from depqa_ray.results.records import PassageResult, RunRecords
+from depqa_ray.results.records import PassageResult, RunRecords, job_key
 from depqa_ray.results.store import write_atomically
 
 _Event = dict[str, Any]
@@ -22,7 +23,7 @@ _Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """What a lane shows from ``start`` to ``end``, in seconds since the run's first start."""
+    """A lane's entry from ``start`` to ``end``, in seconds since the run's first start."""
 
     name: str
     start: float
@@ -33,13 +34,11 @@ class _Slice:
 def chrome_trace(records: RunRecords) -> _Event:
     """The trace of the finished passages as a JSON object. Pure."""
     starts = _session_starts(records.finished)
-    finished = {
-        (item.strategy, item.passage_id): item for item in sorted(records.finished, key=lambda item: item.admitted)
-    }
+    finished = {job_key(item): item for item in sorted(records.finished, key=lambda item: item.admitted)}
     replicas: dict[str, list[_Slice]] = {}
     passages: dict[str, list[_Slice]] = {f"{strategy}: {passage}": [] for strategy, passage in finished}
     for step in records.steps:
-        item = finished.get((step.strategy, step.passage_id))
+        item = finished.get(job_key(step))
         if item is None or step.batch < 0:
             continue
         slice_ = _step_slice(step, starts[item.session] + item.admitted)
@@ -57,15 +56,12 @@ def write_trace(records: RunRecords, path: Path) -> Path:
 
 
 def _session_starts(finished: Iterable[PassageResult]) -> dict[int, float]:
-    """Where each session's clock starts on the trace's: behind the last finish of the one before."""
+    """When each session's clock starts on the trace's clock: at the last finish of the session before."""
     ends: dict[int, float] = {}
     for item in finished:
         ends[item.session] = max(ends.get(item.session, 0.0), item.finished)
-    starts, start = {}, 0.0
-    for session in sorted(ends):
-        starts[session] = start
-        start += ends[session]
-    return starts
+    sessions = sorted(ends)
+    return dict(zip(sessions, accumulate((ends[session] for session in sessions), initial=0.0), strict=False))
 
 
 def _step_slice(step: StepResult, admitted: float) -> _Slice:
@@ -83,7 +79,7 @@ def _step_slice(step: StepResult, admitted: float) -> _Slice:
 
 
 def _group(number: int, name: str, slices: Sequence[_Slice]) -> list[_Event]:
-    """A track group: its name, its place, and its slices on the first lanes that are free."""
+    """A track group: its name, its position, and its slices, each on the first free lane."""
     events: list[_Event] = [
         {"ph": "M", "name": "process_name", "pid": number, "tid": 0, "args": {"name": name}},
         {"ph": "M", "name": "process_sort_index", "pid": number, "tid": 0, "args": {"sort_index": number}},

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from depqa_ray.report.build import index_view
-from depqa_ray.report.interval_table import interval_lines
-from depqa_ray.report.interval_view import intervals_view
+from depqa_ray.report.intervals import intervals_view
 from depqa_ray.report.render import render_index
+from depqa_ray.report.terminal import interval_lines
 from depqa_ray.report.text import score, seconds, signed
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords

@@ -9,7 +9,7 @@ import pytest
 
 from depqa_ray.core import Outcome, Question
 from depqa_ray.report.build import index_view
-from depqa_ray.report.published import published_view
+from depqa_ray.report.published import published_table
 from depqa_ray.report.render import render_index
 from depqa_ray.report.terminal import result_lines
 from depqa_ray.results.metrics import compute_results
@@ -40,7 +40,7 @@ def results(**settings: Any) -> RunResults:
 
 def test_given_a_run_of_the_preset_then_its_rows_stand_beside_the_published_ones() -> None:
     found = results()
-    view = published_view(found)
+    view = published_table(found)
     assert view is not None
     rows = {row.strategy: row.figures for row in view.rows}
     assert list(rows) == ["independent", "full_batch", "sequential_shuffled", "sequential_ordered"]
@@ -50,7 +50,7 @@ def test_given_a_run_of_the_preset_then_its_rows_stand_beside_the_published_ones
     assert rows["full_batch"][:6] == (
         "0.677", "0.838", "400.2", f"{summary.metrics.em:.3f}", f"{summary.metrics.f1:.3f}", tokens
     )  # fmt: skip
-    assert "1,000 passages" in view.title and "over 2 passages" in view.title
+    assert "1,000 passages" in view.caption and "over 2 passages" in view.caption
 
 
 def test_given_a_second_gold_answer_then_it_counts_in_the_official_score_alone() -> None:
@@ -63,7 +63,7 @@ def test_given_a_second_gold_answer_then_it_counts_in_the_official_score_alone()
         replace(step, outcomes=(right,)) if [o.question_id for o in step.outcomes] == [first.id] else step
         for step in records.steps
     )
-    view = published_view(compute_results(records_of(replace(records, steps=steps))))
+    view = published_table(compute_results(records_of(replace(records, steps=steps))))
     assert view is not None
     (ordered,) = [row.figures for row in view.rows if row.strategy == "sequential_ordered"]
     assert (ordered[3], ordered[6]) == ("1.000", "0.800")
@@ -77,7 +77,7 @@ def test_given_edges_that_the_model_was_asked_for_then_their_tokens_count_where_
         if step.step_id == "velcarn-q1" and step.strategy == "sequential_ordered"
     )
     plain, dear = (
-        published_view(compute_results(found)) for found in (records, replace(records, steps=(*records.steps, *asked)))
+        published_table(compute_results(found)) for found in (records, replace(records, steps=(*records.steps, *asked)))
     )
     assert plain is not None and dear is not None
     tokens = [{row.strategy: row.figures[5] for row in view.rows} for view in (plain, dear)]
@@ -87,7 +87,7 @@ def test_given_edges_that_the_model_was_asked_for_then_their_tokens_count_where_
 
 
 def notes(**settings: Any) -> str:
-    view = published_view(results(**settings))
+    view = published_table(results(**settings))
     assert view is not None
     return "\n".join(view.notes)
 
@@ -107,7 +107,7 @@ def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(
 @pytest.mark.parametrize("named", [None, "another", 5])
 def test_given_no_preset_or_one_that_nobody_knows_then_there_is_no_table(named: object) -> None:
     found = results(preset=named)
-    assert published_view(found) is None
+    assert published_table(found) is None
     assert "ublished" not in render_index(index_view(found)) + "\n".join(result_lines(found))
 
 
@@ -115,7 +115,7 @@ def test_given_a_run_without_any_of_the_strategies_then_there_is_no_table() -> N
     records = sample_records()
     manifest = replace(records.manifest, settings={"preset": PRESET})
     steps = tuple(replace(step, strategy="dependency_layered") for step in records.steps[:5])
-    assert published_view(compute_results(replace(records, manifest=manifest, steps=steps, finished=()))) is None
+    assert published_table(compute_results(replace(records, manifest=manifest, steps=steps, finished=()))) is None
 
 
 def test_the_lines_on_the_terminal_fit_into_80_columns() -> None:
@@ -148,7 +148,7 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
     ],
 )
 def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, said: str) -> None:
-    plain, changed = published_view(results()), published_view(results(**{setting: value}))
+    plain, changed = published_table(results()), published_table(results(**{setting: value}))
     assert plain is not None and changed is not None
     assert "All settings of the run are those of the published protocol." in plain.notes
     assert said in changed.notes[0]

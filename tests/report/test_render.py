@@ -42,7 +42,7 @@ HOSTILE = [
 
 
 def hostile_records(text: str) -> RunRecords:
-    """A run in which every text that a stranger or a model can write is ``text``."""
+    """A run in which every text that a data set or a model can bring in is ``text``."""
     strategy = text.encode("utf-8", "replace").decode()  # names of strategies are ours, so they can be encoded
     questions = (Question(text, text, (text,)), Question("other", text, (text, text)))
     passage = Passage(text, text, text, questions, (Edge(text, "other", 1.0, text, "gold"),))
@@ -52,15 +52,15 @@ def hostile_records(text: str) -> RunRecords:
     )  # fmt: skip
     record = PassageRecord(passage)
     edge = Edge(text, "other", 0.5, text, "model")
-    dag = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
+    edges = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
     manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
-    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (dag,), (text,))
+    return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (edges,), (text,))
 
 
 def pages(records: RunRecords) -> list[str]:
     results = compute_results(records)
     views = [page_view(results, *page) for page in pages_of(results, records)]
-    return [render_index(index_view(results, records.remarks)), *map(render_page, views)]
+    return [render_index(index_view(results, records.warnings)), *map(render_page, views)]
 
 
 def assert_harmless(page: Page) -> None:
@@ -193,7 +193,7 @@ def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: s
 
 def test_gaps_of_the_run_are_noted_on_the_index() -> None:
     records = sample_records()
-    cut = replace(records, finished=records.finished[:-1], remarks=("a line was torn",))
+    cut = replace(records, finished=records.finished[:-1], warnings=("a line was torn",))
 
     text = read_page(pages(cut)[0]).text
 

@@ -9,9 +9,9 @@ import pytest
 
 from depqa_ray.core import Outcome, StepResult
 from depqa_ray.errors import SettingsError
+from depqa_ray.results.intervals import Resampling, check_baseline, choose_baseline, resampling_of
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageRecord, PassageResult, RunRecords
-from depqa_ray.results.resampling import Resampling, check_baseline, choose_baseline, resampling_of
 from depqa_ray.results.schema import RunResults
 from tests.sample_run import lantern, sample_manifest, sample_records
 

@@ -1,4 +1,4 @@
-"""What the manifest tells, and what it never tells."""
+"""What the manifest holds, and what it never holds."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ from depqa_ray.answering.scoring import score_predictions
 from depqa_ray.core import UNKNOWN, Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import NO_OUTCOME
+from depqa_ray.results.intervals import Resampling
 from depqa_ray.results.metrics import compute_results, wall_clock
 from depqa_ray.results.predictions import predictions, write_predictions
 from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
-from depqa_ray.results.resampling import Resampling
-from depqa_ray.results.schema import RunResults, Split
+from depqa_ray.results.schema import RunResults, ScoreSplit
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final
 
 WORDS = st.sampled_from(["", "unknown", "red", "the red", "red lamp", "lamp", "The", "Unknown."])
@@ -30,7 +30,7 @@ WORDS = st.sampled_from(["", "unknown", "red", "the red", "red lamp", "lamp", "T
 
 @st.composite
 def runs(draw: st.DrawFn) -> RunRecords:
-    """Runs of one or two strategies over some passages, with failures, skips, holes and unfinished passages."""
+    """Runs of one or two strategies, with failures, skips, missing outcomes and unfinished passages."""
     passages, steps, finished = [], [], []
     for place in range(draw(st.integers(0, 3))):
         ids = [f"{place}-{number}" for number in range(draw(st.integers(0, 4)))]
@@ -183,7 +183,7 @@ def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
     assert (summary.dep_tokens, summary.dep_latency, summary.totals.dep_tokens) == (120, 0.5, 120)
 
 
-def dag(passage: str, kept: int, proposed: int, **details: object) -> EdgeRecord:
+def edge_record(passage: str, kept: int, proposed: int, **details: object) -> EdgeRecord:
     """The first edges of the chain a -> b -> c -> d, of which the second and the third are gold."""
     chain = tuple(Edge(f"{passage}-{a}", f"{passage}-{b}") for a, b in pairwise("abcd"))
     return EdgeRecord("s", passage, EdgeSelection("model", chain[:proposed], chain[:kept], **details))  # type: ignore[arg-type]
@@ -197,16 +197,16 @@ def chained(passage: str, known: bool = True) -> PassageRecord:
 
 def test_the_dependencies_of_a_run_are_counted_and_set_against_the_gold_ones() -> None:
     passages = (chained("p"), chained("q"), chained("r", known=False))
-    dags = (
-        dag("p", kept=2, proposed=3, dropped_counts={"low confidence": 1}),
-        dag("q", kept=1, proposed=1, fallback="nonsense", dropped_counts={"self edge": 2, "low confidence": 1}),
-        dag("r", kept=0, proposed=0, cached=True),
+    edges = (
+        edge_record("p", kept=2, proposed=3, dropped_counts={"low confidence": 1}),
+        edge_record("q", kept=1, proposed=1, fallback="nonsense", dropped_counts={"self edge": 2, "low confidence": 1}),
+        edge_record("r", kept=0, proposed=0, cached=True),
     )
     finished = tuple(PassageResult("s", record.passage.id, 0.0, 1.0) for record in passages)
-    # Of q nobody was left to ask.
+    # For q no replica was left to ask.
     asked = (StepResult("s", "p", "edges", (), batch=0), StepResult("s", "q", "edges", ()))
 
-    summary = compute_results(RunRecords(sample_manifest(), passages, asked, finished, dags=dags)).strategies["s"].dag
+    summary = compute_results(RunRecords(sample_manifest(), passages, asked, finished, edges=edges)).strategies["s"].dag
 
     assert summary is not None
     assert (summary.passages, summary.asked, summary.cached, summary.fallbacks) == (3, 1, 1, 1)
@@ -227,7 +227,7 @@ def test_without_gold_edges_the_quality_of_edges_is_unknown() -> None:
         (chained("r", known=False),),
         (),
         (PassageResult("s", "r", 0.0, 1.0),),
-        dags=(dag("r", 1, 1),),
+        edges=(edge_record("r", 1, 1),),
     )
     summary = compute_results(records).strategies["s"].dag
     assert summary is not None
@@ -286,8 +286,8 @@ def test_final_answers_have_scores_of_their_own() -> None:
     # The last question fails under the sequential strategy; the lantern has no final question.
     strategies = compute_results(sample_records(with_final(velcarn()), lantern())).strategies
 
-    assert strategies["sequential"].final == Split(questions=1, em=0.0, f1=0.0)
-    assert strategies["full_batch"].final == Split(questions=1, em=1.0, f1=1.0)
+    assert strategies["sequential"].final == ScoreSplit(questions=1, em=0.0, f1=0.0)
+    assert strategies["full_batch"].final == ScoreSplit(questions=1, em=1.0, f1=1.0)
 
 
 def test_without_final_questions_there_are_no_scores_of_them() -> None:

@@ -14,7 +14,7 @@ from depqa_ray.passages.base import BadRow
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import PassageResult
 from depqa_ray.results.store import RunStore, write_atomically
-from tests.sample_run import dag_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
+from tests.sample_run import edges_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
     records = RunStore.open(tmp_path).read()
 
     assert records.steps == whole.steps
-    assert records.remarks == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
+    assert records.warnings == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
 
 
 def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> N
         store.append(PassageResult("sequential", "another", 0.0, 1.0))
 
     records = RunStore.open(tmp_path).read()
-    assert records.remarks == ()
+    assert records.warnings == ()
     assert records.finished[-1] == PassageResult("sequential", "another", 0.0, 1.0, session=1)
 
 
@@ -137,35 +137,35 @@ def test_a_second_outcome_of_a_question_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: Path) -> None:
     # Given a run that ended in the middle of its second passage
-    done, begun = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
+    done, started = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
     with RunStore.create(tmp_path, sample_manifest()) as store:
-        for record in (velcarn(), *done, PassageResult("sequential", "velcarn", 0.0, 2.5), lantern(), begun[0]):
+        for record in (velcarn(), *done, PassageResult("sequential", "velcarn", 0.0, 2.5), lantern(), started[0]):
             store.append(record)
 
     # When it is resumed, and the second passage asked again
     with RunStore.open(tmp_path) as store:
         finished = store.resume()
-        for record in (lantern(), *begun, PassageResult("sequential", "lan", 0.0, 1.5)):
+        for record in (lantern(), *started, PassageResult("sequential", "lan", 0.0, 1.5)):
             store.append(record)
 
     # Then each question has one outcome
     records = RunStore.open(tmp_path).read()
     assert finished == {("sequential", "velcarn")}
-    assert records.steps == (*done, *begun)
+    assert records.steps == (*done, *started)
     assert [record.passage.id for record in records.passages] == ["velcarn", "lan"]
     assert [item.session for item in records.finished] == [0, 1]
     assert RunStore.open(tmp_path).session == 1
 
 
 def test_given_a_resumption_then_the_edges_of_what_was_not_finished_are_forgotten(tmp_path: Path) -> None:
-    kept, begun = dag_of(velcarn()), dag_of(lantern())
+    kept, started = edges_of(velcarn()), edges_of(lantern())
     with RunStore.create(tmp_path, sample_manifest()) as store:
-        for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), begun):
+        for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), started):
             store.append(record)
-    assert store.read().dags == (kept, begun)
+    assert store.read().edges == (kept, started)
     with RunStore.open(tmp_path) as store:
         store.resume()
-    assert store.read().dags == (kept,)
+    assert store.read().edges == (kept,)
 
 
 def test_bad_rows_are_kept(tmp_path: Path) -> None:

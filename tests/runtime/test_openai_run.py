@@ -52,7 +52,7 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
     assert set(server.keys) == {f"Bearer {KEY}"}
     records = RunStore.open(tmp_path / "r").read()
     results = records.steps
-    assert ["not with ***" in dag.chosen.fallback for dag in records.dags] == [True, True]
+    assert ["not with ***" in record.chosen.fallback for record in records.edges] == [True, True]
     assert any("not with ***" in outcome.reason for result in results for outcome in result.outcomes)
     assert any(outcome.answer == "a" for result in results for outcome in result.outcomes)
     written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
@@ -71,7 +71,7 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
         asking = ["--deps-engine", "openai", "--deps-model", "m", "--deps-base-url", server.url]
         depqa(tmp_path, "run", "--engine", "simulated", *asking, "--context-count", "3", "--run-dir", name)
         records = RunStore.open(tmp_path / name).read()
-        return replace(records, dags=tuple(sorted(records.dags, key=lambda dag: dag.passage_id)))
+        return replace(records, edges=tuple(sorted(records.edges, key=lambda record: record.passage_id)))
 
     with scripted(script) as server:
         first = run("first")
@@ -83,7 +83,7 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
         assert len(server.asked) == 5  # the warm-up alone
     assert {step.replica for step in first.steps if step.step_id == "edges"} == {"edges-0"}
     assert {step.replica for step in first.steps if step.step_id != "edges"} == {"replica-0"}
-    found, again = ([dag.chosen for dag in records.dags] for records in (first, second))
+    found, again = ([record.chosen for record in records.edges] for records in (first, second))
     assert [chosen.selected for chosen in found] == [chosen.selected for chosen in again]
     assert [chosen.cached for chosen in found + again] == [False] * 3 + [True] * 3
     for chosen in found:

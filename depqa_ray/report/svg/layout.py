@@ -1,6 +1,6 @@
-"""Where the boxes and lines of a small DAG go: layers from left to right, by longest path.
+"""The geometry of a small dependency graph, in pixels: its layers from left to right. Pure.
 
-A line that passes a layer gets a lane of its own in it, so that no line runs behind a box. Pure geometry, in pixels.
+A line that passes a layer gets a lane of its own there, so that no line runs behind a box.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from depqa_ray.core import Edge
+from depqa_ray.edges.graph import DependencyGraph
 
 BOX_WIDTH: Final = 200.0
 BOX_HEIGHT: Final = 64.0
@@ -19,7 +22,7 @@ _MARGIN: Final = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node's box; ``x`` and ``y`` are its upper left corner."""
+    """A node's box, with its upper left corner."""
 
     key: str
     layer: int
@@ -29,7 +32,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An edge as an SVG path. ``label_x`` and ``label_y`` are the middle of its last stretch."""
+    """An edge as an SVG path. ``label_x`` and ``label_y`` are the middle of its last segment."""
 
     parent: str
     child: str
@@ -40,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The whole picture and its size."""
+    """The boxes and lines, and the size of the whole."""
 
     width: float
     height: float
@@ -50,7 +53,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """What takes room in a layer: a node, or an edge (by its number) on its way to a later layer."""
+    """A position in a layer: a node's, or the lane of an edge (by its number) to a later layer."""
 
     layer: int
     key: str | None
@@ -58,12 +61,13 @@ class _Slot:
 
 
 def lay_out(keys: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
-    """The picture of the nodes ``keys`` and the (parent, child) ``edges``. Edges to unknown nodes are left out.
+    """Lay out the nodes ``keys`` and the (parent, child) ``edges``; edges to unknown nodes or loops are left out.
 
-    The edges should have no cycle; nodes on one are put behind all others, so that a faulty DAG can still be seen.
+    Raises ValueError if the edges form a cycle.
     """
     known = [edge for edge in dict.fromkeys(edges) if edge[0] in keys and edge[1] in keys and edge[0] != edge[1]]
-    layers = layers_of(keys, known)
+    graph = DependencyGraph(keys, [Edge(parent, child) for parent, child in known])
+    layers = {key: depth for depth, layer in enumerate(graph.layers()) for key in layer}
     columns = _ordered_columns(keys, known, layers)
     height = max((_column_height(column) for column in columns), default=0.0)
     tops = {slot: y for column in columns for slot, y in _stack(column, height)}
@@ -73,28 +77,10 @@ def lay_out(keys: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
     return Drawing(width, height + 2 * _MARGIN, tuple(boxes.values()), lines)
 
 
-def layers_of(keys: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Each node's layer: the number of edges on the longest path to it."""
-    waiting = {key: sum(child == key for _, child in edges) for key in keys}
-    layers = dict.fromkeys(keys, 0)
-    ready = [key for key in keys if not waiting[key]]
-    placed = set(ready)
-    while ready:
-        parent = ready.pop()
-        for child in (child for known_parent, child in edges if known_parent == parent):
-            layers[child] = max(layers[child], layers[parent] + 1)
-            waiting[child] -= 1
-            if not waiting[child]:
-                ready.append(child)
-                placed.add(child)
-    behind = 1 + max((layers[key] for key in placed), default=-1)
-    return {key: layers[key] if key in placed else behind for key in keys}
-
-
 def _ordered_columns(
     keys: Sequence[str], edges: Sequence[tuple[str, str]], layers: dict[str, int]
 ) -> list[list[_Slot]]:
-    """The layers' slots from top to bottom, each near the middle of what it hangs on."""
+    """The layers' slots from top to bottom, each near the mean position of its predecessors."""
     before: dict[_Slot, list[_Slot]] = {_Slot(layers[key], key): [] for key in keys}
     for number, (parent, child) in enumerate(edges):
         previous = _Slot(layers[parent], parent)
@@ -110,7 +96,7 @@ def _ordered_columns(
     for column in columns:
         rank = {slot: _mean_place(before[slot], places, default) for default, slot in enumerate(column)}
         column.sort(key=rank.__getitem__)
-        # Places are fractions of the column, so that a column of two and one of six can be compared.
+        # Positions are fractions of their column, so that short and long columns compare.
         places.update({slot: (place + 0.5) / len(column) for place, slot in enumerate(column)})
     return columns
 

@@ -1,4 +1,4 @@
-"""When each step of a passage waited and ran, as bars on one scale. Pure geometry, in pixels."""
+"""The geometry of a timeline, in pixels: a bar for each step's wait and run. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_BAR: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A step's row. It waits from ``wait_x`` and runs from ``run_x``; ``sent`` is False for one that never ran."""
+    """A step's row: it waits from ``wait_x`` and runs from ``run_x``. ``sent`` is False if it never ran."""
 
     label: str
     note: str
@@ -55,10 +55,9 @@ class Timeline:
 
 
 def draw_timeline(strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float) -> Timeline:
-    """The steps in the order of their dispatch, on an axis from 0 to ``span`` seconds.
+    """Draw the steps in the order of their dispatch, on an axis from 0 to ``span`` seconds.
 
-    ``labels`` are the short names of the questions by id. Charts of one passage share their span, so that their bars
-    can be compared by eye.
+    ``labels`` are the questions' short names by id. The charts of a passage share their span, so their bars compare.
     """
     scale = CHART_WIDTH / span if span > 0 else 0.0
     ordered = sorted(steps, key=lambda step: (step.batch < 0, step.dispatched, step.ready, step.step_id))

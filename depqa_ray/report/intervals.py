@@ -1,23 +1,23 @@
-"""The intervals of a run in words and formatted numbers, the same on a page and on the terminal."""
+"""The intervals of a run, in words and formatted numbers, for a page and for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from depqa_ray.report.figures import count_passages
+from depqa_ray.report.tables import count_passages
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, signed
 from depqa_ray.report.view import IntervalCell, IntervalRow, IntervalsView
 from depqa_ray.results.schema import BootstrapEntry, Difference, Figure, Interval, RunResults, StrategySummary
 
 FEW: Final = 20
-"""Over fewer passages an interval is too narrow to be taken at its word. Of 95 % intervals of values from a bell curve,
-of exponential ones and of shares of right answers, 94, 90 and 93 in 100 hold the truth over 20 passages; 90, 86 and 91
-over 10; 84, 77 and 85 over 5."""
+"""Over fewer passages intervals are too narrow. 95 % intervals of normal values, of exponential values and of shares of
+right answers cover the true mean in 94, 90 and 93 of 100 cases over 20 passages; in 90, 86 and 91 over 10; in 84, 77
+and 85 over 5."""
 
 
 def _tokens(value: float) -> str:
-    """A mean of counts in few digits, so that four of them and the name of a strategy fit into a line."""
+    """A mean of counts in few digits, so that four of them and a strategy's name fit into a line."""
     return number(value) if value < 1000 else f"{value:.0f}"
 
 
@@ -32,7 +32,7 @@ _FIGURES: Final[dict[Figure, tuple[str, _Form]]] = {
 
 
 def intervals_view(results: RunResults) -> IntervalsView | None:
-    """The view; None where there is nothing to say beyond the averages: one strategy without an interval, or none."""
+    """The view; None if it would add nothing to the averages: one strategy without an interval, or no strategy."""
     summaries = list(results.strategies.values())
     if len(summaries) < 2 and not any(any(summary.intervals.values()) for summary in summaries):
         return None

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
-from depqa_ray.results.codec import Record, from_object, to_line
-from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult
+from depqa_ray.results.records import (
+    EdgeRecord,
+    PassageRecord,
+    PassageResult,
+    Record,
+    Resumption,
+    from_object,
+    to_line,
+)
 
 # Lone surrogates and control characters too: a JSON file with escapes can bring them in.
 TEXT = st.text(st.characters(), max_size=20)
@@ -40,6 +47,7 @@ RECORDS = st.one_of(
     st.builds(EdgeRecord, TEXT, TEXT, CHOSEN),
     STEPS,
     st.builds(PassageResult, TEXT, TEXT, TIME, TIME, st.integers(0, 9)),
+    st.builds(Resumption, st.integers(0, 9)),
     st.builds(BadRow, TEXT, TEXT, TEXT, st.none() | st.dictionaries(TEXT, TEXT, max_size=2)),
 )
 
