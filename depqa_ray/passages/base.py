@@ -1,23 +1,21 @@
-"""What becomes of input that cannot be used: it ends the run with one line, or it is set aside and the rest goes on."""
+"""A row of a data set before it is checked, and what is known of one that cannot be used."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from depqa_ray.errors import InputError
-
-OnBadInput = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A piece of a data set that cannot be used.
 
-    ``where`` is the file and the place in it (``dev.json: data[3].paragraphs[2].qas[0]``), ``what`` what is wrong,
-    ``fix`` what to do about it. ``row`` is the piece itself, made of what JSON can hold.
+    ``where`` is the file and the place in it (``dev.json: data[3].paragraphs[2].qas[0]``), ``what`` the problem,
+    ``fix`` what to do about it. ``row`` is the piece itself, as plain JSON values.
     """
 
     where: str
@@ -26,30 +24,30 @@ class BadRow:
     row: Any
 
 
-SetAside = Callable[[BadRow], None]
+OnBadRow = Callable[[BadRow], None]
+"""Receives each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
+
+
+def raise_bad_row(row: BadRow) -> None:
+    """Raise the row's InputError: the first bad row ends the reading."""
+    raise InputError(row.what, row.where, row.fix) from None
 
 
 @dataclass(frozen=True, slots=True)
-class BadInput:
-    """What to do with bad rows: the first one fails (InputError), or each is handed to ``set_aside``.
+class Row:
+    """A piece of a data set as its file has it, unchecked, and its place.
 
-    Raises ValueError where rows are to be skipped and nobody takes them: none is lost without a trace.
+    ``problem`` is empty unless the piece is not JSON: then it is the parser's complaint and ``value`` the text.
     """
 
-    on_bad_input: OnBadInput = "fail"
-    set_aside: SetAside | None = None
+    where: str
+    value: object
+    problem: str = ""
 
-    def __post_init__(self) -> None:
-        if self.on_bad_input == "skip" and self.set_aside is None:
-            raise ValueError("on_bad_input='skip' needs a set_aside to hand the bad rows to")
+    def bad(self, error: InputError) -> BadRow:
+        """This row, rejected for the reason that ``error`` gives.
 
-    def reject(self, error: InputError, where: str, row: object) -> None:
-        """Raise InputError, or set the row aside. ``error`` says what is wrong and how to mend it."""
-        if self.on_bad_input == "fail" or self.set_aside is None:
-            raise InputError(error.what, where, error.fix) from None
-        self.set_aside(BadRow(where, error.what, error.fix, _json_able(row)))
-
-
-def _json_able(row: object) -> Any:
-    """The row as JSON reads it back; what JSON cannot hold (a Parquet date, say, or NaN) as its text."""
-    return json.loads(json.dumps(row, default=str), parse_constant=str)
+        What JSON cannot hold (a date of a Parquet file, NaN) becomes its text.
+        """
+        row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        return BadRow(self.where, error.what, error.fix, row)

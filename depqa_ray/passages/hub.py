@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from depqa_ray.errors import InputError
-from depqa_ray.passages.assembly import Row
+from depqa_ray.passages.base import Row
 from depqa_ray.passages.rows import RowSource
 
 HUB_ID: Final = "rajpurkar/squad"

@@ -13,73 +13,60 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pydantic import StrictStr, TypeAdapter
+from typing_extensions import TypedDict
+
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies, title_and_text
-from depqa_ray.passages.base import BadInput
-from depqa_ray.passages.fields import record
+from depqa_ray.passages.assembly import Group, assemble, states_dependencies
+from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Iterator[Row]]
 """Goes through all rows from the start; called twice."""
 
-_LINE_FIX: Final = "write one JSON object a line"
+
+class _Columns(TypedDict):
+    title: StrictStr
+    context: Text
 
 
-def read_rows(source: RowSource, bad: BadInput) -> Iterator[Passage]:
-    """The passages of a source of rows, each when its last row was read.
+_COLUMNS: Final = TypeAdapter(_Columns)
 
-    Raises InputError at a bad row, unless ``bad`` sets those aside.
-    """
+
+def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
+    """The passages of a source of rows, each as soon as its last row was read."""
     left: Counter[bytes] = Counter()
     has_gold = False
     for row in source():
         has_gold = has_gold or states_dependencies(row.value)
-        if passage := _passage_of(row.value):
-            left[_digest(passage)] += 1
-    yield from assemble(_groups(source, left, bad), has_gold, bad)
+        with suppress(InputError):
+            left[_digest(read_row(row, _COLUMNS, "a row"))] += 1
+    yield from assemble(_groups(source, left, on_bad_row), has_gold, on_bad_row)
 
 
-def _groups(source: RowSource, left: Counter[bytes], bad: BadInput) -> Iterator[Group]:
+def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Iterator[Group]:
     """Each passage's rows once all ``left`` of them were read."""
-    open_: dict[bytes, Group] = {}
+    unfinished: dict[bytes, Group] = {}
     for row in source():
-        passage = _passage_of(row.value)
-        if passage is None:
-            bad.reject(_error_of(row), row.where, row.value)
+        columns = read_or_reject(row, _COLUMNS, "a row", on_bad_row)
+        if columns is None:
             continue
-        key = _digest(passage)
-        open_.setdefault(key, Group(*passage, [])).rows.append(row)
+        key = _digest(columns)
+        unfinished.setdefault(key, Group(columns["title"], columns["context"], [])).rows.append(row)
         left[key] -= 1
         if not left[key]:
             del left[key]
-            yield open_.pop(key)
+            yield unfinished.pop(key)
 
 
-def _passage_of(value: object) -> tuple[str, str] | None:
-    """The title and text that the row is about; None where it does not say."""
-    try:
-        return title_and_text(value) if isinstance(value, dict) else None
-    except InputError:
-        return None
-
-
-def _error_of(row: Row) -> InputError:
-    """What is wrong with a row that has no passage."""
-    if row.problem:
-        return InputError(f"not JSON: {row.problem}", fix=_LINE_FIX)
-    try:
-        title_and_text(record(row.value, "a row"))
-    except InputError as error:
-        return error
-    raise AssertionError("the row has a passage")
-
-
-def _digest(passage: tuple[str, str]) -> bytes:
-    """Stands for a passage in memory, in 16 bytes."""
-    return hashlib.blake2b("\0".join(passage).encode(), digest_size=16).digest()
+def _digest(columns: _Columns) -> bytes:
+    """16 bytes that identify a passage, to save memory."""
+    return hashlib.blake2b("\0".join((columns["title"], columns["context"])).encode(), digest_size=16).digest()
 
 
 def json_lines(path: Path) -> RowSource:

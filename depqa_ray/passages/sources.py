@@ -8,7 +8,7 @@ from typing import Final
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.base import BadInput, OnBadInput, SetAside
+from depqa_ray.passages.base import OnBadRow, raise_bad_row
 from depqa_ray.passages.hub import hub_rows
 from depqa_ray.passages.musique import read_musique
 from depqa_ray.passages.rows import json_lines, parquet_rows, read_rows
@@ -28,47 +28,40 @@ _KNOWN: Final = (
 )
 
 
-def load_passages(
-    dataset: str,
-    *,
-    split: str = "train",
-    on_bad_input: OnBadInput = "fail",
-    set_aside: SetAside | None = None,
-) -> Iterator[Passage]:
+def load_passages(dataset: str, *, split: str = "train", on_bad_row: OnBadRow = raise_bad_row) -> Iterator[Passage]:
     """A stream of a data set's passages with all their questions.
 
     ``dataset`` is ``squad`` (the hub's, of which ``split`` is taken), ``embedded`` (generated worlds that ship with the
-    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. With ``on_bad_input="skip"`` each row
-    that cannot be used goes to ``set_aside``.
+    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. Each row that cannot be used goes to
+    ``on_bad_row``.
 
-    Raises InputError, here for a name that means nothing and later, from the iterator, for a row or a file that cannot
-    be used; ValueError where rows are skipped and ``set_aside`` is missing.
+    Raises InputError: here for a name that means nothing, and from the iterator for a file that cannot be used as a
+    whole and, with the default ``on_bad_row``, for a bad row.
     """
-    bad = BadInput(on_bad_input, set_aside)
     if dataset == SQUAD:
-        return read_rows(hub_rows(split), bad)
+        return read_rows(hub_rows(split), on_bad_row)
     if dataset == EMBEDDED:
-        return read_squad_file(embedded_file(), bad)
+        return read_squad_file(embedded_file(), on_bad_row)
     if dataset.startswith(MUSIQUE):
-        return _read_musique(dataset.removeprefix(MUSIQUE), bad)
-    return _read_file(Path(dataset), bad)
+        return _read_musique(dataset.removeprefix(MUSIQUE), on_bad_row)
+    return _read_file(Path(dataset), on_bad_row)
 
 
-def _read_musique(name: str, bad: BadInput) -> Iterator[Passage]:
+def _read_musique(name: str, on_bad_row: OnBadRow) -> Iterator[Passage]:
     if not name:
         raise InputError(f"'{MUSIQUE}' names no file", fix="write the path of a MuSiQue-Ans .jsonl file behind it")
     _require_readable(Path(name))
-    return read_musique(Path(name), bad)
+    return read_musique(Path(name), on_bad_row)
 
 
-def _read_file(path: Path, bad: BadInput) -> Iterator[Passage]:
+def _read_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl", ".parquet"):
         raise InputError("not a data set", str(path), f"give {_KNOWN}")
     _require_readable(path)
     if suffix == ".json":
-        return read_squad_file(path, bad)
-    return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), bad)
+        return read_squad_file(path, on_bad_row)
+    return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), on_bad_row)
 
 
 def _require_readable(path: Path) -> None:

@@ -24,7 +24,7 @@ def load(path: str) -> list[Passage]:
 
 def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
     bad: list[BadRow] = []
-    return list(load_passages(f"musique:{path}", on_bad_input="skip", set_aside=bad.append)), bad
+    return list(load_passages(f"musique:{path}", on_bad_row=bad.append)), bad
 
 
 def slots(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]]:
