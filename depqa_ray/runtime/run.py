@@ -16,7 +16,7 @@ from depqa_ray.core import Job, Passage, StepResult
 from depqa_ray.edges.gold import gold_edges
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
-from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.planning.planner import EdgePlanner
@@ -73,9 +73,9 @@ def run_experiment(
     used, EngineError, ClusterError and StoreError; whatever had ended by then is in the run directory.
     """
     observer = observer or _Nobody()
-    aside: list[BadRow] = []
+    skipped: list[BadRow] = []
     uses_edges = bool(USES_EDGES & set(strategies))
-    passages = _begun(_sampled(settings, aside), gold=uses_edges and settings.dependency_source == "gold")
+    passages = _begun(_sampled(settings, skipped.append), gold=uses_edges and settings.dependency_source == "gold")
     examples = _examples(settings)
     system = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     started = datetime.now(timezone.utc)
@@ -90,7 +90,7 @@ def run_experiment(
         )
         with RunStore.create(folder, manifest) as store:
             observer.begun(folder)
-            jobs = _jobs(passages, strategies, store, aside)
+            jobs = _jobs(passages, strategies, store, skipped)
             sink = StoreSink(store, observer, settings.isolated)
             apart = uses_edges and settings.deps_engine is not None
             asyncio.run(_drive(settings, jobs, sink, faults, system, apart))
@@ -188,12 +188,15 @@ class StoreSink:
             self.observer.remark(f"{event.replica} cannot forget: it may have read a passage for the strategy before")
 
 
-def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
-    passages = load_passages(
-        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=aside.append
-    )
+def _loaded(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
+    """The data set, of which a bad row raises InputError, or goes to ``on_skipped`` with ``--on-bad-input skip``."""
+    on_bad_row = on_skipped if settings.on_bad_input == "skip" else raise_bad_row
+    return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row)
+
+
+def _sampled(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
     return sample_passages(
-        passages,
+        _loaded(settings, on_skipped),
         context_count=settings.context_count,
         min_questions=settings.min_questions,
         max_questions=settings.max_questions,
@@ -204,14 +207,11 @@ def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
 def _examples(settings: Settings) -> tuple[Passage, ...]:
     """The passages to be shown as worked examples and a spare one; none without ``--shots``.
 
-    The data set is read for them from its beginning to its end. The rows that are skipped here are set aside by the
-    reading that asks.
+    This reads the whole data set. It does not store skipped rows: the reading that samples does.
     """
     if not settings.shots:
         return ()
-    passages = load_passages(
-        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=lambda row: None
-    )
+    passages = _loaded(settings, lambda row: None)
     return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 
@@ -227,22 +227,22 @@ def _jobs(
     passages: Iterable[Passage],
     strategies: Sequence[StrategyName],
     store: RunStore,
-    aside: list[BadRow],
+    skipped: list[BadRow],
 ) -> Iterator[Job]:
     """Every strategy on one passage, then on the next, each time another one first.
 
     What drifts in time then touches all strategies alike, and so does what a server keeps of a passage.
     """
     for number, passage in enumerate(passages):
-        _set_aside(store, aside)
+        _store_skipped(store, skipped)
         store.append(PassageRecord(passage))
         first = number % len(strategies)
         for strategy in (*strategies[first:], *strategies[:first]):
             yield Job(strategy, passage)
-    _set_aside(store, aside)
+    _store_skipped(store, skipped)
 
 
-def _set_aside(store: RunStore, aside: list[BadRow]) -> None:
-    for row in aside:
+def _store_skipped(store: RunStore, skipped: list[BadRow]) -> None:
+    for row in skipped:
         store.append(row)
-    aside.clear()
+    skipped.clear()
