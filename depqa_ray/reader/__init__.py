@@ -1,6 +1,6 @@
 """The embedded reader: a Qwen3-architecture model of a few million parameters that ships with the package.
 
-It answers generated worlds (``passages.worlds``) in the project's own prompts and knows nothing else.
+It answers generated worlds (``passages.synthetic``) in the project's own prompts and knows nothing else.
 """
 
 from importlib.resources import files
