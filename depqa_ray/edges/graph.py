@@ -1,7 +1,7 @@
 """The DAG of a passage's questions: which question needs which answers.
 
-networkx does the graph work and does not appear in the interface. "Asked order" is the order of the passage's questions.
-It breaks every tie, so that the same questions and edges give the same results everywhere.
+networkx does the graph work and does not appear in the interface. "Asked order" is the order of the passage's
+questions. It breaks every tie, so that the same questions and edges give the same results everywhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class DependencyGraph:
     - A parent may be an earlier or a later question of the passage.
     - The graph is acyclic, and its nodes are exactly the questions.
 
-    Raises ValueError if an id or an edge repeats, an edge names an unknown question or is a self-loop, or the edges form
-    a cycle. The selection of edges prevents all of these.
+    Raises ValueError if an id or an edge repeats, an edge names an unknown question or is a self-loop, or the edges
+    form a cycle. Selected edges do none of this.
     """
 
     def __init__(self, questions: Iterable[str], edges: Iterable[Edge] = ()) -> None:

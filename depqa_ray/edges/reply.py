@@ -22,8 +22,8 @@ EdgeFault = Literal[
 ]
 """Why an item of a reply is no edge at all.
 
-It precedes :data:`~depqa_ray.edges.selection.DropReason`, which is why the selection drops an edge. A run counts both in
-one table of reasons (``EdgeSelection.dropped_counts``), so no text may be in both.
+:data:`~depqa_ray.edges.selection.DropReason` is why the selection drops an edge. ``EdgeSelection.dropped_counts``
+counts faults and reasons together, as plain texts, so no text may be in both.
 """
 
 _CONFIDENCE: Final[TypeAdapter[float]] = TypeAdapter(Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)])

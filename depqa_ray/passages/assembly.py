@@ -1,4 +1,4 @@
-"""From the rows of a passage's questions to the Passage: what every SQuAD-shaped source has in common."""
+"""Builds passages from the rows of their questions, for every SQuAD-shaped source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depqa_ray.passages.schema import QUESTION, read_row
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A passage's title and text, checked, with the rows of its questions in the order of the file."""
+    """A passage's checked title and text, with the unchecked rows of its questions in the order of the file."""
 
     title: str
     text: str
@@ -31,11 +31,10 @@ class _Asked:
 def assemble(groups: Iterable[Group], has_gold: bool, on_bad_row: OnBadRow) -> Iterator[Passage]:
     """A Passage for each group that has at least one usable question.
 
-    A passage's id is its title, with ``#2``, ``#3``, ... from the title's second passage on. ``has_gold`` says whether
-    the data set states dependencies, so that a question without any depends on none.
+    A passage's id is its title, with ``#2``, ``#3``, ... from the title's second passage on. If ``has_gold``, the data
+    set states dependencies, so a question without ``depends_on`` depends on none.
 
-    Raises InputError at the first bad row, unless ``bad`` sets such rows aside. Memory grows with the ids of the
-    questions alone, which are kept to find duplicates.
+    Memory grows only with the ids of the questions, which are kept to find duplicates.
     """
     seen: set[str] = set()
     of_title: Counter[str] = Counter()
@@ -65,13 +64,13 @@ def _read(row: Row, seen: set[str], on_bad_row: OnBadRow) -> _Asked | None:
 
 
 def _with_sound_parents(asked: list[_Asked], on_bad_row: OnBadRow) -> list[_Asked]:
-    """The questions whose parents, and theirs in turn, are all usable questions of this passage."""
+    """The questions whose ancestors are all usable questions of this passage."""
     sound: set[str] = set()
     while grown := {a.question.id for a in asked if sound.issuperset(a.parents)} - sound:
         sound |= grown
     ids = {question.question.id for question in asked}
     unsound = [question for question in asked if question.question.id not in sound]
-    # A parent that is not there is the cause of what is wrong further down: it is told first.
+    # A missing parent causes the faults of its descendants, so it is reported first.
     for question in sorted(unsound, key=lambda one: ids.issuperset(one.parents)):
         on_bad_row(question.row.bad(_parent_error(question, ids, sound)))
     return [question for question in asked if question.question.id in sound]
@@ -98,5 +97,5 @@ def _passage_id(title: str, number: int) -> str:
 
 
 def states_dependencies(row: object) -> bool:
-    """Whether an unchecked row says what its question depends on."""
+    """Whether an unchecked row states the dependencies of its question."""
     return isinstance(row, dict) and row.get("depends_on") is not None

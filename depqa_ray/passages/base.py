@@ -1,4 +1,4 @@
-"""A row of a data set before it is checked, and what is known of one that cannot be used."""
+"""A row of a data set before it is checked, and the report of a bad one."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class BadRow:
 
 
 OnBadRow = Callable[[BadRow], None]
-"""Receives each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
+"""Takes each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
 
 
 def raise_bad_row(row: BadRow) -> None:
-    """Raise the row's InputError: the first bad row ends the reading."""
+    """Raise InputError: the first bad row ends the reading."""
     raise InputError(row.what, row.where, row.fix) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A piece of a data set as its file has it, unchecked, and its place.
+    """An unchecked piece of a data set (a question, a paragraph, a line), and its place.
 
-    ``problem`` is empty unless the piece is not JSON: then it is the parser's complaint and ``value`` the text.
+    If it is not JSON, ``problem`` is the parser's message and ``value`` the text; otherwise ``problem`` is empty.
     """
 
     where: str
@@ -45,9 +45,6 @@ class Row:
     problem: str = ""
 
     def bad(self, error: InputError) -> BadRow:
-        """This row, rejected for the reason that ``error`` gives.
-
-        What JSON cannot hold (a date of a Parquet file, NaN) becomes its text.
-        """
+        """The report of this row. Values that JSON cannot hold (a Parquet file's date, NaN) become text."""
         row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
         return BadRow(self.where, error.what, error.fix, row)

@@ -1,4 +1,4 @@
-"""MuSiQue-Ans: JSON lines, each a question that is composed of steps, with the paragraphs that they are answered from.
+"""MuSiQue-Ans: JSON lines, each a question composed of steps, with the paragraphs that hold the answers.
 
 ::
 
@@ -7,7 +7,7 @@
      "question_decomposition": [{"question": "Who made the lamp?", "answer": "..."},
                                 {"question": "#1 >> place of birth", "answer": "..."}]}
 
-``#1`` stands for the answer of step 1. The steps are the questions that are asked; the composed question is the title.
+``#1`` refers to the answer of step 1. The steps become the passage's questions, the composed question its title.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _ITEM: Final = TypeAdapter(_Item)
 
 
 def read_musique(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
-    """The items of a file, in its order, each as it is read: memory grows with their ids alone.
+    """Stream the items of a file, in its order. Memory grows only with their ids.
 
     Raises InputError if the file cannot be read.
     """
@@ -80,7 +80,7 @@ def read_musique(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
 
 
 def _passage(row: Row) -> Passage:
-    """The item of a row. Raises InputError without a place."""
+    """The passage of an item. Raises InputError without a place."""
     item = read_row(row, _ITEM, "a row")
     questions = _questions(item)
     edges = (Edge(parent, q.id, 1.0, f"it names {name}", "gold") for q in questions for name, parent in q.answer_refs)
@@ -89,7 +89,7 @@ def _passage(row: Row) -> Passage:
 
 
 def _questions(item: _Item) -> tuple[Question, ...]:
-    """The steps; the last one's gold answers are the item's."""
+    """The steps; the last one has the item's gold answers."""
     ids = [f"{item['id']}-{number}" for number, _ in enumerate(item["question_decomposition"], 1)]
     *steps, last = (
         Question(id_, step["question"], (step["answer"],), _answer_refs(step["question"], ids[:place]))

@@ -1,8 +1,8 @@
 """One question a row, in the hub's columns: id, title, context, question, answers {text, answer_start}.
 
-Columns ``is_impossible`` and ``depends_on`` mean what they mean in the official schema. Rows of one passage need not be
-adjacent. The rows are therefore gone through twice: once to count each passage's rows, once to read them, and a passage
-is complete, and is let go, as soon as its last row was read. So memory holds the open passages, not the file.
+Columns ``is_impossible`` and ``depends_on`` mean the same as in the official schema. Rows of one passage need not be
+adjacent, so the source is read twice: the first time counts each passage's rows, and the second yields a passage with
+its last row. Memory holds the unfinished passages, not the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from depqa_ray.passages.base import OnBadRow, Row
 from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Iterator[Row]]
-"""Goes through all rows from the start; called twice."""
+"""Iterates over all rows from the start; called twice."""
 
 
 class _Columns(TypedDict):
@@ -39,7 +39,7 @@ _COLUMNS: Final = TypeAdapter(_Columns)
 
 
 def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
-    """The passages of a source of rows, each as soon as its last row was read."""
+    """Stream the passages of a source, each as soon as its last row is read."""
     left: Counter[bytes] = Counter()
     has_gold = False
     for row in source():
@@ -50,7 +50,7 @@ def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
 
 
 def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Iterator[Group]:
-    """Each passage's rows once all ``left`` of them were read."""
+    """Each passage's rows once they are complete; ``left`` counts the rows still to come."""
     unfinished: dict[bytes, Group] = {}
     for row in source():
         columns = read_or_reject(row, _COLUMNS, "a row", on_bad_row)
@@ -70,7 +70,7 @@ def _digest(columns: _Columns) -> bytes:
 
 
 def json_lines(path: Path) -> RowSource:
-    """The rows of a JSON lines file, placed by line number; blank lines are none. Raises InputError, as it is read."""
+    """The rows of a JSON lines file without its blank lines. Iterating raises InputError if it cannot be read."""
 
     def rows() -> Iterator[Row]:
         try:
@@ -96,15 +96,15 @@ def _parse(line: str, where: str) -> Row:
 
 
 def parquet_rows(path: Path) -> RowSource:
-    """The rows of a Parquet file, streamed and counted from 1. Raises InputError where it cannot be read."""
+    """The rows of a Parquet file, streamed. Iterating raises InputError if it cannot be read."""
 
     def rows() -> Iterator[Row]:
         import datasets
 
-        # What goes wrong is told below, once; the library would log it as well.
+        # The error below reports a failure; the library would log it as well.
         logging.getLogger("datasets.packaged_modules.parquet").setLevel(logging.CRITICAL)
         try:
-            # data_files takes patterns; a path with brackets in it is no pattern.
+            # data_files takes patterns, and a path may hold brackets.
             files = glob.escape(str(path))
             table = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
             for number, value in enumerate(table, 1):

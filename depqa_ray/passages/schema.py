@@ -1,6 +1,7 @@
-"""The rows of data sets as typed dicts that pydantic checks, and its errors in the project's words.
+"""The rows of data sets as types that pydantic checks, and its errors in the project's words.
 
-Types are strict, as in JSON: a number is not a text. Fields that a row's type does not name are dropped.
+Types are strict: a number is not a text. Fields that a type does not name are dropped. Rows are typed dicts, since
+pydantic builds those in half the time of models.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _official_answers(answers: Any) -> Any:
 
 
 class QuestionRow(TypedDict):
-    """A question in the official SQuAD schema, to which QUESTION brings the hub's columns."""
+    """A question. Checking brings ``answers`` from the hub's columns into the official schema."""
 
     id: Text
     question: Text
@@ -56,11 +57,11 @@ def _expect_unknown(row: Any) -> Any:
 
 
 QUESTION: Final[TypeAdapter[QuestionRow]] = TypeAdapter(Annotated[QuestionRow, BeforeValidator(_expect_unknown)])
-"""Checks a question. If ``is_impossible`` is true, the answer is UNKNOWN, whatever the row has."""
+"""Checks a question. If ``is_impossible`` is true, the answer becomes UNKNOWN, whatever ``answers`` is."""
 
 
 def read_row(row: Row, type_: TypeAdapter[_T], name: str) -> _T:
-    """The row as ``type_`` has it; messages call the row ``name``. Raises InputError without a place."""
+    """The checked row. Raises InputError without a place, whose message calls the row ``name``."""
     if row.problem:
         raise InputError(f"not JSON: {row.problem}", fix="write one JSON object a line")
     try:
@@ -70,7 +71,7 @@ def read_row(row: Row, type_: TypeAdapter[_T], name: str) -> _T:
 
 
 def read_or_reject(row: Row, type_: TypeAdapter[_T], name: str, on_bad_row: OnBadRow) -> _T | None:
-    """The row as ``type_`` has it; None if it is bad and ``on_bad_row`` returned."""
+    """The checked row; None if it is bad and ``on_bad_row`` returns."""
     try:
         return read_row(row, type_, name)
     except InputError as error:
@@ -92,7 +93,7 @@ _MESSAGES: Final = {
     "string_unicode": ("{name} holds half a surrogate pair", "write the whole character"),
     "unanswerable": ("{name} is false, and only answerable items are supported", _FILL_IN),
 }
-"""What is wrong and how to fix it, by pydantic's type of error or our own one."""
+"""What is wrong and how to fix it, by the type of pydantic's error."""
 
 _FOUND: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -107,7 +108,7 @@ def _input_error(error: ErrorDetails, row_name: str) -> InputError:
 
 
 def _name(error: ErrorDetails, row_name: str) -> str:
-    """What a message calls the value that is wrong."""
+    """What a message calls the wrong value."""
     missing = error["type"] == "missing"
     match error["loc"]:
         case ():

@@ -1,4 +1,4 @@
-"""From the name of a data set to its passages."""
+"""Loads the passages of a data set by its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SQUAD: Final = "squad"
 """The name of the hub's data set."""
 
 MUSIQUE: Final = "musique:"
-"""What stands before the name of a file of MuSiQue-Ans: its lines do not have the hub's columns."""
+"""The prefix of a MuSiQue-Ans file's name: its lines do not have the hub's columns."""
 
 _KNOWN: Final = (
     f"{SQUAD}, {EMBEDDED}, or the path of a .json (SQuAD schema), .jsonl or .parquet (hub's columns) file, "
@@ -29,14 +29,14 @@ _KNOWN: Final = (
 
 
 def load_passages(dataset: str, *, split: str = "train", on_bad_row: OnBadRow = raise_bad_row) -> Iterator[Passage]:
-    """A stream of a data set's passages with all their questions.
+    """Stream a data set's passages with all their questions.
 
-    ``dataset`` is ``squad`` (the hub's, of which ``split`` is taken), ``embedded`` (generated worlds that ship with the
-    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. Each row that cannot be used goes to
-    ``on_bad_row``.
+    ``dataset`` is ``squad`` (the ``split`` of the hub's data set), ``embedded`` (generated worlds that ship with the
+    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. ``on_bad_row`` takes each row that
+    cannot be used; by default, the first one raises InputError.
 
-    Raises InputError: here for a name that means nothing, and from the iterator for a file that cannot be used as a
-    whole and, with the default ``on_bad_row``, for a bad row.
+    Raises InputError at once if the name is unknown or a file cannot be opened, and while iterating if a file cannot be
+    used as a whole.
     """
     if dataset == SQUAD:
         return read_rows(hub_rows(split), on_bad_row)
@@ -67,6 +67,6 @@ def _read_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
 def _require_readable(path: Path) -> None:
     try:
         path.open("rb").close()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: not a possible file name
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be read: {what}", str(path), f"give {_KNOWN}") from None

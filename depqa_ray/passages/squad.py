@@ -8,7 +8,7 @@
          "depends_on": ["..."]}               ours; ids of questions of the same passage whose answers this one needs
     ]}]}]}
 
-``answer_start`` is not read: the answers are their texts.
+``answer_start`` is ignored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PARAGRAPH: Final = TypeAdapter(_Paragraph)
 def read_squad_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     """The passages of a file, in its order; paragraphs with the same title and text are one passage.
 
-    Raises InputError if the file as a whole cannot be used. The file is parsed as a whole: memory grows with its size.
+    Memory grows with the file, which is parsed as a whole. Raises InputError if that fails.
     """
     articles = _articles(path)
     groups: dict[tuple[str, str], Group] = {}
@@ -63,15 +63,15 @@ def read_squad_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
 
 
 def _articles(path: Path) -> list[Any]:
-    file = Row(str(path), read_json(path))
+    file = Row(str(path), _read_json(path))
     try:
         return read_row(file, _FILE_TYPE, "the file")["data"]
     except InputError as error:
         raise InputError(error.what, file.where, _FIX) from None
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises InputError where it cannot be read or is not JSON."""
+def _read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises InputError if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
