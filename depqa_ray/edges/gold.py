@@ -1,4 +1,4 @@
-"""Edges that the data set itself states."""
+"""The edges that the data set states."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from depqa_ray.errors import InputError
 
 
 def gold_edges(passage: Passage) -> tuple[Edge, ...]:
-    """The passage's gold edges; empty where its data set says that no question depends on another.
+    """The passage's gold edges; empty if the data set states that no question depends on another.
 
-    Raises InputError where the data set says nothing about dependencies: to answer "none" for it would be made up.
+    Raises InputError if the data set does not state dependencies: "none" would be an invention.
     """
     if passage.gold_edges is None:
         raise InputError(

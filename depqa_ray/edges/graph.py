@@ -1,7 +1,7 @@
-"""The DAG of a passage's questions: who needs whose answer.
+"""The DAG of a passage's questions: which question needs which answers.
 
-networkx does the graph work; nothing of it shows outside. "Asked order" is the order in which the passage asks its
-questions, and it settles every tie, so that the same questions and edges give the same answers everywhere.
+networkx does the graph work and does not appear in the interface. "Asked order" is the order of the passage's
+questions. It breaks every tie, so that the same questions and edges give the same results everywhere.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from depqa_ray.core import Edge
 
 
 class DependencyGraph:
-    """Questions (ids, in asked order) and the edges between them. Does not change once built.
+    """Questions (ids, in asked order) and the edges between them. Immutable.
 
-    Edges may point at earlier questions of the passage or at later ones; only a cycle is an error.
-    Raises ValueError where an id or an edge stands twice, an edge names an unknown question or runs from a question to
-    itself, or the edges form a cycle: whoever selects edges has to see to it.
+    - A parent may be an earlier or a later question of the passage.
+    - The graph is acyclic, and its nodes are exactly the questions.
+
+    Raises ValueError if an id or an edge repeats, an edge names an unknown question or is a self-loop, or the edges
+    form a cycle. Selected edges do none of this.
     """
 
     def __init__(self, questions: Iterable[str], edges: Iterable[Edge] = ()) -> None:
@@ -26,7 +28,6 @@ class DependencyGraph:
         self._position = {question: position for position, question in enumerate(self.questions)}
         if len(self._position) != len(self.questions):
             raise ValueError(f"a question id stands twice in {list(self.questions)}")
-        # Invariant: acyclic, and its nodes are exactly the questions.
         self._graph: nx.DiGraph[str] = nx.DiGraph()
         self._graph.add_nodes_from(self.questions)
         for edge in edges:
@@ -73,11 +74,10 @@ class DependencyGraph:
         return tuple(nx.lexicographical_topological_sort(self._graph, key=self._position.__getitem__))
 
     def critical_path(self, work: Mapping[str, float]) -> tuple[str, ...]:
-        """The chain of questions with the most work, parents first; of equal ones, the one through questions asked
-        earlier.
+        """The chain of questions with the most work, parents first; ties go to the questions asked earlier.
 
-        ``work`` gives each question's work in any one unit (seconds, tokens). With a machine for each question, no
-        schedule ends before this chain does. Raises KeyError for a question without work, ValueError for negative work.
+        ``work`` gives each question's work in any one unit (seconds, tokens). No schedule ends before this chain does,
+        even with a machine for each question. Raises KeyError if a question has no work, ValueError if it is negative.
         """
         _require_work(self.questions, work)
         heaviest: dict[str, float] = {}
@@ -94,9 +94,9 @@ class DependencyGraph:
         return float(sum(work[question] for question in self.critical_path(work)))
 
     def parallelism(self, work: Mapping[str, float]) -> float:
-        """Total work divided by the work on the critical path: no number of machines is faster than one by more.
+        """Total work divided by the work on the critical path (Brent's work and span); 1.0 if there is no work.
 
-        1.0 where there is no work at all. (Brent's work and span.) Raises as :meth:`critical_path` does.
+        It bounds the speed-up of any number of machines over one. Raises as :meth:`critical_path` does.
         """
         span = self.critical_work(work)
         return sum(work[question] for question in self.questions) / span if span else 1.0

@@ -10,10 +10,10 @@ from depqa_ray.core import Edge
 
 @dataclass(frozen=True, slots=True)
 class EdgeQuality:
-    """Counts over one passage; add up those of many (``sum(..., EdgeQuality())``) for figures over all of them.
+    """Counts over one passage; ``sum(..., EdgeQuality())`` gives the figures over many.
 
-    ``matched`` edges are both proposed and gold. ``right_questions`` are those whose set of parents is exactly the gold
-    one. Ratios are in [0, 1], and 1.0 where there was nothing to get wrong.
+    ``matched`` edges are both proposed and gold. ``right_questions`` have exactly their gold parents. Ratios are in
+    [0, 1], and 1.0 if their denominator is 0.
     """
 
     matched: int = 0
@@ -48,7 +48,7 @@ class EdgeQuality:
 
     @property
     def right_share(self) -> float:
-        """The share of the questions whose parents are all right, none missing and none too many."""
+        """The share of the questions with exactly their gold parents."""
         return _ratio(self.right_questions, self.questions)
 
 

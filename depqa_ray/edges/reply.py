@@ -1,7 +1,7 @@
-"""Edges read out of a model's reply to the request for the dependencies (``prompts.edges_part``).
+"""Parses the edges in a model's reply to the request for dependencies (``prompts.edges_part``).
 
-The reply that was asked for is ``{"Q1": {}, "Q2": {"Q1": 0.9}}``: for each question its parents, with confidences. What
-a model really writes is taken item by item: what cannot be used is dropped and counted, the rest is kept.
+The prompt asks for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``: each question's parents, with confidences. An item that cannot be
+used is dropped and counted by its fault; the others are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from depqa_ray.core import Edge
 EdgeFault = Literal[
     "malformed", "unknown question", "self edge", "no confidence", "confidence out of range", "repeated"
 ]
+"""Why an item of a reply is no edge at all.
 
+:data:`~depqa_ray.edges.selection.DropReason` is why the selection drops an edge. ``EdgeSelection.dropped_counts``
+counts faults and reasons together, as plain texts, so no text may be in both.
+"""
 
 _CONFIDENCE: Final[TypeAdapter[float]] = TypeAdapter(Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)])
 _OUT_OF_RANGE: Final = ("greater_than_equal", "less_than_equal")
@@ -28,10 +32,10 @@ _OUT_OF_RANGE: Final = ("greater_than_equal", "less_than_equal")
 
 @dataclass(frozen=True, slots=True)
 class ProposedEdges:
-    """The usable edges of a reply, in its order, and how many items were dropped for which fault.
+    """The usable edges of a reply, in its order, and the number of dropped items by :data:`EdgeFault`.
 
-    Edges may run from a later question to an earlier one, and may form cycles: the selection deals with those.
-    ``readable`` is False where the reply says of no question what it needs; "nothing" is an answer.
+    A parent may be a later question, and the edges may form cycles: the selection breaks them. ``readable`` is False if
+    the reply states the parents of no question; an empty set of parents counts as stated.
     """
 
     edges: tuple[Edge, ...] = ()
@@ -40,9 +44,9 @@ class ProposedEdges:
 
 
 def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
-    """The edges that a model's reply states between questions, whose ids stand in the order of the prompt's labels.
+    """The edges that a model's reply states. ``question_ids`` are in the order of the prompt's labels.
 
-    Thinking, code fences, words around the JSON and JSON that breaks off are coped with. Never raises.
+    Thinking, code fences, words around the JSON and truncated JSON are allowed. Never raises.
     """
     by_label = {label(position): id_ for position, id_ in enumerate(question_ids)}
     stated = _stated(text, by_label)
@@ -61,7 +65,7 @@ def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
 
 
 def _stated(text: str, by_label: Mapping[str, str]) -> dict[str, Any] | None:
-    """The first object of the text that says of a question of ours what it needs."""
+    """The first object of the text that states the parents of one of our questions."""
     for found in json_objects(without_thinking(text)):
         if any(_known(key, by_label) and isinstance(value, dict) for key, value in found.items()):
             return found
@@ -69,7 +73,7 @@ def _stated(text: str, by_label: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _items(stated: Mapping[str, Any], by_label: Mapping[str, str]) -> Iterator[Edge | EdgeFault]:
-    """Each stated dependency as an edge, or what is wrong with it. What is no set of parents counts as one item."""
+    """Each stated dependency as an edge or its fault. A value that is no object counts as one item."""
     for name, value in stated.items():
         if not isinstance(value, dict):
             yield "malformed"

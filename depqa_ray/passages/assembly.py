@@ -1,33 +1,20 @@
-"""From the rows of a passage's questions to the Passage: what every SQuAD-shaped source has in common."""
+"""Builds passages from the rows of their questions, for every SQuAD-shaped source."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from depqa_ray.core import Edge, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.passages import fields
-from depqa_ray.passages.base import BadInput
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One question as the file has it, unchecked, and where that is.
-
-    ``problem`` says why ``value`` is a mere text where the file should have had JSON; it is empty otherwise.
-    """
-
-    where: str
-    value: object
-    problem: str = ""
+from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.schema import QUESTION, read_row
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A passage's title and text, checked, with the rows of its questions in the order of the file."""
+    """A passage's checked title and text, with the unchecked rows of its questions in the order of the file."""
 
     title: str
     text: str
@@ -41,20 +28,19 @@ class _Asked:
     parents: tuple[str, ...]
 
 
-def assemble(groups: Iterable[Group], has_gold: bool, bad: BadInput) -> Iterator[Passage]:
+def assemble(groups: Iterable[Group], has_gold: bool, on_bad_row: OnBadRow) -> Iterator[Passage]:
     """A Passage for each group that has at least one usable question.
 
-    A passage's id is its title, with ``#2``, ``#3``, ... from the title's second passage on. ``has_gold`` says whether
-    the data set states dependencies, so that a question without any depends on none.
+    A passage's id is its title, with ``#2``, ``#3``, ... from the title's second passage on. If ``has_gold``, the data
+    set states dependencies, so a question without ``depends_on`` depends on none.
 
-    Raises InputError at the first bad row, unless ``bad`` sets such rows aside. Memory grows with the ids of the
-    questions alone, which are kept to find duplicates.
+    Memory grows only with the ids of the questions, which are kept to find duplicates.
     """
     seen: set[str] = set()
     of_title: Counter[str] = Counter()
     for group in groups:
-        asked = [question for row in group.rows if (question := _read(row, seen, bad))]
-        asked = _with_sound_parents(asked, bad)
+        asked = [question for row in group.rows if (question := _read(row, seen, on_bad_row))]
+        asked = _with_sound_parents(asked, on_bad_row)
         if not asked:
             continue
         of_title[group.title] += 1
@@ -63,31 +49,30 @@ def assemble(groups: Iterable[Group], has_gold: bool, bad: BadInput) -> Iterator
         yield Passage(_passage_id(group.title, of_title[group.title]), group.title, group.text, questions, edges)
 
 
-def _read(row: Row, seen: set[str], bad: BadInput) -> _Asked | None:
+def _read(row: Row, seen: set[str], on_bad_row: OnBadRow) -> _Asked | None:
     try:
-        value = fields.record(row.value, "a question")
-        id_ = fields.text(value, "id")
-        question = Question(id_, fields.text(value, "question"), fields.gold_answers(value))
-        asked = _Asked(row, question, fields.parents(value))
-        if id_ in seen:
-            raise InputError(f"the id '{id_}' was given to an earlier question", fix="give each question its own id")
+        asked = read_row(row, QUESTION, "a question")
+        if asked["id"] in seen:
+            what = f"the id '{asked['id']}' was given to an earlier question"
+            raise InputError(what, fix="give each question its own id")
     except InputError as error:
-        bad.reject(error, row.where, row.value)
+        on_bad_row(row.bad(error))
         return None
-    seen.add(id_)
-    return asked
+    seen.add(asked["id"])
+    question = Question(asked["id"], asked["question"], tuple([answer["text"] for answer in asked["answers"]]))
+    return _Asked(row, question, tuple(dict.fromkeys(asked.get("depends_on") or ())))
 
 
-def _with_sound_parents(asked: list[_Asked], bad: BadInput) -> list[_Asked]:
-    """The questions whose parents, and theirs in turn, are all usable questions of this passage."""
+def _with_sound_parents(asked: list[_Asked], on_bad_row: OnBadRow) -> list[_Asked]:
+    """The questions whose ancestors are all usable questions of this passage."""
     sound: set[str] = set()
     while grown := {a.question.id for a in asked if sound.issuperset(a.parents)} - sound:
         sound |= grown
     ids = {question.question.id for question in asked}
     unsound = [question for question in asked if question.question.id not in sound]
-    # A parent that is not there is the cause of what is wrong further down: it is told first.
+    # A missing parent causes the faults of its descendants, so it is reported first.
     for question in sorted(unsound, key=lambda one: ids.issuperset(one.parents)):
-        bad.reject(_parent_error(question, ids, sound), question.row.where, question.row.value)
+        on_bad_row(question.row.bad(_parent_error(question, ids, sound)))
     return [question for question in asked if question.question.id in sound]
 
 
@@ -112,10 +97,5 @@ def _passage_id(title: str, number: int) -> str:
 
 
 def states_dependencies(row: object) -> bool:
-    """Whether an unchecked row says what its question depends on."""
+    """Whether an unchecked row states the dependencies of its question."""
     return isinstance(row, dict) and row.get("depends_on") is not None
-
-
-def title_and_text(row: dict[str, Any]) -> tuple[str, str]:
-    """The passage that a row with the hub's columns is about. Raises InputError."""
-    return fields.title(row), fields.text(row, "context")

@@ -1,23 +1,21 @@
-"""What becomes of input that cannot be used: it ends the run with one line, or it is set aside and the rest goes on."""
+"""A row of a data set before it is checked, and the report of a bad one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from depqa_ray.errors import InputError
-
-OnBadInput = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A piece of a data set that cannot be used.
 
-    ``where`` is the file and the place in it (``dev.json: data[3].paragraphs[2].qas[0]``), ``what`` what is wrong,
-    ``fix`` what to do about it. ``row`` is the piece itself, made of what JSON can hold.
+    ``where`` is the file and the place in it (``dev.json: data[3].paragraphs[2].qas[0]``), ``what`` the problem,
+    ``fix`` what to do about it. ``row`` is the piece itself, as plain JSON values.
     """
 
     where: str
@@ -26,30 +24,27 @@ class BadRow:
     row: Any
 
 
-SetAside = Callable[[BadRow], None]
+OnBadRow = Callable[[BadRow], None]
+"""Takes each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
+
+
+def raise_bad_row(row: BadRow) -> None:
+    """Raise InputError: the first bad row ends the reading."""
+    raise InputError(row.what, row.where, row.fix) from None
 
 
 @dataclass(frozen=True, slots=True)
-class BadInput:
-    """What to do with bad rows: the first one fails (InputError), or each is handed to ``set_aside``.
+class Row:
+    """An unchecked piece of a data set (a question, a paragraph, a line), and its place.
 
-    Raises ValueError where rows are to be skipped and nobody takes them: none is lost without a trace.
+    If it is not JSON, ``problem`` is the parser's message and ``value`` the text; otherwise ``problem`` is empty.
     """
 
-    on_bad_input: OnBadInput = "fail"
-    set_aside: SetAside | None = None
+    where: str
+    value: object
+    problem: str = ""
 
-    def __post_init__(self) -> None:
-        if self.on_bad_input == "skip" and self.set_aside is None:
-            raise ValueError("on_bad_input='skip' needs a set_aside to hand the bad rows to")
-
-    def reject(self, error: InputError, where: str, row: object) -> None:
-        """Raise InputError, or set the row aside. ``error`` says what is wrong and how to mend it."""
-        if self.on_bad_input == "fail" or self.set_aside is None:
-            raise InputError(error.what, where, error.fix) from None
-        self.set_aside(BadRow(where, error.what, error.fix, _json_able(row)))
-
-
-def _json_able(row: object) -> Any:
-    """The row as JSON reads it back; what JSON cannot hold (a Parquet date, say, or NaN) as its text."""
-    return json.loads(json.dumps(row, default=str), parse_constant=str)
+    def bad(self, error: InputError) -> BadRow:
+        """The report of this row. Values that JSON cannot hold (a Parquet file's date, NaN) become text."""
+        row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        return BadRow(self.where, error.what, error.fix, row)

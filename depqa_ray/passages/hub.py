@@ -1,4 +1,4 @@
-"""SQuAD from the hub."""
+"""SQuAD v1.1 from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from depqa_ray.errors import InputError
-from depqa_ray.passages.assembly import Row
+from depqa_ray.passages.base import Row
 from depqa_ray.passages.rows import RowSource
 
 HUB_ID: Final = "rajpurkar/squad"
 
 
 def hub_rows(split: str) -> RowSource:
-    """The rows of a split of SQuAD v1.1, which are downloaded once and then read from disk, memory-mapped.
+    """The rows of a split. They are downloaded once, then read from a memory-mapped file.
 
-    Raises InputError where the hub cannot be reached and nothing was downloaded before, and for a split that the set
-    has not.
+    Raises InputError if the split does not exist, or if the hub cannot be reached and nothing was downloaded before.
     """
     table = _load(split)
 
@@ -32,7 +31,7 @@ def _load(split: str) -> Any:
 
     try:
         return datasets.load_dataset(HUB_ID, split=split)
-    except Exception as error:  # the network's libraries raise types of their own, which change between versions
+    except Exception as error:  # the network libraries' own types, which change between versions
         reason = " ".join(str(error).split())
         if isinstance(error, ValueError) and "split" in reason.lower():
             raise InputError(reason, HUB_ID, "choose another --split") from None

@@ -1,8 +1,8 @@
 """One question a row, in the hub's columns: id, title, context, question, answers {text, answer_start}.
 
-Columns ``is_impossible`` and ``depends_on`` mean what they mean in the official schema. Rows of one passage need not be
-adjacent. The rows are therefore gone through twice: once to count each passage's rows, once to read them, and a passage
-is complete, and is let go, as soon as its last row was read. So memory holds the open passages, not the file.
+Columns ``is_impossible`` and ``depends_on`` mean the same as in the official schema. Rows of one passage need not be
+adjacent, so the source is read twice: the first time counts each passage's rows, and the second yields a passage with
+its last row. Memory holds the unfinished passages, not the file.
 """
 
 from __future__ import annotations
@@ -13,77 +13,66 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pydantic import StrictStr, TypeAdapter
+from typing_extensions import TypedDict
+
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies, title_and_text
-from depqa_ray.passages.base import BadInput
-from depqa_ray.passages.fields import record
+from depqa_ray.passages.assembly import Group, assemble, states_dependencies
+from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Iterator[Row]]
-"""Goes through all rows from the start; called twice."""
-
-_LINE_FIX: Final = "write one JSON object a line"
+"""Iterates over all rows from the start; called twice."""
 
 
-def read_rows(source: RowSource, bad: BadInput) -> Iterator[Passage]:
-    """The passages of a source of rows, each when its last row was read.
+class _Columns(TypedDict):
+    title: StrictStr
+    context: Text
 
-    Raises InputError at a bad row, unless ``bad`` sets those aside.
-    """
+
+_COLUMNS: Final = TypeAdapter(_Columns)
+
+
+def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
+    """Stream the passages of a source, each as soon as its last row is read."""
     left: Counter[bytes] = Counter()
     has_gold = False
     for row in source():
         has_gold = has_gold or states_dependencies(row.value)
-        if passage := _passage_of(row.value):
-            left[_digest(passage)] += 1
-    yield from assemble(_groups(source, left, bad), has_gold, bad)
+        with suppress(InputError):
+            left[_digest(read_row(row, _COLUMNS, "a row"))] += 1
+    yield from assemble(_groups(source, left, on_bad_row), has_gold, on_bad_row)
 
 
-def _groups(source: RowSource, left: Counter[bytes], bad: BadInput) -> Iterator[Group]:
-    """Each passage's rows once all ``left`` of them were read."""
-    open_: dict[bytes, Group] = {}
+def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Iterator[Group]:
+    """Each passage's rows once they are complete; ``left`` counts the rows still to come."""
+    unfinished: dict[bytes, Group] = {}
     for row in source():
-        passage = _passage_of(row.value)
-        if passage is None:
-            bad.reject(_error_of(row), row.where, row.value)
+        columns = read_or_reject(row, _COLUMNS, "a row", on_bad_row)
+        if columns is None:
             continue
-        key = _digest(passage)
-        open_.setdefault(key, Group(*passage, [])).rows.append(row)
+        key = _digest(columns)
+        unfinished.setdefault(key, Group(columns["title"], columns["context"], [])).rows.append(row)
         left[key] -= 1
         if not left[key]:
             del left[key]
-            yield open_.pop(key)
+            yield unfinished.pop(key)
 
 
-def _passage_of(value: object) -> tuple[str, str] | None:
-    """The title and text that the row is about; None where it does not say."""
-    try:
-        return title_and_text(value) if isinstance(value, dict) else None
-    except InputError:
-        return None
-
-
-def _error_of(row: Row) -> InputError:
-    """What is wrong with a row that has no passage."""
-    if row.problem:
-        return InputError(f"not JSON: {row.problem}", fix=_LINE_FIX)
-    try:
-        title_and_text(record(row.value, "a row"))
-    except InputError as error:
-        return error
-    raise AssertionError("the row has a passage")
-
-
-def _digest(passage: tuple[str, str]) -> bytes:
-    """Stands for a passage in memory, in 16 bytes."""
-    return hashlib.blake2b("\0".join(passage).encode(), digest_size=16).digest()
+def _digest(columns: _Columns) -> bytes:
+    """16 bytes that identify a passage, to save memory."""
+    return hashlib.blake2b(
+        "\0".join((columns["title"], columns["context"])).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
 
 
 def json_lines(path: Path) -> RowSource:
-    """The rows of a JSON lines file, placed by line number; blank lines are none. Raises InputError, as it is read."""
+    """The rows of a JSON lines file without its blank lines. Iterating raises InputError if it cannot be read."""
 
     def rows() -> Iterator[Row]:
         try:
@@ -109,15 +98,15 @@ def _parse(line: str, where: str) -> Row:
 
 
 def parquet_rows(path: Path) -> RowSource:
-    """The rows of a Parquet file, streamed and counted from 1. Raises InputError where it cannot be read."""
+    """The rows of a Parquet file, streamed. Iterating raises InputError if it cannot be read."""
 
     def rows() -> Iterator[Row]:
         import datasets
 
-        # What goes wrong is told below, once; the library would log it as well.
+        # The error below reports a failure; the library would log it as well.
         logging.getLogger("datasets.packaged_modules.parquet").setLevel(logging.CRITICAL)
         try:
-            # data_files takes patterns; a path with brackets in it is no pattern.
+            # data_files takes patterns, and a path may hold brackets.
             files = glob.escape(str(path))
             table = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
             for number, value in enumerate(table, 1):

@@ -1,7 +1,7 @@
-"""Which passages, and which of their questions, an experiment works on.
+"""Samples the passages of a run and their questions.
 
-Everything is drawn from the seed and the passage's id alone: another order of the file, or passages added to it, change
-neither a passage's draw nor its questions.
+A draw depends only on the seed and the passage's id (for examples: its text). Reordering the file or adding passages
+changes neither a passage's random key nor its questions.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import bisect
 import heapq
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
 
 EXAMPLE_QUESTIONS: Final = 3
-"""Questions of a passage that is shown as a worked example, at most."""
+"""The most questions of a passage that is shown as a worked example."""
 
 
 def sample_passages(
     passages: Iterable[Passage], *, context_count: int, min_questions: int, max_questions: int, seed: int
 ) -> Iterator[Passage]:
-    """``context_count`` of the passages with at least ``min_questions`` questions, in their order; 0 means all.
+    """At most ``context_count`` passages with at least ``min_questions`` questions, in their order; 0 means all.
 
-    Fewer come where there are no more. Each keeps at most ``max_questions`` of its questions, in their order. Where
-    gold edges are known, a question is kept together with everything that it depends on, and the edges between kept
-    questions stay. With 0 the passages are streamed; otherwise as many are held as are drawn.
+    Each keeps at most ``max_questions`` of its questions, as :func:`sample_questions` does. With 0 the passages are
+    streamed; otherwise memory holds ``context_count`` of them.
 
-    Raises InputError where no passage has enough questions, and where ``max_questions`` is below ``min_questions``.
+    Raises InputError if no passage has enough questions, or if ``max_questions`` is below ``min_questions``.
     """
     if max_questions < min_questions:
         raise InputError(f"at most {max_questions} questions a passage are fewer than at least {min_questions}")
@@ -41,7 +41,10 @@ def sample_passages(
 
 
 def sample_questions(passage: Passage, count: int, seed: int) -> Passage:
-    """The passage with ``count`` of its questions (all where it has no more), closed under the gold edges."""
+    """The passage with at most ``count`` of its questions, in their order.
+
+    A question is kept only with its ancestors along the gold edges. Edges between kept questions are kept.
+    """
     if len(passage.questions) <= count:
         return passage
     order = [question.id for question in passage.questions]
@@ -51,26 +54,20 @@ def sample_questions(passage: Passage, count: int, seed: int) -> Passage:
         parents.setdefault(edge.child, []).append(edge.parent)
     kept: set[str] = set()
     for question_id in order:
-        # A question that does not fit now never will, so one pass fills the room: a root always fits.
+        # A question that does not fit now never will, and a root always fits, so one pass fills the count.
         family = _with_ancestors(question_id, parents)
         if len(kept | family) <= count:
             kept |= family
-    return Passage(
-        id=passage.id,
-        title=passage.title,
-        text=passage.text,
-        questions=tuple(question for question in passage.questions if question.id in kept),
-        gold_edges=passage.gold_edges and tuple(edge for edge in passage.gold_edges if edge.child in kept),
-    )
+    questions = tuple(question for question in passage.questions if question.id in kept)
+    edges = passage.gold_edges and tuple(edge for edge in passage.gold_edges if edge.child in kept)
+    return replace(passage, questions=questions, gold_edges=edges)
 
 
 def draw_examples(passages: Iterable[Passage], *, count: int, min_questions: int, seed: int) -> tuple[Passage, ...]:
-    """``count`` passages with different texts and at least ``min_questions`` questions, in the order of their draw.
+    """``count`` passages with different texts and at least ``min_questions`` questions, in the order of the draw.
 
-    Each keeps at most EXAMPLE_QUESTIONS of its questions, as ``sample_questions`` chooses them. The draw has random
-    numbers of its own, from the seed and a passage's text; as many passages are held as are drawn.
-
-    Raises InputError where there are fewer.
+    Each keeps at most EXAMPLE_QUESTIONS of its questions, as :func:`sample_questions` does. The draw depends only on
+    the seed and the passages' texts. Memory holds ``count`` passages. Raises InputError if there are fewer.
     """
     drawn: list[tuple[float, Passage]] = []
     for passage in passages:
@@ -89,7 +86,7 @@ def draw_examples(passages: Iterable[Passage], *, count: int, min_questions: int
 
 
 class _Counted:
-    """The passages with enough questions, and what there was to choose from."""
+    """Iterates over the passages with enough questions, and counts what it has seen."""
 
     def __init__(self, passages: Iterable[Passage], min_questions: int) -> None:
         self._passages, self._min_questions = passages, min_questions
@@ -113,7 +110,7 @@ class _Counted:
 
 
 def _draw(passages: Iterable[Passage], count: int, seed: int) -> list[Passage]:
-    """The ``count`` passages with the smallest random keys, a uniform draw that holds no more than it returns."""
+    """The ``count`` passages with the smallest random keys: a uniform draw that holds only these in memory."""
     keyed = (
         (random.Random(f"{seed}/passage/{passage.id}").random(), position, passage)
         for position, passage in enumerate(passages)

@@ -1,4 +1,4 @@
-"""From the name of a data set to its passages."""
+"""Loads the passages of a data set by its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.base import BadInput, OnBadInput, SetAside
+from depqa_ray.passages.base import OnBadRow, raise_bad_row
 from depqa_ray.passages.hub import hub_rows
 from depqa_ray.passages.musique import read_musique
 from depqa_ray.passages.rows import json_lines, parquet_rows, read_rows
@@ -20,7 +20,7 @@ SQUAD: Final = "squad"
 """The name of the hub's data set."""
 
 MUSIQUE: Final = "musique:"
-"""What stands before the name of a file of MuSiQue-Ans: its lines do not have the hub's columns."""
+"""The prefix of a MuSiQue-Ans file's name: its lines do not have the hub's columns."""
 
 _KNOWN: Final = (
     f"{SQUAD}, {EMBEDDED}, or the path of a .json (SQuAD schema), .jsonl or .parquet (hub's columns) file, "
@@ -28,52 +28,45 @@ _KNOWN: Final = (
 )
 
 
-def load_passages(
-    dataset: str,
-    *,
-    split: str = "train",
-    on_bad_input: OnBadInput = "fail",
-    set_aside: SetAside | None = None,
-) -> Iterator[Passage]:
-    """A stream of a data set's passages with all their questions.
+def load_passages(dataset: str, *, split: str = "train", on_bad_row: OnBadRow = raise_bad_row) -> Iterator[Passage]:
+    """Stream a data set's passages with all their questions.
 
-    ``dataset`` is ``squad`` (the hub's, of which ``split`` is taken), ``embedded`` (generated worlds that ship with the
-    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. With ``on_bad_input="skip"`` each row
-    that cannot be used goes to ``set_aside``.
+    ``dataset`` is ``squad`` (the ``split`` of the hub's data set), ``embedded`` (generated worlds that ship with the
+    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. ``on_bad_row`` takes each row that
+    cannot be used; by default, the first one raises InputError.
 
-    Raises InputError, here for a name that means nothing and later, from the iterator, for a row or a file that cannot
-    be used; ValueError where rows are skipped and ``set_aside`` is missing.
+    Raises InputError at once if the name is unknown or a file cannot be opened, and while iterating if a file cannot be
+    used as a whole.
     """
-    bad = BadInput(on_bad_input, set_aside)
     if dataset == SQUAD:
-        return read_rows(hub_rows(split), bad)
+        return read_rows(hub_rows(split), on_bad_row)
     if dataset == EMBEDDED:
-        return read_squad_file(embedded_file(), bad)
+        return read_squad_file(embedded_file(), on_bad_row)
     if dataset.startswith(MUSIQUE):
-        return _read_musique(dataset.removeprefix(MUSIQUE), bad)
-    return _read_file(Path(dataset), bad)
+        return _read_musique(dataset.removeprefix(MUSIQUE), on_bad_row)
+    return _read_file(Path(dataset), on_bad_row)
 
 
-def _read_musique(name: str, bad: BadInput) -> Iterator[Passage]:
+def _read_musique(name: str, on_bad_row: OnBadRow) -> Iterator[Passage]:
     if not name:
         raise InputError(f"'{MUSIQUE}' names no file", fix="write the path of a MuSiQue-Ans .jsonl file behind it")
     _require_readable(Path(name))
-    return read_musique(Path(name), bad)
+    return read_musique(Path(name), on_bad_row)
 
 
-def _read_file(path: Path, bad: BadInput) -> Iterator[Passage]:
+def _read_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl", ".parquet"):
         raise InputError("not a data set", str(path), f"give {_KNOWN}")
     _require_readable(path)
     if suffix == ".json":
-        return read_squad_file(path, bad)
-    return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), bad)
+        return read_squad_file(path, on_bad_row)
+    return read_rows(json_lines(path) if suffix == ".jsonl" else parquet_rows(path), on_bad_row)
 
 
 def _require_readable(path: Path) -> None:
     try:
         path.open("rb").close()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: not a possible file name
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be read: {what}", str(path), f"give {_KNOWN}") from None

@@ -8,7 +8,7 @@
          "depends_on": ["..."]}               ours; ids of questions of the same passage whose answers this one needs
     ]}]}]}
 
-``answer_start`` is not read: the answers are their texts.
+``answer_start`` is ignored.
 """
 
 from __future__ import annotations
@@ -18,39 +18,60 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import StrictStr, TypeAdapter
+from typing_extensions import TypedDict
+
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages import fields
-from depqa_ray.passages.assembly import Group, Row, assemble, states_dependencies
-from depqa_ray.passages.base import BadInput
+from depqa_ray.passages.assembly import Group, assemble, states_dependencies
+from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.schema import List, Text, read_or_reject, read_row
 
 _FIX: Final = "give a file in the SQuAD v1.1 or v2.0 JSON schema"
 
 
-def read_squad_file(path: Path, bad: BadInput) -> Iterator[Passage]:
+class _File(TypedDict):
+    data: List[Any]
+
+
+class _Article(TypedDict):
+    title: StrictStr
+    paragraphs: List[Any]
+
+
+class _Paragraph(TypedDict):
+    context: Text
+    qas: List[Any]
+
+
+_FILE_TYPE: Final = TypeAdapter(_File)
+_ARTICLE: Final = TypeAdapter(_Article)
+_PARAGRAPH: Final = TypeAdapter(_Paragraph)
+
+
+def read_squad_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     """The passages of a file, in its order; paragraphs with the same title and text are one passage.
 
-    Raises InputError where the file as a whole cannot be used, whatever ``bad`` says, and at a bad row unless ``bad``
-    sets those aside. The file is parsed as a whole, so that memory grows with its size.
+    Memory grows with the file, which is parsed as a whole. Raises InputError if that fails.
     """
     articles = _articles(path)
     groups: dict[tuple[str, str], Group] = {}
-    for title, text, rows in _paragraphs(articles, str(path), bad):
+    for title, text, rows in _paragraphs(articles, str(path), on_bad_row):
         groups.setdefault((title, text), Group(title, text, [])).rows.extend(rows)
     has_gold = any(states_dependencies(row.value) for group in groups.values() for row in group.rows)
-    yield from assemble(groups.values(), has_gold, bad)
+    yield from assemble(groups.values(), has_gold, on_bad_row)
 
 
 def _articles(path: Path) -> list[Any]:
-    document = read_json(path)
+    file = Row(str(path), _read_json(path))
     try:
-        return fields.items(fields.record(document, "the file"), "data")
+        return read_row(file, _FILE_TYPE, "the file")["data"]
     except InputError as error:
-        raise InputError(error.what, str(path), _FIX) from None
+        raise InputError(error.what, file.where, _FIX) from None
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises InputError where it cannot be read or is not JSON."""
+def _read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises InputError if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -64,21 +85,14 @@ def read_json(path: Path) -> Any:
         raise InputError(f"not JSON that can be used: {error}", str(path), _FIX) from None
 
 
-def _paragraphs(articles: list[Any], file: str, bad: BadInput) -> Iterator[tuple[str, str, list[Row]]]:
-    for number, article in enumerate(articles):
-        where = f"{file}: data[{number}]"
-        try:
-            title = fields.title(fields.record(article, "an article"))
-            paragraphs = fields.items(article, "paragraphs")
-        except InputError as error:
-            bad.reject(error, where, article)
+def _paragraphs(articles: list[Any], file: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, str, list[Row]]]:
+    """The title, text and questions of each usable paragraph."""
+    for number, value in enumerate(articles):
+        row = Row(f"{file}: data[{number}]", value)
+        if not (article := read_or_reject(row, _ARTICLE, "an article", on_bad_row)):
             continue
-        for index, paragraph in enumerate(paragraphs):
-            place = f"{where}.paragraphs[{index}]"
-            try:
-                text = fields.text(fields.record(paragraph, "a paragraph"), "context")
-                qas = fields.items(paragraph, "qas")
-            except InputError as error:
-                bad.reject(error, place, paragraph)
-                continue
-            yield title, text, [Row(f"{place}.qas[{at}]", qa) for at, qa in enumerate(qas)]
+        for index, part in enumerate(article["paragraphs"]):
+            row = Row(f"{file}: data[{number}].paragraphs[{index}]", part)
+            if paragraph := read_or_reject(row, _PARAGRAPH, "a paragraph", on_bad_row):
+                qas = [Row(f"{row.where}.qas[{at}]", qa) for at, qa in enumerate(paragraph["qas"])]
+                yield article["title"], paragraph["context"], qas

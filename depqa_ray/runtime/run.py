@@ -14,7 +14,7 @@ from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
 from depqa_ray.edges.gold import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
-from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.planning.planner import EdgePlanner
@@ -46,9 +46,9 @@ def run_experiment(
     ended before in the run directory.
     """
     watcher = watcher or Recorder()
-    aside: list[BadRow] = []
+    skipped: list[BadRow] = []
     uses_edges = bool(USES_EDGES & set(strategies))
-    passages = _peeked(_sampled(settings, aside), gold=uses_edges and settings.dependency_source == "gold")
+    passages = _peeked(_sampled(settings, skipped.append), gold=uses_edges and settings.dependency_source == "gold")
     examples = _examples(settings)
     system_for = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     prompts = PromptBuilder(system_for, settings.max_new_tokens)
@@ -64,7 +64,7 @@ def run_experiment(
         )
         with RunStore.create(folder, manifest) as store:
             watcher.on_started(folder)
-            jobs = _jobs(passages, strategies, store, aside)
+            jobs = _jobs(passages, strategies, store, skipped)
             recorder = StoreRecorder(store, watcher, settings.isolated)
             dedicated_edge_replicas = uses_edges and settings.deps_engine is not None
             asyncio.run(_drive(settings, jobs, recorder, faults, prompts, dedicated_edge_replicas))
@@ -126,12 +126,15 @@ def _edges_spec(settings: Settings, spec: EngineSpec) -> EngineSpec:
     )
 
 
-def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
-    passages = load_passages(
-        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=aside.append
-    )
+def _loaded(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
+    """The data set, of which a bad row raises InputError, or goes to ``on_skipped`` with ``--on-bad-input skip``."""
+    on_bad_row = on_skipped if settings.on_bad_input == "skip" else raise_bad_row
+    return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row)
+
+
+def _sampled(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
     return sample_passages(
-        passages,
+        _loaded(settings, on_skipped),
         context_count=settings.context_count,
         min_questions=settings.min_questions,
         max_questions=settings.max_questions,
@@ -142,14 +145,11 @@ def _sampled(settings: Settings, aside: list[BadRow]) -> Iterator[Passage]:
 def _examples(settings: Settings) -> tuple[Passage, ...]:
     """The passages to be shown as worked examples and a spare one; none without ``--shots``.
 
-    The data set is read for them from its beginning to its end. The rows that are skipped here are set aside by the
-    reading that asks.
+    This reads the whole data set. It does not store skipped rows: the reading that samples does.
     """
     if not settings.shots:
         return ()
-    passages = load_passages(
-        settings.dataset, split=settings.split, on_bad_input=settings.on_bad_input, set_aside=lambda row: None
-    )
+    passages = _loaded(settings, lambda row: None)
     return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 
@@ -165,22 +165,22 @@ def _jobs(
     passages: Iterable[Passage],
     strategies: Sequence[StrategyName],
     store: RunStore,
-    aside: list[BadRow],
+    skipped: list[BadRow],
 ) -> Iterator[Job]:
     """Every strategy on one passage, then on the next, each time another one first.
 
     What drifts in time then touches all strategies alike, and so does what a server keeps of a passage.
     """
     for number, passage in enumerate(passages):
-        _set_aside(store, aside)
+        _store_skipped(store, skipped)
         store.append(PassageRecord(passage))
         first = number % len(strategies)
         for strategy in (*strategies[first:], *strategies[:first]):
             yield Job(strategy, passage)
-    _set_aside(store, aside)
+    _store_skipped(store, skipped)
 
 
-def _set_aside(store: RunStore, aside: list[BadRow]) -> None:
-    for row in aside:
+def _store_skipped(store: RunStore, skipped: list[BadRow]) -> None:
+    for row in skipped:
         store.append(row)
-    aside.clear()
+    skipped.clear()

@@ -192,7 +192,7 @@ def test_given_no_question_when_scored_then_the_user_is_told() -> None:
 
 def test_given_the_gold_of_squad_dev_when_scored_then_everything_is_right(shared_data: Path) -> None:
     file = shared_data / "squad" / "dev-v1.1.json"
-    passages = list(load_passages(str(file), split="", on_bad_input="fail"))
+    passages = list(load_passages(str(file), split=""))
     predictions = {question.id: question.answers[0] for passage in passages for question in passage.questions}
     score = score_predictions(predictions, passages)
     assert score == SquadScore(100.0, 100.0, 10_570)

@@ -10,20 +10,19 @@ from hypothesis import strategies as st
 
 from depqa_ray.core import UNKNOWN, Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.assembly import Row
-from depqa_ray.passages.base import BadInput, BadRow
+from depqa_ray.passages.base import BadRow, Row, raise_bad_row
 from depqa_ray.passages.rows import read_rows
 from depqa_ray.passages.sources import load_passages
-from tests.passages.documents import row, write_lines
+from tests.passages.documents import document, qa, row, write_json, write_lines
 
 
 def load(path: str) -> list[Passage]:
-    return list(load_passages(path, split="", on_bad_input="fail"))
+    return list(load_passages(path, split=""))
 
 
 def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
     bad: list[BadRow] = []
-    return list(load_passages(path, split="", on_bad_input="skip", set_aside=bad.append)), bad
+    return list(load_passages(path, split="", on_bad_row=bad.append)), bad
 
 
 def ids(passages: list[Passage]) -> list[list[str]]:
@@ -107,11 +106,17 @@ def test_given_a_bad_line_when_loaded_then_it_is_told_or_set_aside(tmp_path: Pat
         load(path)
     assert str(error.value).startswith(f"{path}: row 2: {what}")
     assert "\n" not in str(error.value)
-    passages, (aside,) = load_the_rest(path)
+    passages, (bad_row,) = load_the_rest(path)
     assert ids(passages) == [["q1", "q3"]]
-    assert aside.where == f"{path}: row 2"
-    assert aside.what.startswith(what)
-    json.dumps(aside.row)
+    assert bad_row.where == f"{path}: row 2"
+    assert bad_row.what.startswith(what)
+    json.dumps(bad_row.row)
+
+
+def test_given_half_a_character_in_a_title_then_rows_are_read_as_the_official_schema_is(tmp_path: Path) -> None:
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", row("q1", title="\ud800")))
+    (official,) = load(write_json(tmp_path / "set.json", document(qa("q1"), title="\ud800")))
+    assert passage == official
 
 
 def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:
@@ -129,7 +134,7 @@ def test_given_adjacent_rows_when_read_then_a_passage_is_let_go_before_the_next_
             read.append(f"q{number}")
             yield Row(f"row {number}", row(f"q{number}", context=f"Text {number // 2}."))
 
-    passages = read_rows(source, BadInput())
+    passages = read_rows(source, raise_bad_row)
     read.clear()
     next(passages)
     assert read[6:] == ["q0", "q1"]  # after the first time through, which counts
@@ -138,6 +143,6 @@ def test_given_adjacent_rows_when_read_then_a_passage_is_let_go_before_the_next_
 @given(st.lists(st.integers(0, 4), max_size=30))
 def test_given_rows_in_any_order_when_read_then_each_passage_has_all_its_rows_in_order(texts: list[int]) -> None:
     rows = [Row(f"row {at}", row(str(at), context=f"Text {text}.")) for at, text in enumerate(texts)]
-    passages = list(read_rows(lambda: iter(rows), BadInput()))
+    passages = list(read_rows(lambda: iter(rows), raise_bad_row))
     expected = [[str(at) for at, text in enumerate(texts) if text == wanted] for wanted in set(texts)]
     assert sorted(ids(passages)) == sorted(expected)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from depqa_ray.errors import InputError
-from depqa_ray.passages.base import BadInput
 from depqa_ray.passages.sources import load_passages
 from depqa_ray.passages.synthetic.embedded import EMBEDDED_COUNT, EMBEDDED_SEED, embedded_file
 from depqa_ray.passages.synthetic.export import worlds_text, write_worlds
@@ -21,14 +20,14 @@ from tests.passages.documents import row
 )
 def test_given_a_name_that_means_nothing_when_asked_for_then_it_fails_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"give squad, embedded, or the path of a \.json") as error:
-        load_passages(str(tmp_path / name), split="train", on_bad_input="fail")
+        load_passages(str(tmp_path / name), split="train")
     assert str(tmp_path / name) in str(error.value)
 
 
 def test_given_a_folder_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> None:
     (tmp_path / "set.json").mkdir()
     with pytest.raises(InputError, match="Is a directory"):
-        load_passages(str(tmp_path / "set.json"), split="train", on_bad_input="fail")
+        load_passages(str(tmp_path / "set.json"), split="train")
 
 
 def test_given_musique_without_a_file_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> None:
@@ -42,11 +41,6 @@ def test_given_musique_without_a_file_when_asked_for_then_it_fails_at_once(tmp_p
         assert "\n" not in str(error.value)
 
 
-def test_given_nobody_to_take_bad_rows_when_skipping_then_it_is_an_error() -> None:
-    with pytest.raises(ValueError, match="set_aside"):
-        BadInput("skip")
-
-
 def test_given_the_hub_when_it_is_reached_then_its_rows_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     asked: list[Any] = []
@@ -56,7 +50,7 @@ def test_given_the_hub_when_it_is_reached_then_its_rows_are_grouped(monkeypatch:
         return [row("q1"), row("q2", context="Other."), row("q3")]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    passages = list(load_passages("squad", split="validation", on_bad_input="fail"))
+    passages = list(load_passages("squad", split="validation"))
     assert sorted(len(passage.questions) for passage in passages) == [1, 2]
     assert asked == [(("rajpurkar/squad",), {"split": "validation"})]
 
@@ -85,7 +79,7 @@ def test_given_the_hub_when_it_cannot_be_used_then_one_line_says_so(
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(InputError) as error:
-        load_passages("squad", split="x", on_bad_input="fail")
+        load_passages("squad", split="x")
     assert str(error.value) == message
 
 
@@ -114,7 +108,7 @@ def test_given_the_embedded_set_when_loaded_then_it_is_the_generated_worlds() ->
 def test_given_a_folder_that_is_not_there_when_worlds_are_written_then_it_is_made(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "worlds.json"
     write_worlds(path, 2, seed=5, shape=WorldShape(questions=3))
-    assert [len(p.questions) for p in load_passages(str(path), split="", on_bad_input="fail")] == [3, 3]
+    assert [len(p.questions) for p in load_passages(str(path), split="")] == [3, 3]
     assert list(path.parent.iterdir()) == [path]
 
 

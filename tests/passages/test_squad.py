@@ -8,18 +8,18 @@ import pytest
 
 from depqa_ray.core import UNKNOWN, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sources import load_passages
 from tests.passages.documents import document, qa, write_json
 
 
 def load(path: str) -> list[Passage]:
-    return list(load_passages(path, split="", on_bad_input="fail"))
+    return list(load_passages(path, split=""))
 
 
 def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
     bad: list[BadRow] = []
-    return list(load_passages(path, split="", on_bad_input="skip", set_aside=bad.append)), bad
+    return list(load_passages(path, split="", on_bad_row=bad.append)), bad
 
 
 def test_given_an_official_file_when_loaded_then_each_paragraph_is_a_passage(tmp_path: Path) -> None:
@@ -181,14 +181,14 @@ def test_given_a_bad_parent_when_skipped_then_its_children_are_set_aside_too(tmp
         (b"[" * 200_000, "not JSON that can be used"),
     ],
 )
-@pytest.mark.parametrize("on_bad_input", ["fail", "skip"])
+@pytest.mark.parametrize("on_bad_row", [raise_bad_row, lambda row: None])
 def test_given_a_file_that_is_bad_as_a_whole_when_loaded_then_it_always_fails(
-    tmp_path: Path, content: bytes, what: str, on_bad_input: Any
+    tmp_path: Path, content: bytes, what: str, on_bad_row: OnBadRow
 ) -> None:
     path = tmp_path / "set.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
-        list(load_passages(str(path), split="", on_bad_input=on_bad_input, set_aside=lambda row: None))
+        list(load_passages(str(path), split="", on_bad_row=on_bad_row))
     assert str(error.value).startswith(f"{path}: {what}")
     assert str(error.value).endswith("give a file in the SQuAD v1.1 or v2.0 JSON schema")
 

@@ -1,6 +1,6 @@
 """Questions about several earlier answers at once: "How many do they have altogether?", "Which of these is older?"
 
-They need the earlier questions that speak of the same things, which is measured by shared key words.
+They need the earlier questions about the same things, which is measured by shared key words.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from depqa_ray.edges.heuristic.proposal import Guess
-from depqa_ray.edges.heuristic.question import Reading
+from depqa_ray.edges.heuristic.question import ParsedQuestion, Proposal
 from depqa_ray.edges.heuristic.words import listed
 
 _FORMS: Final = (
@@ -21,33 +20,33 @@ _FORMS: Final = (
     (re.compile(r"\b(?:overall|in total|altogether|in common|compared?|combined)\b"), 0.05),
     (re.compile(r"\bboth\b(?!.*\band\b)"), 0.05),  # "both A and B" names what it means
 )
-"""Wordings of such a question, with the confidence that each carries before any key word is shared."""
+"""Wordings of such a question, each with its confidence before shared key words add theirs."""
 
-_WORTH_OF_WORDS: Final = 0.6
-_SIGN_WORDS: Final = listed("add altogether combined common compare compared contrast overall share sum total")
-"""Content words that belong to the wording, not to what the question is about."""
+_KEY_WORD_WEIGHT: Final = 0.6
+_FORM_WORDS: Final = listed("add altogether combined common compare compared contrast overall share sum total")
+"""Content words that belong to the wording, not to the question's subject."""
 
 
-def guess_aggregates(text: str, reading: Reading, earlier: Sequence[Reading]) -> list[Guess]:
-    """The earlier questions that a question about several things takes in; the more key words shared, the surer."""
+def propose_from_aggregates(text: str, question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+    """The earlier questions that an aggregate question covers; the more key words they share, the surer."""
     text = " ".join(text.lower().split())
     base = max((confidence for form, confidence in _FORMS if form.search(text)), default=0.0)
     if not base:
         return []
-    keys = reading.keys - _SIGN_WORDS
-    guesses = [
-        Guess(parent, round(base + _WORTH_OF_WORDS * shared_share(keys, other.keys), 2), _rationale(keys & other.keys))
+    keys = question.key_words - _FORM_WORDS
+    proposals = [
+        Proposal(
+            parent,
+            round(base + _KEY_WORD_WEIGHT * shared_share(keys, other.key_words), 2),
+            f"sums up, sharing {', '.join(sorted(keys & other.key_words)[:3])}",
+        )
         for parent, other in enumerate(earlier)
-        if keys & other.keys
+        if keys & other.key_words
     ]
-    return guesses if len(guesses) > 1 else []  # one answer alone is nothing to sum up
+    return proposals if len(proposals) > 1 else []  # one answer alone is no aggregate
 
 
 def shared_share(one: frozenset[str], other: frozenset[str]) -> float:
-    """Shared words as a share of all (Dice's coefficient, 2|A & B| / (|A| + |B|)), in [0, 1]; 0.0 for empty sets."""
+    """Dice's coefficient, 2|A & B| / (|A| + |B|), in [0, 1]; 0.0 for empty sets."""
     total = len(one) + len(other)
     return 2 * len(one & other) / total if total else 0.0
-
-
-def _rationale(shared: frozenset[str]) -> str:
-    return f"sums up, sharing {', '.join(sorted(shared)[:3])}"

@@ -1,7 +1,7 @@
 """References by a demonstrative and a noun: "that town", "this old company", "the same river", "both towns".
 
-They point at the latest earlier question that asks for such a noun, as they would in a conversation. "That" before
-anything that no earlier question asks for (a relative pronoun, a noun of the passage) points at nothing.
+They refer to the latest earlier question that asks for such a noun, as in a conversation. If no earlier question asks
+for it ("that" as a relative pronoun, a noun of the passage), they refer to nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from depqa_ray.edges.heuristic.proposal import Guess
-from depqa_ray.edges.heuristic.question import GENERAL_NOUNS, NOUNS_OF_KIND, Reading, phrase_from
+from depqa_ray.edges.heuristic.question import GENERAL_NOUNS, NOUNS_OF_KIND, ParsedQuestion, Proposal, phrase_from
 from depqa_ray.edges.heuristic.words import DEMONSTRATIVES, fold_plural, is_plural, listed
 
 _SAME_NOUN: Final = 0.9
@@ -23,80 +22,82 @@ _SAYING: Final = listed(
 )
 """Words whose "that" opens a clause."""
 _MANY: Final = {"these": None, "those": None, "both": 2}
-"""Words before a plural, with how many earlier questions they point at (None: all that fit)."""
+"""Words before a plural, with the number of earlier questions they refer to (None: all that fit)."""
 
 
-def guess_demonstratives(reading: Reading, earlier: Sequence[Reading]) -> list[Guess]:
-    """What the demonstratives of a question point at among the earlier questions."""
-    guesses: list[Guess] = []
-    for phrase, nouns, most in _pointing_phrases(reading):
-        guesses += _resolve(phrase, nouns, most, earlier)
-    return guesses
+def propose_from_demonstratives(question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+    """The earlier questions that the demonstratives of a question refer to."""
+    proposals: list[Proposal] = []
+    for phrase, nouns, most in _referring_phrases(question):
+        proposals += _resolve(phrase, nouns, most, earlier)
+    return proposals
 
 
-def fit(noun: str, reading: Reading) -> float:
-    """How well the answer of a question is called ``noun`` (singular): 0.0 where it is not."""
-    if noun in reading.asked:
+def fit(noun: str, question: ParsedQuestion) -> float:
+    """How well ``noun`` (singular) names the answer of a question, in [0, 1]; 0.0 if it does not."""
+    if noun in question.asked_nouns:
         return _SAME_NOUN
-    same_kind = noun in NOUNS_OF_KIND.get(reading.kind, ())
-    return _SAME_KIND if same_kind and (reading.by_word or noun in GENERAL_NOUNS) else 0.0
+    same_kind = noun in NOUNS_OF_KIND.get(question.kind, ())
+    return _SAME_KIND if same_kind and (question.kind_from_word or noun in GENERAL_NOUNS) else 0.0
 
 
-def _pointing_phrases(reading: Reading) -> Iterator[tuple[str, list[str], int | None]]:
-    """Each pointing phrase with the nouns it may name and the most answers it points at."""
-    lower = reading.lower
+def _referring_phrases(question: ParsedQuestion) -> Iterator[tuple[str, list[str], int | None]]:
+    """Each referring phrase with the nouns it may name and the most answers it refers to."""
+    lower = question.lower
     for index, word in enumerate(lower):
         if not (word in DEMONSTRATIVES or word == "same" or word == "both"):
             continue
-        phrase = () if _opens_clause(reading, index) else phrase_from(lower, index + 1)
+        phrase = () if _opens_clause(question, index) else phrase_from(lower, index + 1)
         several = word in _MANY
         nouns = [
             fold_plural(noun)
             for noun in phrase
-            if _agrees(word, noun) and not _introduced(fold_plural(noun), reading, index)
+            if _agrees(word, noun) and not _introduced(fold_plural(noun), question, index)
         ]
         yield f"{word} {phrase[0] if phrase else ''}", nouns, _MANY[word] if several else 1
 
 
-def _opens_clause(reading: Reading, index: int) -> bool:
+def _opens_clause(question: ParsedQuestion, index: int) -> bool:
     """Whether a "that" opens a clause: "the river that flows", "who said that taxes", "the prize that Curie"."""
-    after = reading.words[index + 1 : index + 2]
-    if reading.lower[index] != "that" or not after:
+    after = question.words[index + 1 : index + 2]
+    if question.lower[index] != "that" or not after:
         return False
     return (
         after[0][0].isupper()
         or after[0].endswith("ed")
         or is_plural(after[0])
-        or (index > 0 and reading.lower[index - 1] in _SAYING)
+        or (index > 0 and question.lower[index - 1] in _SAYING)
     )
 
 
 def _agrees(word: str, noun: str) -> bool:
-    """Whether the noun has the number that the demonstrative asks for: "that flows" points at nothing."""
+    """Whether the noun has the demonstrative's number: "that flows" refers to nothing."""
     if word == "same":
         return noun not in _NEVER_AFTER_SAME
     return is_plural(noun) == (word in _MANY)
 
 
-def _introduced(noun: str, reading: Reading, index: int) -> bool:
-    """Whether the question itself speaks of such a thing before ``index``, other than by asking for it or pointing."""
-    for place, word in enumerate(reading.lower[:index]):
-        if fold_plural(word) != noun or noun in reading.asked:
+def _introduced(noun: str, question: ParsedQuestion, index: int) -> bool:
+    """Whether the question mentions such a thing before ``index``, other than by asking for it or referring to it."""
+    for place, word in enumerate(question.lower[:index]):
+        if fold_plural(word) != noun or noun in question.asked_nouns:
             continue
-        if not DEMONSTRATIVES.intersection(reading.lower[max(place - 2, 0) : place]):
+        if not DEMONSTRATIVES.intersection(question.lower[max(place - 2, 0) : place]):
             return True
     return False
 
 
-def _resolve(phrase: str, nouns: list[str], most: int | None, earlier: Sequence[Reading]) -> list[Guess]:
+def _resolve(phrase: str, nouns: list[str], most: int | None, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
     for noun in nouns:
-        fits = [(parent, fit(noun, reading)) for parent, reading in enumerate(earlier)]
+        fits = [(parent, fit(noun, question)) for parent, question in enumerate(earlier)]
         fitting = [(parent, confidence) for parent, confidence in fits if confidence > 0]
         chosen = fitting if most is None else fitting[-most:]
         if chosen:
             word = phrase.split()[0]
             return [
-                Guess(parent, confidence if most == 1 else min(confidence, _SEVERAL), f'"{word} {noun}" points at it')
+                Proposal(
+                    parent, confidence if most == 1 else min(confidence, _SEVERAL), f'"{word} {noun}" points at it'
+                )
                 for parent, confidence in chosen
             ]
     return []

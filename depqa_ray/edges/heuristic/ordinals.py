@@ -1,4 +1,4 @@
-"""References by number or place: "question 2", "Q2", "#2", "the first question", "the previous answer"."""
+"""References by number or position: "question 2", "Q2", "#2", "the first question", "the previous answer"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from depqa_ray.edges.heuristic.proposal import Guess
+from depqa_ray.edges.heuristic.question import Proposal
 from depqa_ray.edges.heuristic.words import FUNCTION_WORDS
 
 _CONFIDENCE: Final = 0.95
@@ -28,10 +28,10 @@ _PLACE = re.compile(
 _ABOVE = re.compile(r"\b(?:question|answer)\s+above\b", re.IGNORECASE)
 
 
-def guess_numbered(text: str, position: int) -> list[Guess]:
-    """The questions before ``position`` (from 0) that the question's text names by number or place."""
+def propose_from_ordinals(text: str, position: int) -> list[Proposal]:
+    """The questions before ``position`` (from 0) that ``text`` names by number or position."""
     return [
-        Guess(parent, _CONFIDENCE, f'names it: "{phrase}"')
+        Proposal(parent, _CONFIDENCE, f'names it: "{phrase}"')
         for parent, phrase in _mentions(text, position)
         if 0 <= parent < position
     ]
@@ -39,7 +39,9 @@ def guess_numbered(text: str, position: int) -> list[Guess]:
 
 def _mentions(text: str, position: int) -> Iterator[tuple[int, str]]:
     hashes = list(_HASH.finditer(text))
-    if not all(_is_rank(text, match) for match in hashes):  # "the #2 expelled from #1": who writes one, writes all so
+    if not all(
+        _is_rank(text, match) for match in hashes
+    ):  # "the #2 expelled from #1": one reference makes all of them references
         for match in hashes:
             yield int(match[1]) - 1, match[0]
     for match in _SHORT.finditer(text):

@@ -1,8 +1,8 @@
-"""Edges proposed from the English wording of the questions alone, without a model.
+"""Proposes edges from the English wording of the questions alone, without a model.
 
-Four signs, from the surest to the weakest: a number or place, a demonstrative with its noun, a wording that sums up, a
-pronoun. Each lives in a module of its own. A later question may need an earlier one, never the other way round. Whole
-words only; the same questions give the same edges.
+- There are four signs, each in a module of its own: ordinals, demonstratives, aggregates and pronouns.
+- A later question may need an earlier one, never the other way round.
+- Only whole words count, and the same questions give the same edges.
 """
 
 from __future__ import annotations
@@ -10,42 +10,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from depqa_ray.core import Edge, Question
-from depqa_ray.edges.heuristic.aggregates import guess_aggregates
-from depqa_ray.edges.heuristic.demonstratives import guess_demonstratives
-from depqa_ray.edges.heuristic.ordinals import guess_numbered
-from depqa_ray.edges.heuristic.pronouns import guess_pronouns
-from depqa_ray.edges.heuristic.proposal import Guess
-from depqa_ray.edges.heuristic.question import Reading, read_question
+from depqa_ray.edges.heuristic.aggregates import propose_from_aggregates
+from depqa_ray.edges.heuristic.demonstratives import propose_from_demonstratives
+from depqa_ray.edges.heuristic.ordinals import propose_from_ordinals
+from depqa_ray.edges.heuristic.pronouns import propose_from_pronouns
+from depqa_ray.edges.heuristic.question import ParsedQuestion, Proposal, parse_question
 
 
 def propose_edges(questions: Sequence[Question]) -> tuple[Edge, ...]:
     """The edges that the wording suggests, in the order of the children, then of the parents; each pair at most once.
 
-    ``questions`` are a passage's, in asked order. Of several signs for one pair the surest is kept. Confidences are
-    rough ranks, not measured frequencies: about 0.95 for a number, 0.75 to 0.9 for a demonstrative, 0.1 to 0.85 for a
-    question that sums up (by shared key words), and for a pronoun 0.6 for the question right before, less for others.
+    ``questions`` are a passage's, in asked order. If a pair has several signs, the surest counts. Confidences are rough
+    ranks, not measured frequencies: 0.95 for an ordinal, 0.75 to 0.9 for a demonstrative, 0.05 to 0.8 for an aggregate
+    (by shared key words), 0.1 to 0.6 for a pronoun (by distance).
     """
-    readings = [read_question(question.text) for question in questions]
+    parsed = [parse_question(question.text) for question in questions]
     return tuple(
-        Edge(questions[guess.parent].id, question.id, guess.confidence, guess.rationale, "heuristic")
+        Edge(questions[proposal.parent].id, question.id, proposal.confidence, proposal.rationale, "heuristic")
         for position, question in enumerate(questions)
-        for guess in _surest(_guesses(question.text, readings[position], readings[:position]))
+        for proposal in _surest(_proposals(question.text, parsed[position], parsed[:position]))
     )
 
 
-def _guesses(text: str, reading: Reading, earlier: Sequence[Reading]) -> list[Guess]:
+def _proposals(text: str, question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
     return [
-        *guess_numbered(text, len(earlier)),
-        *guess_demonstratives(reading, earlier),
-        *guess_aggregates(text, reading, earlier),
-        *guess_pronouns(reading, earlier),
+        *propose_from_ordinals(text, len(earlier)),
+        *propose_from_demonstratives(question, earlier),
+        *propose_from_aggregates(text, question, earlier),
+        *propose_from_pronouns(question, earlier),
     ]
 
 
-def _surest(guesses: Sequence[Guess]) -> list[Guess]:
-    """The surest guess for each parent, in the order of the parents."""
-    best: dict[int, Guess] = {}
-    for guess in guesses:
-        if guess.parent not in best or guess.confidence > best[guess.parent].confidence:
-            best[guess.parent] = guess
+def _surest(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The surest proposal for each parent, in the order of the parents."""
+    best: dict[int, Proposal] = {}
+    for proposal in proposals:
+        if proposal.parent not in best or proposal.confidence > best[proposal.parent].confidence:
+            best[proposal.parent] = proposal
     return [best[parent] for parent in sorted(best)]

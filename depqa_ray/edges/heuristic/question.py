@@ -1,14 +1,13 @@
-"""What the heuristic understands of one question: its words, and what it asks for.
+"""Parses one question: its words, and what it asks for; and defines a Proposal, which each sign returns.
 
-The noun that a question asks for stands behind its question word ("Which old *town* lies ...", "What is the name of the
-*river* that ..."). There is no grammar here: the phrase is taken to end at the first function word, and after four
-words at the latest.
+The noun that a question asks for follows its question word ("Which old *town* lies ...", "What is the name of the
+*river* that ..."). There is no grammar here: the phrase ends at the first function word, or after four words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from depqa_ray.edges.heuristic.words import (
     ARTICLES,
@@ -28,7 +27,7 @@ Kind = Literal["person", "place", "time", "number", "thing", "explanation"]
 _LONGEST_PHRASE: Final = 4
 _REQUESTS: Final = listed("find give identify list name state tell")
 _CARRIERS: Final = listed("kind name names sort title type")
-"""Nouns that only lead to the one that is asked for: the name of the river."""
+"""Nouns that only introduce the noun that is asked for: the name of the river."""
 _BEFORE_THE_PHRASE: Final = ARTICLES | listed("me of one two these those")
 
 NOUNS_OF_KIND: Final[dict[Kind, frozenset[str]]] = {
@@ -45,36 +44,54 @@ NOUNS_OF_KIND: Final[dict[Kind, frozenset[str]]] = {
     "time": listed("century date day decade month period time year"),
     "number": listed("amount count figure number percentage quantity sum total"),
 }
+_KIND_OF_WORD: Final[dict[str, Kind]] = {
+    **dict.fromkeys(("who", "whom", "whose"), "person"),
+    "where": "place",
+    "when": "time",
+    "why": "explanation",
+}
 GENERAL_NOUNS: Final = listed("individual location man person place woman")
-"""Nouns that any answer of their kind fits: "that man" may be the king who was asked for."""
+"""Nouns that fit any answer of their kind: "that man" may be the king that a question asks for."""
+
+
+class Proposal(NamedTuple):
+    """A question may need the answer of the earlier question at position ``parent`` (from 0).
+
+    ``confidence`` is in [0, 1]; ``rationale`` is a short phrase for people.
+    """
+
+    parent: int
+    confidence: float
+    rationale: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One question, read.
+class ParsedQuestion:
+    """One question.
 
-    ``words`` are as written, ``lower`` the same in lower case. ``start`` is the index of the question word, or -1.
-    ``asked`` are the nouns (singular) that it may ask for, ``kind`` what sort of thing its answer is; ``by_word`` says
-    that the question word alone tells the kind (who, where, when, how many). ``keys`` are its content words.
+    - ``words`` are as written, ``lower`` the same in lower case; ``key_words`` are the content words.
+    - ``question_word`` is the index of the question word, or -1.
+    - ``asked_nouns`` are the nouns (singular) that it may ask for.
+    - ``kind`` is the kind of its answer; ``kind_from_word`` is True if the question word alone gives it (who, where).
     """
 
     words: tuple[str, ...]
     lower: tuple[str, ...]
-    start: int
-    asked: frozenset[str]
+    question_word: int
+    asked_nouns: frozenset[str]
     kind: Kind
-    by_word: bool
-    keys: frozenset[str]
+    kind_from_word: bool
+    key_words: frozenset[str]
 
 
-def read_question(text: str) -> Reading:
-    """Read one question."""
+def parse_question(text: str) -> ParsedQuestion:
+    """Parse one question."""
     words = split_words(text)
     lower = tuple(word.lower().replace("\u2019", "'") for word in words)
     start = _question_word(lower)
     kind = _kind_of_word(lower, start)
     asked = frozenset() if kind in ("number", "explanation") else _asked_nouns(words, lower, start)
-    return Reading(
+    return ParsedQuestion(
         words, lower, start, asked, kind or _kind_of_nouns(asked), kind not in (None, "explanation"), key_words(text)
     )
 
@@ -90,7 +107,7 @@ def phrase_from(lower: tuple[str, ...], start: int) -> tuple[str, ...]:
 
 
 def _question_word(lower: tuple[str, ...]) -> int:
-    """The index of the word that asks: a question word behind a noun ("the man who ...") is a relative pronoun."""
+    """The index of the word that asks, or -1. After a noun ("the man who") a question word is a relative pronoun."""
     found = [index for index, word in enumerate(lower) if word in QUESTION_WORDS]
     found = [index for index in found if not _is_conjunction(lower, index)] or found
     leading = [index for index in found if index == 0 or lower[index - 1] in FUNCTION_WORDS]
@@ -103,19 +120,11 @@ def _is_conjunction(lower: tuple[str, ...], index: int) -> bool:
 
 
 def _kind_of_word(lower: tuple[str, ...], start: int) -> Kind | None:
-    """The kind that the question word alone tells; None for which and what, and without a question word."""
+    """The kind that the question word alone gives; None for which and what, and without a question word."""
     word = lower[start] if start >= 0 else ""
     if word == "how":
         return "number" if lower[start + 1 : start + 2] in (("many",), ("much",)) else "explanation"
-    by_word: dict[str, Kind] = {
-        "who": "person",
-        "whom": "person",
-        "whose": "person",
-        "where": "place",
-        "when": "time",
-        "why": "explanation",
-    }
-    return by_word.get(word)
+    return _KIND_OF_WORD.get(word)
 
 
 def _asked_nouns(words: tuple[str, ...], lower: tuple[str, ...], start: int) -> frozenset[str]:

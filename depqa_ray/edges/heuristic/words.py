@@ -1,4 +1,4 @@
-"""English words as the heuristic sees them: split, folded to the singular, and sorted into classes by word lists."""
+"""English words: splitting, folding to the singular, and word lists for the classes that the heuristic needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019.-][^\W_]+)*")
 
 
 def listed(words: str) -> frozenset[str]:
-    """The words of a list that is written as one text."""
+    """The words of a text, as a set."""
     return frozenset(words.split())
 
 
@@ -39,14 +39,14 @@ _OTHER_FUNCTION_WORDS: Final = listed(
     "still then there though thus too very what's where's while who's yet"
 )
 FUNCTION_WORDS: Final = DETERMINERS | PREPOSITIONS | AUXILIARIES | PRONOUNS | QUESTION_WORDS | _OTHER_FUNCTION_WORDS
-"""Words that say nothing about a question's subject."""
+"""Words without content of their own."""
 
 PLAIN_VERBS: Final = listed(
     "became began bought broke brought built came chose drew fell felt flew fought gave goes got grew held kept knew "
     "led left lost made meant met paid ran rose said sang sat saw sent sold spoke spent stood take takes taught "
     "thought threw told took went won wore wrote"
 )
-"""Verbs that do not look like verbs; they end a noun phrase."""
+"""Verbs without a verb's ending; they end a noun phrase."""
 
 _SINGULAR_ENDINGS: Final = ("ss", "us", "is")
 _IRREGULAR: Final = {
@@ -61,14 +61,14 @@ _IRREGULAR: Final = {
 
 
 def split_words(text: str) -> tuple[str, ...]:
-    """The words of a text as they are written, without the punctuation around them."""
+    """The words of a text as written, without the punctuation around them."""
     return tuple(_WORD.findall(text))
 
 
 def fold_plural(word: str) -> str:
     """A lower-case noun without its plural ending: towns -> town, companies -> company, boxes -> box.
 
-    Light on purpose: it may cut a little too much (as of "has"), but does the same to every spelling of a word.
+    It may cut too much ("has"), but it treats every occurrence of a word alike.
     """
     if word in _IRREGULAR:
         return _IRREGULAR[word]

@@ -1,6 +1,6 @@
 """The generated worlds that ship with the package.
 
-They are written again, after a change of the generator, by ``python -m depqa_ray.passages.synthetic.embedded``.
+After a change of the generator, ``python -m depqa_ray.passages.synthetic.embedded`` writes them again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ EMBEDDED_SEED: Final = 2026
 
 
 def embedded_file() -> Path:
-    """Where the file lies, in the SQuAD schema with ``depends_on``."""
+    """The path of the file, in the SQuAD schema with ``depends_on``."""
     return Path(__file__).parent / "data" / "worlds.json"
 
 
 def write_embedded() -> None:
-    """Write the file anew."""
+    """Write the file again."""
     write_worlds(embedded_file(), EMBEDDED_COUNT, EMBEDDED_SEED)
 
 

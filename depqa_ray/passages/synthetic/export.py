@@ -14,15 +14,15 @@ _DEFAULT_SHAPE: Final = WorldShape()
 
 
 def write_worlds(path: Path, count: int, seed: int, shape: WorldShape = _DEFAULT_SHAPE) -> None:
-    """Write the first ``count`` worlds of a seed, at once or not at all; folders on the way are made.
+    """Write the first ``count`` worlds of a seed atomically; missing folders are created.
 
-    Raises InputError where the count is below 1, the shape holds no world, or the file cannot be written.
+    Raises InputError if the count is below 1, no world has the shape, or the file cannot be written.
     """
     if count < 1:
         raise InputError(f"cannot write {count} worlds", fix="ask for at least 1")
     try:
         text = worlds_text(count, seed, shape)
-    except ValueError as error:  # more questions than so few entities hold
+    except ValueError as error:  # too few entities for that many questions
         raise InputError(str(error)) from None
     try:
         replace_file(path, text, durable=False)
@@ -31,6 +31,6 @@ def write_worlds(path: Path, count: int, seed: int, shape: WorldShape = _DEFAULT
 
 
 def worlds_text(count: int, seed: int, shape: WorldShape = _DEFAULT_SHAPE) -> str:
-    """What such a file holds."""
+    """The content of such a file."""
     document = worlds_to_squad(generate_worlds(count, seed, shape))
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

@@ -1,7 +1,7 @@
 """The finite lists of invented names that generated worlds draw from.
 
-The lists are finite on purpose: the embedded reader's tokenizer holds each name as one token, which is what lets a
-model of a few million parameters learn to look names up. No name stands in two lists.
+The lists are finite on purpose: the embedded reader's tokenizer holds each name as one token, so that a model of a few
+million parameters can learn to look names up. No name is in two lists.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""Generated passages about invented people, towns, rivers and companies whose questions really depend on each other.
+"""Generates passages about invented people, towns, rivers and companies whose questions depend on each other.
 
-A world is a small set of entities and a table of facts that hold between them. Its passage states each fact in one
-sentence; its questions walk along the facts. A question that names its subject ("Who founded Velcarn?") stands alone. A
-question that points at an earlier answer ("On which river does that town lie?") cannot be answered without it, because
-the passage says as much of each of the other towns. "That town" always means the answer of the latest earlier question
-that asks for a town, as it would in a conversation; so the gold DAG follows from the text alone.
+A world is a small set of entities and a table of facts about them. Its passage states each fact in one sentence.
 
-Everything is drawn from ``random.Random`` seeded with the seed and the number of the world, so that world 7 of seed 3
-is the same on every machine, whatever was generated before it.
+- A question that names its subject ("Who founded Velcarn?") depends on no other.
+- A question that refers to an earlier answer ("On which river does that town lie?") cannot be answered without it: the
+  passage states the same kind of fact about the other towns.
+- "That town" always means the answer of the latest earlier question that asks for a town, as in a conversation. So the
+  gold DAG follows from the text alone.
+
+A world depends only on the seed and its number: world 7 of seed 3 is the same on every machine.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from depqa_ray.passages.synthetic.names import FIRST_NAMES, NAMES, SURNAMES, Kin
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A kind of fact: subjects (one kind or two) to one object, with the sentences and questions that express it.
+    """A kind of fact between one or two subjects and an object, with the sentences and questions that express it.
 
     Templates use ``{s}`` (and ``{t}`` for a second subject) for the subjects and ``{o}`` for the object.
     """
@@ -35,87 +36,47 @@ class Relation:
     questions: tuple[str, ...]
 
 
+# One relation a block: its name and kinds, sentences, questions.
+# fmt: off
 RELATIONS: Final = (
-    Relation(
-        "founder",
-        ("company",),
-        "person",
-        ("{s} was founded by {o}.", "{o} founded the company {s}."),
-        ("Who founded {s}?", "Who was the founder of {s}?"),
-    ),
-    Relation(
-        "works",
-        ("company",),
-        "town",
-        ("{s} has its works in {o}.", "The works of {s} stand in {o}."),
-        ("In which town does {s} have its works?", "In which town do the works of {s} stand?"),
-    ),
-    Relation(
-        "product",
-        ("company",),
-        "product",
-        ("{s} makes {o}.", "The company {s} is known for its {o}."),
-        ("What does {s} make?", "What is {s} known for?"),
-    ),
-    Relation(
-        "birthplace",
-        ("person",),
-        "town",
-        ("{s} was born in {o}.", "{o} is the birthplace of {s}."),
-        ("In which town was {s} born?", "Which town is the birthplace of {s}?"),
-    ),
-    Relation(
-        "employer",
-        ("person",),
-        "company",
-        ("{s} works for {o}.", "{o} employs {s}."),
-        ("For which company does {s} work?", "Which company employs {s}?"),
-    ),
-    Relation(
-        "river",
-        ("town",),
-        "river",
-        ("{s} lies on {o}.", "{o} flows through {s}."),
-        ("On which river does {s} lie?", "Which river flows through {s}?"),
-    ),
-    Relation(
-        "mayor",
-        ("town",),
-        "person",
-        ("The mayor of {s} is {o}.", "{o} is the mayor of {s}."),
-        ("Who is the mayor of {s}?", "Who serves as the mayor of {s}?"),
-    ),
-    Relation(
-        "lake",
-        ("river",),
-        "lake",
-        ("{s} flows into {o}.", "{o} is fed by {s}."),
-        ("Into which lake does {s} flow?", "Which lake is fed by {s}?"),
-    ),
-    Relation(
-        "source",
-        ("river",),
-        "town",
-        ("{s} rises near {o}.", "The source of {s} lies near {o}."),
-        ("Near which town does {s} rise?", "Near which town does the source of {s} lie?"),
-    ),
-    Relation(
-        "joined",
-        ("person", "company"),
-        "year",
-        ("{s} joined {t} in {o}.", "In {o}, {s} joined {t}."),
-        ("In which year did {s} join {t}?", "When did {s} join {t}?"),
-    ),
-    Relation(
-        "branch",
-        ("company", "town"),
-        "year",
-        ("{s} opened a shop in {t} in {o}.", "In {o}, {s} opened a shop in {t}."),
-        ("In which year did {s} open a shop in {t}?", "When did {s} open a shop in {t}?"),
-    ),
+    Relation("founder", ("company",), "person",
+             ("{s} was founded by {o}.", "{o} founded the company {s}."),
+             ("Who founded {s}?", "Who was the founder of {s}?")),
+    Relation("works", ("company",), "town",
+             ("{s} has its works in {o}.", "The works of {s} stand in {o}."),
+             ("In which town does {s} have its works?", "In which town do the works of {s} stand?")),
+    Relation("product", ("company",), "product",
+             ("{s} makes {o}.", "The company {s} is known for its {o}."),
+             ("What does {s} make?", "What is {s} known for?")),
+    Relation("birthplace", ("person",), "town",
+             ("{s} was born in {o}.", "{o} is the birthplace of {s}."),
+             ("In which town was {s} born?", "Which town is the birthplace of {s}?")),
+    Relation("employer", ("person",), "company",
+             ("{s} works for {o}.", "{o} employs {s}."),
+             ("For which company does {s} work?", "Which company employs {s}?")),
+    Relation("river", ("town",), "river",
+             ("{s} lies on {o}.", "{o} flows through {s}."),
+             ("On which river does {s} lie?", "Which river flows through {s}?")),
+    Relation("mayor", ("town",), "person",
+             ("The mayor of {s} is {o}.", "{o} is the mayor of {s}."),
+             ("Who is the mayor of {s}?", "Who serves as the mayor of {s}?")),
+    Relation("lake", ("river",), "lake",
+             ("{s} flows into {o}.", "{o} is fed by {s}."),
+             ("Into which lake does {s} flow?", "Which lake is fed by {s}?")),
+    Relation("source", ("river",), "town",
+             ("{s} rises near {o}.", "The source of {s} lies near {o}."),
+             ("Near which town does {s} rise?", "Near which town does the source of {s} lie?")),
+    Relation("joined", ("person", "company"), "year",
+             ("{s} joined {t} in {o}.", "In {o}, {s} joined {t}."),
+             ("In which year did {s} join {t}?", "When did {s} join {t}?")),
+    Relation("branch", ("company", "town"), "year",
+             ("{s} opened a shop in {t} in {o}.", "In {o}, {s} opened a shop in {t}."),
+             ("In which year did {s} open a shop in {t}?", "When did {s} open a shop in {t}?")),
 )
+# fmt: on
 
 _MAX_DRAWS: Final = 100
+_SHAPE_RANGES: Final = {"questions": (1, 12), "depth": (1, 4), "fan_in": (1, 2), "entities": (2, 8), "facts": (0, 60)}
 _ENTITY_KINDS: Final[tuple[Kind, ...]] = ("person", "town", "river", "company")
 
 
@@ -123,11 +84,13 @@ _ENTITY_KINDS: Final[tuple[Kind, ...]] = ("person", "town", "river", "company")
 class WorldShape:
     """The shape of a world's passage and questions.
 
-    ``questions``: how many are asked. ``depth``: the longest chain of questions. ``fan_in``: the most parents of a
-    question (1 or 2). ``entities``: how many people, towns, rivers and companies there are, each; a reader who does not
-    know which one is meant guesses right once in that many. ``facts``: the fewest sentences of the passage.
+    - ``questions``: the number of questions
+    - ``depth``: the longest chain of questions
+    - ``fan_in``: the most parents of a question (1 or 2)
+    - ``entities``: the number of people, of towns, of rivers and of companies; a guess is right once in that many
+    - ``facts``: the fewest sentences of the passage
 
-    Raises ValueError where a value is out of range.
+    Raises ValueError if a value is out of range.
     """
 
     questions: int = 5
@@ -137,13 +100,7 @@ class WorldShape:
     facts: int = 12
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("questions", 1, 12),
-            ("depth", 1, 4),
-            ("fan_in", 1, 2),
-            ("entities", 2, 8),
-            ("facts", 0, 60),
-        ):
+        for name, (low, high) in _SHAPE_RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must be between {low} and {high}, not {value}")
@@ -160,7 +117,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class WorldQuestion:
-    """A question about one fact. ``parents`` are the numbers of the earlier questions that it points at."""
+    """A question about one fact. ``parents`` are the numbers (from 0) of the earlier questions that it refers to."""
 
     fact: Fact
     text: str
@@ -169,7 +126,7 @@ class WorldQuestion:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A generated world: what its passage states, in order, and what is asked of it, in order."""
+    """A generated world: the facts and sentences of its passage and its questions, in order."""
 
     facts: tuple[Fact, ...]
     sentences: tuple[str, ...]
@@ -195,7 +152,7 @@ class World:
 
 
 def express_question(rng: random.Random, relation: Relation, subjects: tuple[str | None, ...]) -> str:
-    """A question for the relation's object; a subject of None is pointed at ("that town") instead of named."""
+    """A question for the relation's object; None as a subject gives a reference ("that town") instead of a name."""
     phrases = [
         f"that {kind}" if name is None else noun_phrase(kind, name)
         for kind, name in zip(relation.subjects, subjects, strict=True)
@@ -206,7 +163,7 @@ def express_question(rng: random.Random, relation: Relation, subjects: tuple[str
 def generate_world(rng: random.Random, shape: WorldShape = WorldShape()) -> World:
     """Draw one world. The same state of ``rng`` and the same shape give the same world.
 
-    Raises ValueError where the entities are too few for that many questions.
+    Raises ValueError if the entities are too few for that many questions.
     """
     for _ in range(_MAX_DRAWS):
         names = _draw_names(rng, shape.entities)
@@ -222,9 +179,9 @@ def generate_world(rng: random.Random, shape: WorldShape = WorldShape()) -> Worl
     rng.shuffle(others)
     while others and sum(len(facts[name]) for name in stated) < shape.facts:
         stated.add(others.pop())
-    told = [fact for relation in RELATIONS if relation.name in stated for fact in facts[relation.name]]
-    told = _group_by_subject(rng, told)
-    return World(tuple(told), tuple(_express_fact(rng, fact) for fact in told), tuple(questions))
+    passage = [fact for relation in RELATIONS if relation.name in stated for fact in facts[relation.name]]
+    passage = _group_by_subject(rng, passage)
+    return World(tuple(passage), tuple(_express_fact(rng, fact) for fact in passage), tuple(questions))
 
 
 def generate_worlds(count: int, seed: int, shape: WorldShape = WorldShape(), first: int = 0) -> Iterator[Passage]:
@@ -233,36 +190,22 @@ def generate_worlds(count: int, seed: int, shape: WorldShape = WorldShape(), fir
         yield generate_world(random.Random(f"{seed}/{number}"), shape).passage(f"world-{seed}-{number}")
 
 
-def worlds_to_squad(passages: Iterator[Passage] | list[Passage]) -> dict[str, Any]:
+def worlds_to_squad(passages: Iterable[Passage]) -> dict[str, Any]:
     """Passages in the official SQuAD v1.1 JSON schema; ``depends_on`` (question ids) is the one extra field."""
-    return {
-        "version": "1.1",
-        "data": [
-            {
-                "title": passage.title,
-                "paragraphs": [
-                    {
-                        "context": passage.text,
-                        "qas": [
-                            {
-                                "id": question.id,
-                                "question": question.text,
-                                "answers": [
-                                    {"text": answer, "answer_start": passage.text.index(answer)}
-                                    for answer in question.answers
-                                ],
-                                "depends_on": [
-                                    edge.parent for edge in passage.gold_edges or () if edge.child == question.id
-                                ],
-                            }
-                            for question in passage.questions
-                        ],
-                    }
-                ],
-            }
-            for passage in passages
-        ],
-    }
+    return {"version": "1.1", "data": [_article(passage) for passage in passages]}
+
+
+def _article(passage: Passage) -> dict[str, Any]:
+    qas = [
+        {
+            "id": question.id,
+            "question": question.text,
+            "answers": [{"text": answer, "answer_start": passage.text.index(answer)} for answer in question.answers],
+            "depends_on": [edge.parent for edge in passage.gold_edges or () if edge.child == question.id],
+        }
+        for question in passage.questions
+    ]
+    return {"title": passage.title, "paragraphs": [{"context": passage.text, "qas": qas}]}
 
 
 def _draw_names(rng: random.Random, entities: int) -> dict[Kind, list[str]]:
@@ -277,11 +220,11 @@ def _draw_names(rng: random.Random, entities: int) -> dict[Kind, list[str]]:
 
 
 def _draw_facts(rng: random.Random, relation: Relation, names: dict[Kind, list[str]]) -> list[Fact]:
-    """Facts for all subjects of the relation, so that no subject stands out; no object serves two of them."""
+    """Facts for all subjects of the relation, so that none is special, each with an object of its own."""
     if len(relation.subjects) == 1:
         subjects: list[tuple[str, ...]] = [(name,) for name in names[relation.subjects[0]]]
     else:
-        # Each first subject meets two second ones and the other way round, so that neither alone gives the object.
+        # Each first subject is paired with two second ones and vice versa, so that neither alone gives the object.
         first, second = names[relation.subjects[0]], names[relation.subjects[1]]
         subjects = [
             pair
@@ -293,7 +236,7 @@ def _draw_facts(rng: random.Random, relation: Relation, names: dict[Kind, list[s
 
 
 def _draw_questions(rng: random.Random, facts: dict[str, list[Fact]], shape: WorldShape) -> list[WorldQuestion]:
-    """Questions one after the other, each either naming its subjects or pointing at the latest fitting answers."""
+    """Questions that each either name their subjects or refer to the latest fitting answers."""
     questions: list[WorldQuestion] = []
     depths: list[int] = []
     while len(questions) < shape.questions:
@@ -301,7 +244,7 @@ def _draw_questions(rng: random.Random, facts: dict[str, list[Fact]], shape: Wor
         candidates = _candidates(facts, questions, latest, depths, shape)
         pointing = [candidate for candidate in candidates if candidate[1]]
         naming = [candidate for candidate in candidates if not candidate[1]]
-        # Two thirds of the later questions point at an earlier answer; a join, being rarer, is taken more eagerly.
+        # Two thirds of the later questions refer to an earlier answer; a join is rarer, so its odds are higher.
         joins = [candidate for candidate in pointing if len(candidate[1]) == 2]
         if joins and rng.random() < 0.5:
             pool = joins
@@ -328,7 +271,7 @@ def _candidates(
     depths: list[int],
     shape: WorldShape,
 ) -> list[_Candidate]:
-    """What can be asked next, with its parents: nothing that the questions so far give away, and the reverse."""
+    """The possible next facts with their parents, such that no question gives away the answer of another."""
     answered = {question.fact.object for question in questions}
     named = {name for question in questions if not question.parents for name in question.fact.subjects}
     found: list[_Candidate] = []
@@ -352,7 +295,7 @@ def _candidates(
 
 
 def _one_per_relation(rng: random.Random, candidates: list[_Candidate]) -> list[_Candidate]:
-    """One candidate of each relation, so that relations with many facts are not asked about more often."""
+    """One candidate of each relation, so that relations with many facts are not drawn more often."""
     by_relation: dict[str, list[_Candidate]] = {}
     for candidate in candidates:
         by_relation.setdefault(candidate[0].relation.name, []).append(candidate)
@@ -360,15 +303,15 @@ def _one_per_relation(rng: random.Random, candidates: list[_Candidate]) -> list[
 
 
 def _group_by_subject(rng: random.Random, facts: list[Fact]) -> list[Fact]:
-    """The facts in the order of a small portrait of each subject, subjects and facts shuffled."""
-    portraits: dict[str, list[Fact]] = {}
+    """The facts grouped by their first subject, subjects and facts shuffled."""
+    groups: dict[str, list[Fact]] = {}
     for fact in facts:
-        portraits.setdefault(fact.subjects[0], []).append(fact)
-    order = list(portraits)
+        groups.setdefault(fact.subjects[0], []).append(fact)
+    order = list(groups)
     rng.shuffle(order)
-    for portrait in portraits.values():
-        rng.shuffle(portrait)
-    return [fact for subject in order for fact in portraits[subject]]
+    for group in groups.values():
+        rng.shuffle(group)
+    return [fact for subject in order for fact in groups[subject]]
 
 
 def _express_fact(rng: random.Random, fact: Fact) -> str:

@@ -36,7 +36,7 @@ def test_a_stage_lasts_until_its_questions_are_answered() -> None:
 @pytest.mark.parametrize("module", ["train", "evaluate"])
 @pytest.mark.slow
 def test_commands_say_what_they_take(module: str) -> None:
-    command = [sys.executable, "-m", f"depqa_ray.reader.{module}", "--help"]
+    command = [sys.executable, "-m", f"depqa_ray.reader.training.{module}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "--seed" in shown
 
