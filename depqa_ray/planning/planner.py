@@ -43,11 +43,7 @@ class EdgePlanner(Planner):
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        sampling_params: SamplingParams,
-        prompts: PromptBuilder,
-        warn: Callable[[str], None],
+        self, settings: Settings, sampling_params: SamplingParams, prompts: PromptBuilder, warn: Callable[[str], None]
     ) -> None:
         self._source = settings.dependency_source
         self._rules = selection_rules(settings)

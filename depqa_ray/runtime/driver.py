@@ -100,9 +100,8 @@ class Driver:
 
     def _extend(self, key: JobKey) -> None:
         active = self._active[key]
-        active.plan, selection = self._planner.extend(
-            active.job, active.plan, active.edges_reply, active.failure_reason
-        )
+        reply, reason = active.edges_reply, active.failure_reason
+        active.plan, selection = self._planner.extend(active.job, active.plan, reply, reason)
         self._record_edges(active.job, selection)
         self._notify(PlanExtended(active.plan, active.step_work), self._now())
 

@@ -29,7 +29,7 @@ from depqa_ray.runtime.recorder import Recorder, StoreRecorder
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import StrategyName
 
-_BATCHES_AHEAD = 2  # a replica has its next batch waiting when it ends one
+_BATCHES_AHEAD = 2  # when a replica ends a batch, the next one is waiting
 
 
 def run_experiment(
@@ -83,18 +83,9 @@ async def _drive(
     edges = (_edges_spec(settings, spec), edge_resources(settings)) if dedicated_edge_replicas else None
     planner = EdgePlanner(settings, spec.sampling_params, prompts, recorder.warn)
     pool = RayPool(spec, replica_resources(settings), edges)
-    steps_per_replica = _BATCHES_AHEAD * settings.max_batch_size
+    ahead, most = _BATCHES_AHEAD * settings.max_batch_size, settings.max_in_flight
     try:
-        driver = Driver(
-            pool,
-            recorder,
-            planner,
-            prompts,
-            steps_per_replica,
-            settings.max_in_flight,
-            cold_cache=settings.isolated,
-        )
-        await driver.run(jobs)
+        await Driver(pool, recorder, planner, prompts, ahead, most, cold_cache=settings.isolated).run(jobs)
     finally:
         await pool.close()
 
@@ -115,7 +106,7 @@ def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
 
 
 def _edges_spec(settings: Settings, spec: EngineSpec) -> EngineSpec:
-    """The engine that is asked for edges alone."""
+    """The engine of the dedicated edge replica."""
     assert settings.deps_engine is not None and settings.deps_model is not None
     return replace(
         spec,
@@ -127,7 +118,7 @@ def _edges_spec(settings: Settings, spec: EngineSpec) -> EngineSpec:
 
 
 def _loaded(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
-    """The data set, of which a bad row raises InputError, or goes to ``on_skipped`` with ``--on-bad-input skip``."""
+    """The data set. A bad row raises InputError or, with ``--on-bad-input skip``, goes to ``on_skipped``."""
     on_bad_row = on_skipped if settings.on_bad_input == "skip" else raise_bad_row
     return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row)
 
@@ -143,10 +134,7 @@ def _sampled(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
 
 
 def _examples(settings: Settings) -> tuple[Passage, ...]:
-    """The passages to be shown as worked examples and a spare one; none without ``--shots``.
-
-    This reads the whole data set. It does not store skipped rows: the reading that samples does.
-    """
+    """The worked examples and a spare one; none without ``--shots``. Reads the whole data set once more."""
     if not settings.shots:
         return ()
     passages = _loaded(settings, lambda row: None)
@@ -154,7 +142,7 @@ def _examples(settings: Settings) -> tuple[Passage, ...]:
 
 
 def _peeked(passages: Iterator[Passage], *, gold: bool) -> Iterator[Passage]:
-    """The same stream with its first passage read already, so that unusable data is told of before anything starts."""
+    """The same stream with its first passage read, so that unusable data is reported before anything starts."""
     first = next(passages)
     if gold:
         gold_edges(first)
@@ -162,14 +150,11 @@ def _peeked(passages: Iterator[Passage], *, gold: bool) -> Iterator[Passage]:
 
 
 def _jobs(
-    passages: Iterable[Passage],
-    strategies: Sequence[StrategyName],
-    store: RunStore,
-    skipped: list[BadRow],
+    passages: Iterable[Passage], strategies: Sequence[StrategyName], store: RunStore, skipped: list[BadRow]
 ) -> Iterator[Job]:
     """Every strategy on one passage, then on the next, each time another one first.
 
-    What drifts in time then touches all strategies alike, and so does what a server keeps of a passage.
+    So drift in time affects all strategies alike, and so does a server's prefix cache.
     """
     for number, passage in enumerate(passages):
         _store_skipped(store, skipped)

@@ -78,10 +78,7 @@ class RayPool(Pool):
     """
 
     def __init__(
-        self,
-        spec: EngineSpec,
-        resources: ReplicaResources,
-        edges: tuple[EngineSpec, ReplicaResources] | None = None,
+        self, spec: EngineSpec, resources: ReplicaResources, edges: tuple[EngineSpec, ReplicaResources] | None = None
     ) -> None:
         self._replicas: dict[str, _ReplicaHandle] = {}
         self._infos: dict[str, EngineInfo] = {}
