@@ -12,7 +12,7 @@ from transformers import LogitsProcessor, StoppingCriteria
 from typing_extensions import override
 
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import CausalLM
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import Generation
@@ -44,14 +44,6 @@ class TransformersEngine(Engine):
     @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         return self._loop.submit(prompts)
-
-    @override
-    def counts(self) -> EngineCounts:
-        return EngineCounts()
-
-    @override
-    async def reset_prefix_cache(self) -> None:
-        """Do nothing: there is no cache."""
 
     @override
     async def close(self) -> None:

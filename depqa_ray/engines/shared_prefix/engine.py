@@ -9,7 +9,6 @@ from collections import abc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from typing_extensions import override
@@ -74,12 +73,9 @@ class SharedPrefixEngine(Engine):
         self._prefix_ids = lru_cache(maxsize=512)(self._token_ids)  # siblings have theirs in common
         register()
         self._lm.model.set_attn_implementation(NAME)
-        config, dtype = self._lm.model.config, self._lm.dtype
-        if self._lm.device.type == "cpu" and dtype == torch.bfloat16:
+        if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
             optimize_for_cpu(self._lm.model)
-        capacity = int(self._kv_bytes() // slot_bytes(config, dtype))
-        pool = self._allocate_pool(config, capacity)
-        self._batcher = ContinuousBatcher(self._lm, pool, capacity, self._spec.max_batch_size)
+        self._batcher = ContinuousBatcher(self._lm, self._allocate_pool(), self._spec.max_batch_size)
         return ""
 
     @override
@@ -122,12 +118,14 @@ class SharedPrefixEngine(Engine):
         self._tokenizing.shutdown(wait=False, cancel_futures=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _allocate_pool(self, config: Any, capacity: int) -> KVPool:
-        """Raises EngineError if there is no memory for it."""
+    def _allocate_pool(self) -> KVPool:
+        """Raises EngineError if there is no memory for the pool."""
+        config, dtype = self._lm.model.config, self._lm.dtype
+        capacity = int(self._kv_bytes() // slot_bytes(config, dtype))
         try:
             if capacity < 1:
                 raise MemoryError
-            return KVPool(config, capacity, self._lm.dtype, self._lm.device)
+            return KVPool(config, capacity, dtype, self._lm.device)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -19,7 +19,7 @@ class KVPool:
 
     def __init__(self, config: Any, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         self.kv_heads, self.head_dim = config.num_key_value_heads, head_dim(config)
-        self.dtype, self.device = dtype, device
+        self.capacity, self.dtype, self.device = capacity, dtype, device
         shape = (capacity * self.kv_heads, self.head_dim)
         layers = range(config.num_hidden_layers)
         self.keys = [_zeros(shape, dtype, device) for _ in layers]

@@ -39,8 +39,8 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     Invariant: a sequence is in ``_waiting``, in ``_running`` with a leaf in the cache, or finished.
     """
 
-    def __init__(self, lm: CausalLM, pool: KVPool, capacity: int, max_sequences: int) -> None:
-        self.cache = PrefixCache(capacity)
+    def __init__(self, lm: CausalLM, pool: KVPool, max_sequences: int) -> None:
+        self.cache = PrefixCache(pool.capacity)
         self._lm, self._pool, self._max_sequences = lm, pool, max_sequences
         self._group = lm.model.config.num_attention_heads // pool.kv_heads
         self._waiting: list[Sequence] = []
@@ -101,7 +101,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         for sequence, caller in arrivals:
             sequence.caller = caller
             refusal = too_long(sequence.prompt, sequence.prompt_tokens, self._lm.window)
-            if refusal is None and sequence.slots > self.cache.slots.capacity:
+            if refusal is None and sequence.needed_slots > self.cache.slots.capacity:
                 refusal = self._no_slots(sequence)
             if refusal:
                 refused.append((caller, refusal))
@@ -110,7 +110,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         return refused
 
     def _no_slots(self, sequence: Sequence) -> Completion:
-        needed, capacity = sequence.slots, self.cache.slots.capacity
+        needed, capacity = sequence.needed_slots, self.cache.slots.capacity
         error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
         return Completion(sequence.prompt.id, error=error)
 

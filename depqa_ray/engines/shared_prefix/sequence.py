@@ -35,7 +35,7 @@ class Sequence:
         return sum(map(len, self.segments))
 
     @property
-    def slots(self) -> int:
+    def needed_slots(self) -> int:
         """The number of slots that its prompt and its longest answer need."""
         return self.prompt_tokens + self.prompt.max_new_tokens
 
