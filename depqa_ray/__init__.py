@@ -32,7 +32,7 @@ _MODULE_OF: Final = {
     "score_predictions": "answering.scoring",
     "strict": "answering.scoring",
     "DependencyGraph": "edges.graph",
-    "gold_edges": "edges.gold",
+    "gold_edges": "edges.source",
     "propose_edges": "edges.heuristic.propose",
     "SelectionRules": "edges.selection",
     "select_edges": "edges.selection",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
-from depqa_ray.edges.gold import gold_edges
+from depqa_ray.edges.source import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
 from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
