@@ -60,7 +60,7 @@ def write_json(path: Path, value: Any) -> str:
 
 
 def write_lines(path: Path, *rows: Any) -> str:
-    """The path of a JSON lines file; a row that is a text is written as it stands."""
+    """The path of a JSON lines file; a text is written as is."""
     lines = [value if isinstance(value, str) else json.dumps(value) for value in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return str(path)

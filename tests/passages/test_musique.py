@@ -27,7 +27,7 @@ def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
     return list(load_passages(f"musique:{path}", on_bad_row=bad.append)), bad
 
 
-def slots(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]]:
+def answer_refs(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]]:
     (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", *steps)))
     return [question.answer_refs for question in passage.questions]
 
@@ -60,11 +60,15 @@ def test_given_a_single_step_when_loaded_then_it_is_final_and_depends_on_nothing
 
 
 def test_given_two_roots_when_loaded_then_the_step_that_joins_them_needs_both(tmp_path: Path) -> None:
-    assert slots(tmp_path, "Who?", "Where?", "Did #2 see #1, or #2 itself?") == [(), (), (("#2", "a-2"), ("#1", "a-1"))]
+    assert answer_refs(tmp_path, "Who?", "Where?", "Did #2 see #1, or #2 itself?") == [
+        (),
+        (),
+        (("#2", "a-2"), ("#1", "a-1")),
+    ]
 
 
 def test_given_more_than_nine_steps_when_loaded_then_1_is_not_found_in_10(tmp_path: Path) -> None:
-    assert slots(tmp_path, *["Who?"] * 10, "Is it #10?")[-1] == (("#10", "a-10"),)
+    assert answer_refs(tmp_path, *["Who?"] * 10, "Is it #10?")[-1] == (("#10", "a-10"),)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +118,11 @@ def assert_bad(tmp_path: Path, bad: Any, what: str) -> None:
     assert str(error.value).startswith(f"{path}: row 2: {what}")
     assert str(error.value).endswith("; mend the row as MuSiQue-Ans has it, or leave it out")
     assert "\n" not in str(error.value)
-    passages, (aside,) = load_the_rest(path)
+    passages, (bad_row,) = load_the_rest(path)
     assert [passage.id for passage in passages] == ["a", "c"]
-    assert aside.where == f"{path}: row 2"
-    assert aside.what.startswith(what)
-    json.dumps(aside.row)
+    assert bad_row.where == f"{path}: row 2"
+    assert bad_row.what.startswith(what)
+    json.dumps(bad_row.row)
 
 
 def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:

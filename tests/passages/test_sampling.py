@@ -115,12 +115,12 @@ def test_given_a_passage_when_drawn_with_many_seeds_then_each_question_has_its_t
 def test_given_slots_along_the_gold_edges_when_questions_are_drawn_then_they_name_kept_questions(
     whole: Passage, size: int, seed: int
 ) -> None:
-    def slots(id_: str) -> tuple[tuple[str, str], ...]:
+    def refs(id_: str) -> tuple[tuple[str, str], ...]:
         return tuple((f"#{edge.parent}", edge.parent) for edge in whole.gold_edges or () if edge.child == id_)
 
     last = len(whole.questions) - 1
     questions = tuple(
-        replace(question, answer_refs=slots(question.id), final=place == last)
+        replace(question, answer_refs=refs(question.id), final=place == last)
         for place, question in enumerate(whole.questions)
     )
     part = sample_questions(replace(whole, questions=questions), size, seed)

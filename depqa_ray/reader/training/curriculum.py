@@ -127,7 +127,7 @@ def _from_the_middle(rng: random.Random, world: World) -> list[Exercise]:
 
 
 def _naming(rng: random.Random, fact: Fact, world: World | None) -> Exercise:
-    """The fact's subject is named; lines that may stand before it, facts of the world, do not matter."""
+    """The fact's subject is named; facts of the world may precede it and do not matter."""
     known: list[tuple[str, str]] = []
     if world and rng.random() < _OTHERS_KNOWN:
         others = [other for other in world.facts if other.object != fact.object]
@@ -137,7 +137,7 @@ def _naming(rng: random.Random, fact: Fact, world: World | None) -> Exercise:
 
 
 def _pointing(rng: random.Random, fact: Fact, world: World) -> Exercise:
-    """The fact's subject is pointed at; the lines that give it stand among others, the latest of its kind counting."""
+    """The fact's subject is a reference; the lines that give it are among others, and the latest of its kind counts."""
     kinds = fact.relation.subjects
     known = [_known(rng, kind, name) for kind, name in zip(kinds, fact.subjects, strict=True)]
     rng.shuffle(known)

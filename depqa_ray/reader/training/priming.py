@@ -1,8 +1,8 @@
 """Initial weights that hold, roughly, the circuit that answering by looking up needs.
 
-From random weights a small network learns the form of the answers within 200 steps and then stands still for long: to
-choose the right one of a passage's candidates, heads in three layers have to work together, and none is of use before
-the others are. So training starts from heads that already do what the lookup needs, badly:
+From random weights a small network learns the form of the answers within 200 steps and then makes no progress for
+long: to choose the right one of a passage's candidates, heads in three layers have to work together, and none is of use
+before the others are. So training starts from heads that already do what the lookup needs, badly:
 
 1. In the first layer, heads look back by 1 to 7 tokens and note the words they find: each token then carries a **bag**
    of the words before it. The token after a sentence carries the sentence, the one after a question the question.
@@ -91,7 +91,7 @@ class _Primer:
         self.question = self._direction(vocabulary.question)
         self.stops = sum((self._direction(stop) for stop in vocabulary.stops), torch.zeros(self.hidden))
         self.noted = self.bag.T @ (self.words @ model.model.embed_tokens.weight[vocabulary.answer])
-        # Dimensions that turn little, apart from the two that turn least: those flag sentence ends.
+        # Dimensions that turn little, except the two that turn least: those flag sentence ends.
         half = self.size // 2
         self.flag = torch.zeros(self.size)
         self.flag[half - 2 : half] = 1
@@ -127,7 +127,7 @@ class _Primer:
         weight.add_(self.common * _COMMON)
 
     def _direction(self, token: int) -> Tensor:
-        """What sets a token's embedding apart."""
+        """What distinguishes a token's embedding."""
         own: Tensor = self.model.model.embed_tokens.weight[token] - self.common * _COMMON
         length: Tensor = own.norm()
         return own / length

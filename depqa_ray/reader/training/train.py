@@ -145,7 +145,7 @@ def _rate_factor(recipe: Recipe, done: int) -> float:
 
 
 def _losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Cross-entropy per token of the replies, and of the passages with what stands before them."""
+    """Cross-entropy per token of the replies, and of the passages with the text before them."""
     hidden = hidden_states(model, batch.ids, batch.positions, batch.layout)
     output = model.lm_head.weight.to(hidden.dtype)
     replies = _cross_entropy(hidden, output, batch.labels, batch.graded)

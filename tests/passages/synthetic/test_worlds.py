@@ -91,10 +91,10 @@ def test_given_a_dependent_question_when_guessed_then_every_other_subject_has_it
 ) -> None:
     world = world_of(seed, shape)
     for question in world.questions:
-        told = [fact for fact in world.facts if fact.relation == question.fact.relation]
-        assert len(told) == len({fact.subjects for fact in told}) == len({fact.object for fact in told})
+        stated = [fact for fact in world.facts if fact.relation == question.fact.relation]
+        assert len(stated) == len({fact.subjects for fact in stated}) == len({fact.object for fact in stated})
         for position in range(len(question.fact.subjects)):
-            assert len({fact.subjects[position] for fact in told}) == shape.entities
+            assert len({fact.subjects[position] for fact in stated}) == shape.entities
 
 
 @given(SEEDS, SHAPES)
