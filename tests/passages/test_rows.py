@@ -13,7 +13,7 @@ from depqa_ray.errors import InputError
 from depqa_ray.passages.base import BadRow, Row, raise_bad_row
 from depqa_ray.passages.rows import read_rows
 from depqa_ray.passages.sources import load_passages
-from tests.passages.documents import row, write_lines
+from tests.passages.documents import document, qa, row, write_json, write_lines
 
 
 def load(path: str) -> list[Passage]:
@@ -106,11 +106,17 @@ def test_given_a_bad_line_when_loaded_then_it_is_told_or_set_aside(tmp_path: Pat
         load(path)
     assert str(error.value).startswith(f"{path}: row 2: {what}")
     assert "\n" not in str(error.value)
-    passages, (aside,) = load_the_rest(path)
+    passages, (bad_row,) = load_the_rest(path)
     assert ids(passages) == [["q1", "q3"]]
-    assert aside.where == f"{path}: row 2"
-    assert aside.what.startswith(what)
-    json.dumps(aside.row)
+    assert bad_row.where == f"{path}: row 2"
+    assert bad_row.what.startswith(what)
+    json.dumps(bad_row.row)
+
+
+def test_given_half_a_character_in_a_title_then_rows_are_read_as_the_official_schema_is(tmp_path: Path) -> None:
+    (passage,) = load(write_lines(tmp_path / "set.jsonl", row("q1", title="\ud800")))
+    (official,) = load(write_json(tmp_path / "set.json", document(qa("q1"), title="\ud800")))
+    assert passage == official
 
 
 def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:
