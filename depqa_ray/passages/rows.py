@@ -69,8 +69,8 @@ def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> It
 
 def _digest(columns: _Columns) -> bytes:
     """16 bytes that identify a passage, to save memory."""
-    text = f"{columns['title']}\0{columns['context']}"
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    passage = f"{columns['title']}\0{columns['context']}"  # a title may hold half a surrogate pair
+    return hashlib.blake2b(passage.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def json_lines(path: Path) -> RowSource:
