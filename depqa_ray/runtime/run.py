@@ -41,9 +41,10 @@ def run_experiment(
 ) -> Path:
     """Answer the sampled passages under each strategy, on Ray. Returns the run directory.
 
-    ``watcher`` hears of everything once it is stored. ``faults`` are for the simulated engine. Raises InputError
-    before anything starts if the data is unusable; EngineError, ClusterError and StoreError, with what
-    ended before in the run directory.
+    ``watcher`` gets each record once it is stored. ``faults`` are for the simulated engine.
+
+    Raises InputError before anything starts if the data is unusable. Raises ClusterError and StoreError later; the run
+    directory then has what ended before.
     """
     watcher = watcher or Recorder()
     skipped: list[BadRow] = []

@@ -93,8 +93,8 @@ def parse_question(text: str) -> ParsedQuestion:
     kind = _kind_of_word(lower, start)
     asked = frozenset() if kind in ("number", "explanation") else _asked_nouns(words, lower, start)
     from_word = kind not in (None, "explanation")
-    kind = kind or next((kind for kind, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")
-    return ParsedQuestion(text, words, lower, start, asked, kind, from_word, key_words(text))
+    of_nouns = next((kind for kind, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")
+    return ParsedQuestion(text, words, lower, start, asked, kind or of_nouns, from_word, key_words(text))
 
 
 def phrase_from(lower: tuple[str, ...], start: int) -> tuple[str, ...]:
