@@ -2,8 +2,8 @@
 
 The key is who asked and what: the strategy, the model and its engine, the sampling parameters, and the prompt to the
 character (passage, questions, system message, limit), with the version of the prompts. So a second run has the same
-plans, even if the model would not reply the same twice. Each reply is a small JSON file: runs at the same time never
-write to the same place, and nothing is held in memory.
+plans, even if the model would not reply the same twice. Each reply is a small JSON file of its own, replaced
+atomically, so that runs may share a folder; nothing is held in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,12 +56,18 @@ class EdgeCache:
         """Store a reply. Raises OSError if the folder cannot be written, ValueError if its name is impossible."""
         # A model's tokens can spell a lone surrogate, which UTF-8 cannot encode.
         text = reply.encode("utf-8", "replace").decode("utf-8")
-        replace_file(
-            self._file(strategy, prompt), _Entry(run=self.run, reply=text).model_dump_json() + "\n", durable=False
-        )
+        entry = _Entry(run=self.run, reply=text).model_dump_json() + "\n"
+        replace_file(self._file(strategy, prompt), entry, durable=False)
 
     def _file(self, strategy: str, prompt: Prompt) -> Path:
-        asked = {name: value for name, value in asdict(prompt).items() if name != "id"}
+        # Names of the files' format, not of the record: renaming a field must not lose the replies of earlier runs.
+        asked = {
+            "system": prompt.system,
+            "shared": prompt.passage_text,
+            "own": prompt.question_text,
+            "known": prompt.context_chars,
+            "max_new_tokens": prompt.max_new_tokens,
+        }
         key = {"strategy": strategy, "model": dict(self.model), "prompt": asked, "prompt_version": PROMPT_VERSION}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:]}.json"

@@ -59,22 +59,14 @@ def edges_without_model(passage: Passage, source: DependencySource, rules: Selec
 def edges_from_reply(passage: Passage, reply: str, rules: SelectionRules, *, cached: bool = False) -> EdgeSelection:
     """The edges of a model's reply, or the heuristic's if it is unusable."""
     found = parse_edges(reply, [question.id for question in passage.questions])
-    if reason := _why_unusable(found):
-        return fallback_edges(passage, rules, reason, found.dropped_counts, cached=cached)
-    return _select(passage, "model", found.edges, rules, found.dropped_counts, cached=cached)
+    reason = _why_unusable(found)
+    proposed = propose_edges(passage.questions) if reason else found.edges
+    return _select(passage, "model", proposed, rules, found.dropped_counts, fallback=reason, cached=cached)
 
 
-def fallback_edges(
-    passage: Passage,
-    rules: SelectionRules,
-    reason: str,
-    dropped_counts: Mapping[str, int] | None = None,
-    *,
-    cached: bool = False,
-) -> EdgeSelection:
-    """The heuristic's edges; ``reason`` says why there are none of the model."""
-    proposed = propose_edges(passage.questions)
-    return _select(passage, "model", proposed, rules, dropped_counts, fallback=reason, cached=cached)
+def fallback_edges(passage: Passage, rules: SelectionRules, reason: str) -> EdgeSelection:
+    """The heuristic's edges; ``reason`` says why the model gave no reply."""
+    return _select(passage, "model", propose_edges(passage.questions), rules, fallback=reason)
 
 
 def _why_unusable(found: ProposedEdges) -> str:
