@@ -243,6 +243,9 @@ def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() 
         player.scheduler.handle(Admitted(plan(step("a"))), 1.0)
     with pytest.raises(ValueError, match="no job"):
         player.scheduler.handle(Completed(("s", "other"), ("a",)), 1.0)
+    player.tell(ReplicaJoined("r1"), 1.0)
+    with pytest.raises(ValueError, match=r"step a .* done, not running"):
+        player.scheduler.handle(Completed(KEY, ("a", "a")), 2.0)
 
 
 EDGES = Step("edges", ("q-a",), form="edges")
