@@ -79,10 +79,10 @@ def _with_sound_parents(asked: list[_Asked], on_bad_row: OnBadRow) -> list[_Aske
 
 
 def _parent_error(asked: _Asked, ids: set[str], sound: set[str]) -> InputError:
-    culprit = min((parent for parent in asked.parents if parent not in sound), key=ids.__contains__)  # a missing one
-    fault = (
-        "lies in a circle or depends on a bad question" if culprit in ids else "is no usable question of this passage"
-    )
+    # A missing parent comes before one that only depends on bad ones.
+    culprit = min((parent for parent in asked.parents if parent not in sound), key=ids.__contains__)
+    missing, unsound = "is no usable question of this passage", "lies in a circle or depends on a bad question"
+    fault = unsound if culprit in ids else missing
     fix = "let depends_on name other questions of the same passage, without circles"
     return InputError(f"depends_on names '{culprit}', which {fault}", fix=fix)
 
