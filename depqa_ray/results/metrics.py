@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from depqa_ray.core import Edge, JobKey, Passage, Question, StepResult
+from depqa_ray.core import Edge, Passage, Question, StepResult
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
 from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
-from depqa_ray.results.records import PassageResult, RunRecords, job_key
+from depqa_ray.results.records import PassageResult, RunRecords, job_key, steps_by_job
 from depqa_ray.results.schema import (
     BootstrapEntry,
     EdgeQualityEntry,
@@ -103,9 +103,7 @@ def wall_clock(times: Iterable[PassageResult]) -> float:
 
 def _passage_runs(records: RunRecords, names: Iterable[str]) -> dict[str, dict[str, PassageRun]]:
     """The finished passages of each strategy, by passage id, in the order of the records."""
-    steps: dict[JobKey, list[StepResult]] = {}
-    for step in records.steps:
-        steps.setdefault(job_key(step), []).append(step)
+    steps = steps_by_job(records.steps)
     selections = {job_key(record): record.chosen for record in records.edges}
     finished = set(map(job_key, records.finished))
 

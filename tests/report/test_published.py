@@ -10,7 +10,7 @@ import pytest
 from depqa_ray.core import Outcome, Question
 from depqa_ray.report.build import index_view
 from depqa_ray.report.published import published_table
-from depqa_ray.report.render import render_index
+from depqa_ray.report.render import render
 from depqa_ray.report.terminal import result_lines
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
@@ -108,7 +108,7 @@ def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(
 def test_given_no_preset_or_one_that_nobody_knows_then_there_is_no_table(named: object) -> None:
     found = results(preset=named)
     assert published_table(found) is None
-    assert "ublished" not in render_index(index_view(found)) + "\n".join(result_lines(found))
+    assert "ublished" not in render(index_view(found)) + "\n".join(result_lines(found))
 
 
 def test_given_a_run_without_any_of_the_strategies_then_there_is_no_table() -> None:
@@ -128,7 +128,7 @@ def test_the_lines_on_the_terminal_fit_into_80_columns() -> None:
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "{{ 7 * 7 }}", "\x1b[31m", "a\nb"])
 def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> None:
     found = results(model_name=hostile)
-    html = render_index(index_view(found))
+    html = render(index_view(found))
     page = read_page(html)
     assert not page.all("script") and "--model-name 49" not in page.text and "\x1b" not in html
     assert "--model-name " in page.text

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import StoreError
-from depqa_ray.report.build import index_view, page_view, pages_of
-from depqa_ray.report.render import render_index, render_page, write_pages
+from depqa_ray.report.build import index_view, page_views
+from depqa_ray.report.render import render, write_pages
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
@@ -59,8 +59,7 @@ def hostile_records(text: str) -> RunRecords:
 
 def pages(records: RunRecords) -> list[str]:
     results = compute_results(records)
-    views = [page_view(results, *page) for page in pages_of(results, records)]
-    return [render_index(index_view(results, records.warnings)), *map(render_page, views)]
+    return [render(index_view(results, records.warnings)), *map(render, page_views(results, records))]
 
 
 def assert_harmless(page: Page) -> None:

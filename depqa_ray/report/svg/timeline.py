@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +46,6 @@ class Tick:
 class Timeline:
     """The chart of one strategy."""
 
-    strategy: str
     width: float
     height: float
     note_x: float
@@ -54,7 +53,7 @@ class Timeline:
     ticks: tuple[Tick, ...]
 
 
-def draw_timeline(strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float) -> Timeline:
+def draw_timeline(steps: Iterable[StepResult], labels: Mapping[str, str], span: float) -> Timeline:
     """Draw the steps in the order of their dispatch, on an axis from 0 to ``span`` seconds.
 
     ``labels`` are the questions' short names by id. The charts of a passage share their span, so their bars compare.
@@ -65,7 +64,7 @@ def draw_timeline(strategy: str, steps: Sequence[StepResult], labels: Mapping[st
     ticks = tuple(Tick(LABEL_WIDTH + time * scale, f"{time:g} s") for time in tick_times(span))
     note_x = LABEL_WIDTH + CHART_WIDTH + _GAP
     height = len(bars) * _ROW_HEIGHT + _AXIS_HEIGHT
-    return Timeline(strategy, note_x + NOTE_WIDTH, height, note_x, bars, ticks)
+    return Timeline(note_x + NOTE_WIDTH, height, note_x, bars, ticks)
 
 
 def tick_times(span: float, most: int = 6) -> list[float]:
