@@ -93,22 +93,21 @@ def settings_manifest(
         model=settings.model_name,
         engine=settings.engine,
         dataset=settings.dataset,
-        edges=_asked(settings),
+        edges=_edge_source(settings),
         embedded_reader=settings.model_name == EMBEDDED,
         strategies=tuple(strategies),
         isolated=settings.isolated,
     )
-    # The strategies affect the answers too, and depend on the command as well as on the settings.
-    values = settings.model_dump(mode="json") | {"strategies": list(strategies)}
     # The text is for people and may lose private parts; its digest distinguishes any two texts.
     text = settings.system_prompt
     prompt = {} if text is None else {"system_prompt": text, "system_prompt_sha256": _sha256(text)}
+    # The strategies affect the answers too, and depend on the command as well as on the settings.
+    values = {**settings.model_dump(mode="json"), "strategies": list(strategies), **prompt, "examples": list(examples)}
     answer_affecting = Settings.answer_affecting() | set(prompt)
-    values |= {**prompt, "examples": list(examples)}
     return make_manifest(labels, values, started=started, answer_affecting=answer_affecting, devices=devices)
 
 
-def _asked(settings: Settings) -> str:
+def _edge_source(settings: Settings) -> str:
     """The source of the dependencies, with its engine if that is not the one that answers."""
     if settings.deps_engine is None:
         return settings.dependency_source
@@ -146,12 +145,8 @@ def make_manifest(
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """SHA-256 (64 hex digits) of the settings, in any order, and the prompts' version."""
-    canonical = json.dumps(
-        {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return _sha256(canonical)
+    asked = {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION}
+    return _sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")))
 
 
 def _sha256(text: str) -> str:
