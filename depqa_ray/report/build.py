@@ -96,15 +96,14 @@ def _link(position: int, entry: PassageEntry, names: Sequence[str] = ()) -> Link
 
 def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
     labels = labels_of(entry.questions)
-    first = next((strategy.dag for strategy in entry.strategies if strategy.dag is not None), None)
-    edges = {(edge.parent, edge.child) for edge in first.edges} if first else set()
+    first = next((strategy for strategy in entry.strategies if strategy.dag is not None), None)
     return tuple(
         QuestionView(
             label=labels[question.id],
             text=visible(question.question),
             gold=tuple(map(visible, question.gold)),
             unanswerable=question.gold == [UNKNOWN],
-            parents=tuple(label for parent, label in labels.items() if (parent, question.id) in edges),
+            parents=tuple(label for id_, label in labels.items() if first and id_ in first.questions[place].parents),
             answers=tuple(_answer_view(strategy.name, strategy.questions[place]) for strategy in entry.strategies),
         )
         for place, question in enumerate(entry.questions)
@@ -112,14 +111,11 @@ def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
 
 
 def _answer_view(strategy: str, entry: AnswerEntry) -> AnswerView:
-    name, answer, reason = one_line(strategy), visible(entry.answer), one_line(entry.reason)
-    if entry.status != "answered":
-        return AnswerView(name, entry.status, entry.status, answer, reason)
-    if entry.em == 1.0:
-        return AnswerView(name, "exact", "exact", answer)
-    if entry.f1 > 0.0:
-        return AnswerView(name, "partial", f"partial, F1 {score(entry.f1)}", answer)
-    return AnswerView(name, "wrong", "wrong", answer)
+    verdict: str = entry.status
+    if entry.status == "answered":
+        verdict = "exact" if entry.em == 1.0 else "partial" if entry.f1 > 0.0 else "wrong"
+    text = f"partial, F1 {score(entry.f1)}" if verdict == "partial" else verdict
+    return AnswerView(one_line(strategy), verdict, text, visible(entry.answer), one_line(entry.reason))
 
 
 def _timelines(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from depqa_ray.report.build import index_view, page_views
 from depqa_ray.report.svg.layout import BOX_HEIGHT, BOX_WIDTH
+from depqa_ray.report.svg.timeline import NOTE_X, WIDTH
 from depqa_ray.report.view import IndexView, PageView
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
@@ -68,5 +69,5 @@ def _environment() -> Environment:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # Only the style sheet, which ships with the package, is exempt from escaping.
     environment.globals |= {"css": Markup(css), "css_hash": f"sha256-{digest}"}
-    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT, "chart_width": WIDTH, "note_x": NOTE_X}
     return environment

@@ -111,7 +111,7 @@ class AnswerView:
     verdict: str
     verdict_text: str
     answer: str
-    reason: str = ""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,21 +111,18 @@ def _answer_entries(passage: Passage, steps: Iterable[StepResult], edges: Sequen
 
 def _answer_entry(question: Question, parents: list[str], step: StepResult, outcome: Outcome) -> AnswerEntry:
     answer, golds = outcome.answer, question.answers
-    scores = Scores()
-    if outcome.status == "answered" and golds:
-        scores = Scores(
-            strict=strict(answer, outcome.strict_json, golds),
-            lenient=lenient(answer, golds),
-            em=exact_match(answer, golds),
-            f1=f1(answer, golds),
-        )
+    scored = outcome.status == "answered" and bool(golds)
     return AnswerEntry(
         id=question.id,
         question=question.text,
         gold=list(golds),
         parents=parents,
+        strict=strict(answer, outcome.strict_json, golds) if scored else 0.0,
+        lenient=lenient(answer, golds) if scored else 0.0,
+        em=exact_match(answer, golds) if scored else 0.0,
+        f1=f1(answer, golds) if scored else 0.0,
         step=step.step_id,
-        **shared_fields(AnswerEntry, step, outcome, scores),
+        **shared_fields(AnswerEntry, step, outcome),
     )
 
 

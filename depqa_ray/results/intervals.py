@@ -83,13 +83,13 @@ def run_statistics(
     passages: Sequence[PassageEntry], names: Sequence[str], baseline: str | None, resampling: Resampling
 ) -> dict[str, Statistics]:
     """The intervals and differences of each strategy. Pure; independent of the order of passages and names."""
-    own = [_contributions(passages, name) for name in names]
-    base = None if baseline is None else own[names.index(baseline)]
-    paired = [{} if base is None or name == baseline else _paired(own[at], base) for at, name in enumerate(names)]
-    found = _intervals([*own, *paired], resampling)
+    own = {name: _contributions(passages, name) for name in names}
+    base = {} if baseline is None else own[baseline]
+    paired = {name: {} if name == baseline else _paired(own[name], base) for name in names}
+    found = _intervals([*own.values(), *paired.values()], resampling)
     return {
-        name: Statistics(found[at], _differences(paired[at], found[len(names) + at]), len(paired[at]))
-        for at, name in enumerate(names)
+        name: Statistics(averages, _differences(paired[name], differences), len(paired[name]))
+        for name, averages, differences in zip(names, found[: len(names)], found[len(names) :], strict=True)
     }
 
 

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -41,9 +42,10 @@ _URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take a ke
 class RunLabels:
     """A run's labels in the report.
 
-    ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package,
-    trained on generated worlds only. ``strategies`` are in the order of the tables. ``isolated``: passages ran one at a
-    time, on idle replicas.
+    - ``edges`` is the source of the dependencies.
+    - ``embedded_reader`` marks the model that ships with the package, trained on generated worlds only.
+    - ``strategies`` are in the order of the tables.
+    - ``isolated``: passages ran one at a time, on idle replicas with empty caches.
     """
 
     model: str = ""
@@ -124,15 +126,15 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a run that starts now on this machine.
 
-    ``answer_affecting`` names the settings on which the answers depend (None: all). A run can be resumed with another
-    output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
+    ``answer_affecting`` names the settings on which the answers depend (None: all). ``devices`` are names such as
+    "NVIDIA H200".
     """
     kept = public_settings(settings)
     return Manifest(
         labels=replace(labels, model=_anonymous(labels.model), dataset=_anonymous(labels.dataset)),
         settings=kept,
         fingerprint=fingerprint(
-            kept if answer_affecting is None else {name: kept[name] for name in kept if name in answer_affecting}
+            {name: kept[name] for name in kept if answer_affecting is None or name in answer_affecting}
         ),
         started=started,
         versions=installed_versions(),
@@ -210,8 +212,6 @@ def installed_versions() -> dict[str, str]:
     """The versions of the installed packages on which figures depend."""
     versions = {}
     for package in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions

@@ -45,10 +45,10 @@ class Scores(_Entry):
     ``strict`` requires the gold answer in the requested JSON, ``lenient`` requires it anywhere in the answer.
     """
 
-    strict: float = 0.0
-    lenient: float = 0.0
-    em: float = 0.0
-    f1: float = 0.0
+    strict: float
+    lenient: float
+    em: float
+    f1: float
 
 
 class EdgeEntry(_Entry):
@@ -127,7 +127,7 @@ class AnswerEntry(_Entry):
 class Counts(_Entry):
     """``questions`` is the sum of the other three."""
 
-    questions: int = 0
+    questions: int
     answered: int = 0
     failed: int = 0
     skipped: int = 0

@@ -1,13 +1,13 @@
 """The run directory: what a run was, asked and answered, written as it goes.
 
-======================  ==============================================================================================
-``manifest.json``       what the run was
-``passages.jsonl``      a line for each sampled passage
-``outcomes.jsonl``      a line for each step result, for the edges of each strategy in each passage, for each passage
-                        that a strategy finished, and for each resumption
-``bad_rows.jsonl``      a line for each row of the data set that was left out
-``results.json``        the figures, written at the end; they can be computed again from the lines above
-======================  ==============================================================================================
+==================  ==================================================================================================
+``manifest.json``   what the run was
+``passages.jsonl``  a line for each sampled passage
+``outcomes.jsonl``  a line for each step result, for the edges of each strategy in each passage, for each passage that a
+                    strategy finished, and for each resumption
+``bad_rows.jsonl``  a line for each row of the data set that was left out
+``results.json``    the figures, written at the end; they can be computed again from the lines above
+==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
 driver dies, only the last line can be torn.
@@ -59,8 +59,7 @@ class RunStore:
     """One run's directory, open for reading and for appending.
 
     - ``session`` counts the run's resumptions.
-    - ``_files`` are the files appended to so far, by name. A file is opened with its first line, so reading a run never
-      touches it.
+    - ``_files`` are open for appending, by name. A file is opened with its first line: reading a run never touches it.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:

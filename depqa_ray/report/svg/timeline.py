@@ -12,8 +12,8 @@ from depqa_ray.report.text import number, one_line, seconds
 
 LABEL_WIDTH: Final = 88.0
 CHART_WIDTH: Final = 560.0
-NOTE_WIDTH: Final = 192.0
-_GAP: Final = 16.0
+NOTE_X: Final = LABEL_WIDTH + CHART_WIDTH + 16.0
+WIDTH: Final = NOTE_X + 192.0
 _ROW_HEIGHT: Final = 26.0
 _AXIS_HEIGHT: Final = 30.0
 _LEAST_BAR: Final = 2.0
@@ -44,11 +44,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The chart of one strategy."""
+    """The chart of one strategy, WIDTH wide: labels, bars, and notes from NOTE_X on."""
 
-    width: float
     height: float
-    note_x: float
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
 
@@ -62,9 +60,7 @@ def draw_timeline(steps: Iterable[StepResult], labels: Mapping[str, str], span: 
     ordered = sorted(steps, key=lambda step: (step.batch < 0, step.dispatched, step.ready, step.step_id))
     bars = tuple(_bar(step, labels, row * _ROW_HEIGHT, scale) for row, step in enumerate(ordered))
     ticks = tuple(Tick(LABEL_WIDTH + time * scale, f"{time:g} s") for time in tick_times(span))
-    note_x = LABEL_WIDTH + CHART_WIDTH + _GAP
-    height = len(bars) * _ROW_HEIGHT + _AXIS_HEIGHT
-    return Timeline(note_x + NOTE_WIDTH, height, note_x, bars, ticks)
+    return Timeline(len(bars) * _ROW_HEIGHT + _AXIS_HEIGHT, bars, ticks)
 
 
 def tick_times(span: float, most: int = 6) -> list[float]:
