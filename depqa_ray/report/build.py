@@ -43,7 +43,6 @@ def index_view(results: RunResults, warnings: Sequence[str] = ()) -> IndexView:
     names = [summary.name for summary in summaries]
     return IndexView(
         provenance=provenance_view(results, warnings),
-        strategies=tuple(map(one_line, names)),
         averages=averages_table(summaries),
         tables=tuple(run_tables(results)),
         intervals=intervals_view(results),
@@ -104,18 +103,18 @@ def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
             gold=tuple(map(visible, question.gold)),
             unanswerable=question.gold == [UNKNOWN],
             parents=tuple(label for id_, label in labels.items() if first and id_ in first.questions[place].parents),
-            answers=tuple(_answer_view(strategy.name, strategy.questions[place]) for strategy in entry.strategies),
+            answers=tuple(_answer_view(strategy.questions[place]) for strategy in entry.strategies),
         )
         for place, question in enumerate(entry.questions)
     )
 
 
-def _answer_view(strategy: str, entry: AnswerEntry) -> AnswerView:
+def _answer_view(entry: AnswerEntry) -> AnswerView:
     verdict: str = entry.status
     if entry.status == "answered":
         verdict = "exact" if entry.em == 1.0 else "partial" if entry.f1 > 0.0 else "wrong"
     text = f"partial, F1 {score(entry.f1)}" if verdict == "partial" else verdict
-    return AnswerView(one_line(strategy), verdict, text, visible(entry.answer), one_line(entry.reason))
+    return AnswerView(verdict, text, visible(entry.answer), one_line(entry.reason))
 
 
 def _timelines(

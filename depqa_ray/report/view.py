@@ -107,7 +107,6 @@ class GraphView:
 class AnswerView:
     """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped."""
 
-    strategy: str
     verdict: str
     verdict_text: str
     answer: str
@@ -194,7 +193,6 @@ class IndexView:
     """The run's page: figures over all passages, then the passages."""
 
     provenance: ProvenanceView
-    strategies: tuple[str, ...]
     averages: TableView
     tables: tuple[TableView, ...]
     intervals: IntervalsView | None

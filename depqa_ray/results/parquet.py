@@ -70,11 +70,10 @@ def _no_progress_bars() -> Iterator[None]:
     """Disable the library's progress bars, which would overwrite a command's output."""
     import datasets
 
-    if datasets.are_progress_bars_disabled():
-        yield
-        return
+    disabled = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        datasets.enable_progress_bars()
+        if not disabled:
+            datasets.enable_progress_bars()

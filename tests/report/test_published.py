@@ -136,7 +136,7 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "text"),
     [
         ("no_llm_deps", True, "--no-llm-deps True instead of False"),
         ("deps_model", "big", "--deps-model big instead of none"),
@@ -147,8 +147,8 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
         ("context_count", 3, "--context-count 3 instead of 1000"),
     ],
 )
-def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, said: str) -> None:
+def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, text: str) -> None:
     plain, changed = published_table(results()), published_table(results(**{setting: value}))
     assert plain is not None and changed is not None
     assert "All settings of the run are those of the published protocol." in plain.notes
-    assert said in changed.notes[0]
+    assert text in changed.notes[0]

@@ -1,4 +1,4 @@
-"""The pages: they say what happened, run nothing, load nothing, and are the same for the same run."""
+"""The pages show what happened, run nothing, load nothing, and are the same for the same run."""
 
 from __future__ import annotations
 
@@ -185,9 +185,9 @@ def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
 def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: str | None) -> None:
     for html in pages(sample_records(**labels)):
         notes = [element.text for element in read_page(html).all("p") if element.attributes.get("role") == "note"]
-        said = [text for text in notes if "without an answer" not in text]
-        assert len(said) == (note is not None)
-        assert note is None or note in said[0]
+        shown = [text for text in notes if "without an answer" not in text]
+        assert len(shown) == (note is not None)
+        assert note is None or note in shown[0]
 
 
 def test_gaps_of_the_run_are_noted_on_the_index() -> None:
