@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Prompt
 from depqa_ray.engines.local.causal_lm import load_config, model_source, torch_device, torch_dtype
 from depqa_ray.engines.local.chat import prompt_text, token_ids

@@ -7,32 +7,37 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import PromptWork, prompt_work
 from depqa_ray.benchmark.protocol import RunReply
-from depqa_ray.benchmark.roofline import decode_work, floor_of, step_floor
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape, decode_work, prefill_work, step_floor
 from depqa_ray.benchmark.schema import RepeatFigures, Spread
 from depqa_ray.core import Completion
 
-SUMMARISED: Final = (
-    "questions_per_second",
-    "prompt_tokens_per_second",
-    "generated_tokens_per_second",
-    "hit_rate",
-    "over_fewest",
-    "first_token_seconds",
-    "decode_step_seconds",
-    "decode_step_floor",
-    "roofline_share",
-    "floor_questions_per_second",
-    "peak_bytes",
-    "device_peak_bytes",
+_GIB: Final = 1 << 30
+FIGURES: Final[tuple[tuple[str, str, float, int], ...]] = (
+    ("questions/s", "questions_per_second", 1, 2),
+    ("prompt tokens/s", "prompt_tokens_per_second", 1, 0),
+    ("generated tokens/s", "generated_tokens_per_second", 1, 1),
+    ("prefix hit rate", "hit_rate", 1, 3),
+    ("prompt tokens computed / fewest", "over_fewest", 1, 2),
+    ("time to first token, s", "first_token_seconds", 1, 3),
+    ("decode step, ms", "decode_step_seconds", 1e3, 2),
+    ("floor of a decode step, ms", "decode_step_floor", 1e3, 2),
+    ("peak memory, GiB", "peak_bytes", 1 / _GIB, 2),
+    ("peak GPU memory, GiB", "device_peak_bytes", 1 / _GIB, 2),
+    ("share of the roofline", "roofline_share", 1, 3),
+    ("questions/s at the roofline", "floor_questions_per_second", 1, 1),
 )
+"""What is summarised over the repeats: title, name in :class:`RepeatFigures`, factor and decimals when printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An engine's work in each repeat: the tokens of its prompts by prompt id, at most ``batch`` prompts together."""
+    """What an engine has to do in each repeat.
+
+    - ``rows``: the tokens of its prompts, by prompt id; ``work`` is their :func:`prompt_work`.
+    - ``batch``: most prompts together.
+    """
 
     rows: dict[str, tuple[int, ...]]
     work: PromptWork
@@ -41,18 +46,14 @@ class Task:
     ceilings: Ceilings
 
 
-def task_of(rows: dict[str, tuple[int, ...]], batch: int, shape: ModelShape, ceilings: Ceilings) -> Task:
-    """The task of answering ``rows``."""
-    return Task(rows, prompt_work(list(rows.values())), batch, shape, ceilings)
-
-
 def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
     """The figures of one repeat. Failed prompts count neither as questions nor as tokens."""
     done = [completion for completion in reply.completions if completion.error is None]
     rows = [task.rows[completion.prompt_id] for completion in done]
     generated = [completion.generated_tokens for completion in done]
-    floor = floor_of(task.shape, task.ceilings, prompt_work(rows), rows, generated)
-    work, steps = decode_work(task.shape, rows, generated)
+    prefill = prefill_work(task.shape, prompt_work(rows))
+    decode, decode_steps = decode_work(task.shape, rows, generated)
+    floor = prefill.seconds(task.ceilings) + decode.seconds(task.ceilings)
     together = min(task.batch, len(rows)) / max(len(rows), 1)
     counts, seconds = reply.counts, reply.seconds
     prompt_tokens = sum(completion.prompt_tokens for completion in done)
@@ -73,10 +74,10 @@ def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
         first_token_seconds=_median_first_token(done),
         decode_steps=counts.decode_steps,
         decode_step_seconds=_ratio(counts.decode_seconds, counts.decode_steps),
-        decode_step_floor=step_floor(task.shape, task.ceilings, work, steps, together),
-        floor_seconds=floor.total,
-        floor_questions_per_second=len(done) / floor.total if floor.total else 0.0,
-        roofline_share=floor.total / seconds,
+        decode_step_floor=step_floor(task.shape, task.ceilings, decode, decode_steps, together),
+        floor_seconds=floor,
+        floor_questions_per_second=len(done) / floor,
+        roofline_share=floor / seconds,
         peak_bytes=reply.peak_bytes,
         device_peak_bytes=reply.device_peak_bytes,
         out_of_memory=counts.out_of_memory,
@@ -85,7 +86,7 @@ def repeat_figures(repeat: int, reply: RunReply, task: Task) -> RepeatFigures:
 
 def summary(repeats: Sequence[RepeatFigures]) -> dict[str, Spread | None]:
     """The spread of each figure over the repeats; None if a repeat does not know it."""
-    return {name: _spread_or_none([getattr(figures, name) for figures in repeats]) for name in SUMMARISED}
+    return {name: _spread_or_none([getattr(figures, name) for figures in repeats]) for _, name, *_ in FIGURES}
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 

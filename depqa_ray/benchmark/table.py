@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from depqa_ray.benchmark.figures import FIGURES
 from depqa_ray.benchmark.schema import BenchResults, Spread
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_GIB: Final = 1 << 30
-_ROWS: Final[tuple[tuple[str, str, float, int], ...]] = (
-    ("questions/s", "questions_per_second", 1, 2),
-    ("prompt tokens/s", "prompt_tokens_per_second", 1, 0),
-    ("generated tokens/s", "generated_tokens_per_second", 1, 1),
-    ("prefix hit rate", "hit_rate", 1, 3),
-    ("prompt tokens computed / fewest", "over_fewest", 1, 2),
-    ("time to first token, s", "first_token_seconds", 1, 3),
-    ("decode step, ms", "decode_step_seconds", 1e3, 2),
-    ("floor of a decode step, ms", "decode_step_floor", 1e3, 2),
-    ("peak memory, GiB", "peak_bytes", 1 / _GIB, 2),
-    ("peak GPU memory, GiB", "device_peak_bytes", 1 / _GIB, 2),
-    ("share of the roofline", "roofline_share", 1, 3),
-    ("questions/s at the roofline", "floor_questions_per_second", 1, 1),
-)
-"""Title, name of the figure, factor, decimals."""
 
 Row: TypeAlias = tuple[str, ...]
 
@@ -35,7 +19,7 @@ def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
     heads = ("median (lowest..highest)", *(entry.label for entry in results.engines))
     rows: list[Row] = [
         (title, *(_cell(entry.figures[name], factor, places) for entry in results.engines))
-        for title, name, factor, places in _ROWS
+        for title, name, factor, places in FIGURES
     ]
     ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
     first = results.engines[0].label
@@ -49,7 +33,7 @@ def print_bench(results: BenchResults, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    for line in (*described(results), ""):
+    for line in (*_described(results), ""):
         console.print(Text(line), soft_wrap=True)
     heads, rows = table_rows(results)
     table = Table(box=box.SIMPLE_HEAD)
@@ -67,12 +51,12 @@ def print_bench(results: BenchResults, console: Console) -> None:
 def markdown(results: BenchResults) -> str:
     """The same as Markdown."""
     heads, rows = table_rows(results)
-    lines = [f"- {line}" for line in described(results)]
+    lines = [f"- {line}" for line in _described(results)]
     lines += ["", _bar(heads), _bar(["---"] + ["---:"] * (len(heads) - 1)), *map(_bar, rows), ""]
     return "\n".join([*lines, *(f"Note: {note}" for note in results.notes)]).rstrip() + "\n"
 
 
-def described(results: BenchResults) -> Iterator[str]:
+def _described(results: BenchResults) -> Iterator[str]:
     """Lines on what was compared: command, machine, data, ceilings, and each engine with its settings."""
     machine, settings, ceilings = results.machine, results.settings, results.ceilings
     yield f"command: {results.command}"
