@@ -99,11 +99,11 @@ def _read_rates(dtype: torch.dtype, device: torch.device) -> tuple[tuple[str, fl
 def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
     """The shortest try of those that fit into a fixed time, after one uncounted try."""
     _timed(work, device)
-    tries = [_timed(work, device)]
+    best = _timed(work, device)
     end = time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
-        tries.append(_timed(work, device))
-    return min(tries)
+        best = min(best, _timed(work, device))
+    return best
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:

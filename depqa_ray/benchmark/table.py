@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from depqa_ray.benchmark.figures import FIGURES
 from depqa_ray.benchmark.schema import BenchResults, Spread
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Row: TypeAlias = tuple[str, ...]
-
-
-def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
-    """Heads and rows: a figure a row, an engine a column. A cell holds the median and, in brackets, the spread."""
-    heads = ("median (lowest..highest)", *(entry.label for entry in results.engines))
-    rows: list[Row] = [
-        (title, *(_cell(entry.figures[name], factor, places) for entry in results.engines))
-        for title, name, factor, places in FIGURES
-    ]
-    ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
-    first = results.engines[0].label
-    rows.append((f"questions/s of {first} over it", *(ratios.get(entry.label, "") for entry in results.engines)))
-    return heads, rows
 
 
 def print_bench(results: BenchResults, console: Console) -> None:
@@ -35,14 +20,14 @@ def print_bench(results: BenchResults, console: Console) -> None:
 
     for line in (*_described(results), ""):
         console.print(Text(line), soft_wrap=True)
-    heads, rows = table_rows(results)
+    heads, *rows = _table_rows(results)
     table = Table(box=box.SIMPLE_HEAD)
     for index, head in enumerate(heads):
         table.add_column(Text(head), justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell.replace(" (", "\n(") if index else cell) for index, cell in enumerate(row)))
+    for title, *cells in rows:
+        table.add_row(Text(title), *(Text(cell.replace(" (", "\n(")) for cell in cells))
     # A narrow console would cut or fold figures.
-    console.width = max(console.width, sum(max(len(row[i]) for row in (heads, *rows)) + 3 for i in range(len(heads))))
+    console.width = max(console.width, sum(max(map(len, column)) + 3 for column in zip(heads, *rows, strict=True)))
     console.print(table)
     for note in results.notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
@@ -50,10 +35,20 @@ def print_bench(results: BenchResults, console: Console) -> None:
 
 def markdown(results: BenchResults) -> str:
     """The same as Markdown."""
-    heads, rows = table_rows(results)
+    heads, *rows = _table_rows(results)
     lines = [f"- {line}" for line in _described(results)]
     lines += ["", _bar(heads), _bar(["---"] + ["---:"] * (len(heads) - 1)), *map(_bar, rows), ""]
     return "\n".join([*lines, *(f"Note: {note}" for note in results.notes)]).rstrip() + "\n"
+
+
+def _table_rows(results: BenchResults) -> Iterator[tuple[str, ...]]:
+    """The heads, then the rows: a figure a row, an engine a column, the median and in brackets the spread a cell."""
+    engines = results.engines
+    yield ("median (lowest..highest)", *(entry.label for entry in engines))
+    for title, name, factor, places in FIGURES:
+        yield (title, *(_cell(entry.figures[name], factor, places) for entry in engines))
+    ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
+    yield (f"questions/s of {engines[0].label} over it", *(ratios.get(entry.label, "") for entry in engines))
 
 
 def _described(results: BenchResults) -> Iterator[str]:

@@ -74,10 +74,9 @@ class Worker:
         return {}
 
     async def close(self) -> None:
-        """Close the engine."""
+        """Close the engine, if it was started."""
         if self._engine is not None:
             await self._engine.close()
-        self._engine = None
 
     async def _start(self, request: Mapping[str, Any]) -> StartReply:
         self._engine = _build_engine(request)
