@@ -63,7 +63,9 @@ class Worker:
         """The reply to a request. Raises DepqaError."""
         match request["do"]:
             case "start":
-                return asdict(await self._start(request))
+                self._engine = _build_engine(request)
+                info = await self._engine.start()
+                return asdict(StartReply(info, installed_versions(), platform.python_version()))
             case "run":
                 groups = [prompts_from_json(group) for group in request["groups"]]
                 return asdict(await self._run(groups, request["stagger"]))
@@ -77,10 +79,6 @@ class Worker:
         """Close the engine, if it was started."""
         if self._engine is not None:
             await self._engine.close()
-
-    async def _start(self, request: Mapping[str, Any]) -> StartReply:
-        self._engine = _build_engine(request)
-        return StartReply(await self._engine.start(), installed_versions(), platform.python_version())
 
     async def _run(self, groups: Sequence[Sequence[Prompt]], stagger: float) -> RunReply:
         assert self._engine is not None, "start comes first"

@@ -151,7 +151,7 @@ def _compare(arguments: argparse.Namespace, pages: str | None = None) -> int:
 
 
 def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
-    """Run, then write the outputs. ``pages``: the folder for pages in the run directory, unless ``html_dir`` is set."""
+    """Run, then write the outputs. If ``html_dir`` is not set, pages go to ``pages`` in the run directory."""
     from rich.console import Console
 
     from depqa_ray.cli.progress import LiveProgress, start_logging
@@ -163,24 +163,21 @@ def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], page
         folder = run_experiment(settings, strategies, progress)
     html_dir = settings.html_dir or (folder / pages if pages else None)
     outputs = settings.model_copy(update={"html_dir": html_dir})
-    results = _write_outputs(folder, outputs, all_passages=settings.log_level == "debug")
+    results = _write_outputs(folder, outputs, {}, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
 def _report(arguments: argparse.Namespace) -> int:
     outputs = OutputSettings(**given_settings(arguments, OutputSettings))
     statistics = given_settings(arguments, StatisticsSettings)
-    _write_outputs(arguments.run_dir, outputs, all_passages=arguments.all_passages, statistics=statistics)
+    _write_outputs(arguments.run_dir, outputs, statistics, all_passages=arguments.all_passages)
     return 0
 
 
 def _write_outputs(
-    folder: Path, outputs: OutputSettings, *, all_passages: bool, statistics: Mapping[str, Any] | None = None
+    folder: Path, outputs: OutputSettings, statistics: Mapping[str, Any], *, all_passages: bool
 ) -> RunResults:
-    """Make everything that a run directory yields: figures, predictions, trace, table, pages.
-
-    ``statistics`` are settings of the intervals that override those of the run.
-    """
+    """Write what follows from a run's records and print its table. ``statistics`` override the run's own settings."""
     from rich.console import Console
 
     from depqa_ray.report.render import write_pages
@@ -194,7 +191,6 @@ def _write_outputs(
 
     store = RunStore.open(folder)
     records = store.read()
-    statistics = statistics or {}
     check_baseline(statistics.get("baseline"), strategy_names(records))
     results = compute_results(records, resampling_of(records.manifest.settings, statistics))
     text = results.to_json()
