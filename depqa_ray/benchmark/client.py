@@ -55,9 +55,10 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._process.poll() is None:
-            with suppress(EngineError, subprocess.TimeoutExpired):  # it is killed next
-                self.ask("close")
+        if kind is None:
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError, subprocess.TimeoutExpired):  # it is killed next
+                self._process.stdin.close()
                 self._process.wait(_CLOSE_SECONDS)
         # Popen closes its pipes, then waits; BrokenPipeError: the worker is gone and reads no more.
         with self._stderr, suppress(BrokenPipeError), self._process:

@@ -7,11 +7,10 @@ start      ``engine``, ``spec``, ``page``, ``step``                    :class:`S
 run        ``groups`` of prompts, ``stagger`` seconds between them     :class:`RunReply`
 build      ``config``, ``folder``, ``dtype``, ``seed``                 nothing
 probe      ``model``, ``dtype``, ``prompts``                           :class:`ProbeReply`
-close                                                                  nothing; the worker ends
 =========  ==========================================================  ========================
 
-A reply with ``error`` (one line) replaces any of them. Records are sent as ``asdict`` gives them; the functions
-``*_from_json`` read them back.
+A reply with ``error`` (one line) replaces any of them. Closing its standard input ends a worker. Records are sent as
+``asdict`` gives them; the functions ``*_from_json`` read them back.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from depqa_ray.settings.types import EngineName
 
 
 def main() -> None:
-    """Serve requests until ``close``, or until the owner is gone."""
+    """Serve requests until the owner closes standard input or is gone."""
     replies = _own_stdout()
     loop = asyncio.new_event_loop()
     worker = Worker()
@@ -40,8 +40,6 @@ def main() -> None:
                 reply = {"error": str(error)}
             replies.write(json.dumps(reply) + "\n")
             replies.flush()
-            if request["do"] == "close":
-                break
     finally:
         loop.run_until_complete(worker.close())
 
