@@ -34,7 +34,7 @@ class CausalLM:
         self.dtype = torch_dtype(spec.dtype, self.device)
         source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
-        with _as_engine_error(self.name):
+        with as_engine_error(self.name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
@@ -94,12 +94,12 @@ class CausalLM:
 
 def load_config(model_name: str) -> Any:
     """The model's configuration, without its weights. Raises EngineError if it cannot be loaded."""
-    with _as_engine_error(model_name):
+    with as_engine_error(model_name):
         return AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
 
 
 @contextmanager
-def _as_engine_error(model_name: str) -> Iterator[None]:
+def as_engine_error(model_name: str) -> Iterator[None]:
     """Turns an error of loading into one line: what cannot be loaded, why, and what to do."""
     try:
         yield
