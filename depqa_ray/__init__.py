@@ -19,7 +19,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "answering.answers": ("parse_answer",),
     "answering.scoring": ("exact_match", "f1", "lenient", "score_predictions", "strict"),
     "edges.graph": ("DependencyGraph",),
-    "edges.gold": ("gold_edges",),
+    "edges.source": ("gold_edges",),
     "edges.heuristic.propose": ("propose_edges",),
     "edges.selection": ("SelectionRules", "select_edges"),
     "planning.strategies": ("STRATEGIES", "compile_plan"),

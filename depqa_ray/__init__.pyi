@@ -12,11 +12,11 @@ from depqa_ray.core import Passage as Passage
 from depqa_ray.core import Plan as Plan
 from depqa_ray.core import Question as Question
 from depqa_ray.core import StepResult as StepResult
-from depqa_ray.edges.gold import gold_edges as gold_edges
 from depqa_ray.edges.graph import DependencyGraph as DependencyGraph
 from depqa_ray.edges.heuristic.propose import propose_edges as propose_edges
 from depqa_ray.edges.selection import SelectionRules as SelectionRules
 from depqa_ray.edges.selection import select_edges as select_edges
+from depqa_ray.edges.source import gold_edges as gold_edges
 from depqa_ray.errors import DepqaError as DepqaError
 from depqa_ray.errors import InputError as InputError
 from depqa_ray.passages.sampling import sample_passages as sample_passages

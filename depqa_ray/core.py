@@ -69,13 +69,6 @@ class Passage:
     questions: tuple[Question, ...]
     gold_edges: tuple[Edge, ...] | None = None
 
-    def question(self, question_id: str) -> Question:
-        """The question of that id. Raises KeyError if the passage has none."""
-        for question in self.questions:
-            if question.id == question_id:
-                return question
-        raise KeyError(question_id)
-
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-from depqa_ray.errors import SettingsError
+from depqa_ray.errors import InputError, SettingsError
 
 
 def read_text_of(path: Path, flag: str) -> str:
@@ -21,6 +23,21 @@ def read_text_of(path: Path, flag: str) -> str:
     if not text:
         raise SettingsError("holds no text", str(path), f"write it, or leave {flag} out")
     return text
+
+
+def read_json(path: Path, fix: str) -> Any:
+    """The value in a UTF-8 JSON file. Raises InputError, with ``fix`` unless the path is wrong."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8 text, and so not JSON", str(path), fix) from None
+    except json.JSONDecodeError as error:
+        what = f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        raise InputError(what, str(path), fix) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deep
+        raise InputError(f"not JSON that can be used: {error}", str(path), fix) from None
 
 
 def replace_file(path: Path, content: str | bytes, *, durable: bool) -> None:

@@ -284,7 +284,7 @@ def test_given_libraries_at_home_then_all_is_well(tmp_path: Path) -> None:
     files = {
         "runtime/ray/pool.py": "import ray\nimport rayon",
         "engines/vllm.py": "import torch, vllm",
-        "passages/hub.py": "import datasets",
+        "passages/rows.py": "import datasets",
     }
     assert strangers(invented(tmp_path, files)) == []
 

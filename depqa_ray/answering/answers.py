@@ -1,4 +1,4 @@
-"""From a model's text to answers.
+"""From a model's text to answers, and from a step's end to the outcomes of its questions.
 
 Models are asked for JSON and reply with something like it: in code fences, after thoughts, with words around it, cut
 short, with a number or a list as a value, or no JSON at all. All of it is parsed; ``strict_json`` says whether the
@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from depqa_ray.answering.json_objects import decode, json_objects, parse_json_object, without_thinking
-from depqa_ray.answering.prompts import ANSWER_KEY
-
-__all__ = ["ParsedAnswer", "parse_answer", "parse_batch", "parse_json_object"]
+from depqa_ray.answering.json_objects import decode, json_objects, without_thinking
+from depqa_ray.answering.prompts import ANSWER_KEY, labels
+from depqa_ray.core import Outcome, OutcomeStatus, Step
 
 _EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
 _FENCE: Final = re.compile(r"```\w*$")
@@ -29,6 +28,23 @@ class ParsedAnswer:
 
     answer: str
     strict_json: bool
+
+
+def parse_outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
+    """The answers in a model's text, for each of the step's questions; none for a step that asks for edges."""
+    if step.form == "edges":
+        return ()
+    one = step.form == "single"
+    parsed = [parse_answer(text)] if one else parse_batch(text, labels(len(step.questions))).values()
+    return tuple(
+        Outcome(question, "answered", answer.answer, answer.strict_json)
+        for question, answer in zip(step.questions, parsed, strict=True)
+    )
+
+
+def unanswered(step: Step, status: OutcomeStatus, reason: str) -> tuple[Outcome, ...]:
+    """The outcomes of a step that ended without a reply; none for a step that asks for edges."""
+    return () if step.form == "edges" else tuple(Outcome(id_, status, reason=reason) for id_ in step.questions)
 
 
 def parse_answer(text: str) -> ParsedAnswer:

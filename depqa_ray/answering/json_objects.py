@@ -31,18 +31,11 @@ def without_thinking(text: str) -> str:
     return "".join([before.rpartition(THINK_CLOSE)[2], *(block.partition(THINK_CLOSE)[2] for block in blocks)])
 
 
-def parse_json_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object outside thinking in a model's text, repaired if necessary; None if there is none.
-
-    Numbers are texts (Number), as they were written. Never raises.
-    """
-    return next(json_objects(without_thinking(text)), None)
-
-
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
     """The objects in the text in the order of their starts, outer before inner; a repaired one comes last.
 
-    Only its first 20,000 characters are scanned, and only 3,000 from the first brace on are repaired.
+    Numbers are texts (Number), as they were written. Only the first 20,000 characters are scanned, and only 3,000 from
+    the first brace on are repaired. Never raises.
     """
     text = text[:_MOST_SCANNED]
     start = text.find("{")

@@ -17,9 +17,6 @@ question if the prompt asks it too, and that question's text otherwise.
 
 One question with its parents' answers and one with the whole history have the same form: strategies differ in what a
 prompt shows and in nothing else.
-
-The texts are ``TEMPLATES``; the functions fill them in. ``system_message`` adds the user's own system line and worked
-examples.
 """
 
 from __future__ import annotations
@@ -97,9 +94,8 @@ def question_part(question: str, context: Sequence[tuple[str, str]] = ()) -> str
 
 def batch_part(questions: Sequence[str]) -> str:
     """Several questions at once."""
-    return "\n".join(
-        TEMPLATES.listed.format(label=label(position), question=text) for position, text in enumerate(questions)
-    )
+    listed = (TEMPLATES.listed.format(label=label(at), question=text) for at, text in enumerate(questions))
+    return "\n".join(listed)
 
 
 def edges_part(questions: Sequence[str]) -> str:
@@ -117,12 +113,12 @@ def example_part(passage: Passage) -> str:
     first = next(question for question in passage.questions if question.id not in children)
     golds = {label(position): question.answers[0] for position, question in enumerate(passage.questions)}
     questions = {question.id: question for question in passage.questions}
-    labels = _labels_of(list(questions))
+    stand_ins = _labels_of(list(questions))
     return TEMPLATES.example.format(
         passage=shared_part(passage),
         question=question_part(_filled(first, questions, {})),
         answer=_reply({ANSWER_KEY: first.answers[0]}),
-        questions=batch_part([_filled(question, questions, labels) for question in passage.questions]),
+        questions=batch_part([_filled(question, questions, stand_ins) for question in passage.questions]),
         answers=_reply(golds),
     )
 
@@ -191,13 +187,11 @@ def _filled(question: Question, questions: Mapping[str, Question], stand_ins: Ma
     """The question's text with its references filled: by the stand-in for that question's answer, or else by that
     question's own text, itself filled.
     """
-    return fill_refs(
-        question.text,
-        {
-            reference: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
-            for reference, source in question.answer_refs
-        },
-    )
+    fillings = {
+        reference: stand_ins.get(source) or f"(the answer to: {_filled(questions[source], questions, stand_ins)})"
+        for reference, source in question.answer_refs
+    }
+    return fill_refs(question.text, fillings)
 
 
 def fill_refs(text: str, fillings: Mapping[str, str]) -> str:

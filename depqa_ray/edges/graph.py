@@ -7,6 +7,7 @@ questions. It breaks every tie, so that the same questions and edges give the sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 
 import networkx as nx
 
@@ -52,17 +53,16 @@ class DependencyGraph:
 
     def parents(self, question: str) -> tuple[str, ...]:
         """The questions whose answers ``question`` needs, in asked order. Raises KeyError for an unknown id."""
-        self._require(question)
-        return self._in_asked_order(self._graph.predecessors(question))
+        return self._in_asked_order(self._graph.pred[question])
 
     def children(self, question: str) -> tuple[str, ...]:
         """The questions that need the answer of ``question``, in asked order. Raises KeyError for an unknown id."""
-        self._require(question)
-        return self._in_asked_order(self._graph.successors(question))
+        return self._in_asked_order(self._graph.succ[question])
 
     def ancestors(self, question: str) -> tuple[str, ...]:
         """All questions that ``question`` needs, directly or not, in asked order. Raises KeyError for an unknown id."""
-        self._require(question)
+        if question not in self._position:
+            raise KeyError(question)
         return self._in_asked_order(nx.ancestors(self._graph, question))
 
     def layers(self) -> tuple[tuple[str, ...], ...]:
@@ -79,15 +79,15 @@ class DependencyGraph:
         ``work`` gives each question's work in any one unit (seconds, tokens). No schedule ends before this chain does,
         even with a machine for each question. Raises KeyError if a question has no work, ValueError if it is negative.
         """
-        _require_work(self.questions, work)
-        heaviest: dict[str, float] = {}
-        before: dict[str, str | None] = {}
+        heaviest: dict[str, tuple[float, tuple[str, ...]]] = {}  # by last question: the work of the chain, the chain
+        nothing: tuple[float, tuple[str, ...]] = (0.0, ())
         for question in self.topological_order():
-            before[question] = max(self.parents(question), key=heaviest.__getitem__, default=None)
-            parent = before[question]
-            heaviest[question] = work[question] + (heaviest[parent] if parent is not None else 0.0)
-        last = max(self.questions, key=heaviest.__getitem__, default=None)
-        return _walk_back(last, before)
+            if not work[question] >= 0:
+                raise ValueError(f"the work of question {question} is {work[question]}, which is not a length")
+            chains = (heaviest[parent] for parent in self.parents(question))
+            before, path = max(chains, key=itemgetter(0), default=nothing)
+            heaviest[question] = (before + work[question], (*path, question))
+        return max((heaviest[question] for question in self.questions), key=itemgetter(0), default=nothing)[1]
 
     def critical_work(self, work: Mapping[str, float]) -> float:
         """The work on the critical path, in the unit of ``work``. Raises as :meth:`critical_path` does."""
@@ -113,21 +113,3 @@ class DependencyGraph:
 
     def _in_asked_order(self, questions: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(questions, key=self._position.__getitem__))
-
-    def _require(self, question: str) -> None:
-        if question not in self._position:
-            raise KeyError(question)
-
-
-def _require_work(questions: Iterable[str], work: Mapping[str, float]) -> None:
-    for question in questions:
-        if not work[question] >= 0:
-            raise ValueError(f"the work of question {question} is {work[question]}, which is not a length")
-
-
-def _walk_back(last: str | None, before: Mapping[str, str | None]) -> tuple[str, ...]:
-    path: list[str] = []
-    while last is not None:
-        path.append(last)
-        last = before[last]
-    return tuple(reversed(path))

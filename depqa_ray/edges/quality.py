@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 from depqa_ray.core import Edge
 
@@ -23,13 +24,7 @@ class EdgeQuality:
     questions: int = 0
 
     def __add__(self, other: EdgeQuality) -> EdgeQuality:
-        return EdgeQuality(
-            self.matched + other.matched,
-            self.proposed + other.proposed,
-            self.gold + other.gold,
-            self.right_questions + other.right_questions,
-            self.questions + other.questions,
-        )
+        return EdgeQuality(*map(add, astuple(self), astuple(other)))
 
     @property
     def precision(self) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from depqa_ray.answering.json_objects import json_objects, without_thinking
-from depqa_ray.answering.prompts import label
+from depqa_ray.answering.prompts import labels
 from depqa_ray.core import Edge
 
 EdgeFault = Literal[
@@ -48,7 +48,7 @@ def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
 
     Thinking, code fences, words around the JSON and truncated JSON are allowed. Never raises.
     """
-    by_label = {label(position): id_ for position, id_ in enumerate(question_ids)}
+    by_label = dict(zip(labels(len(question_ids)), question_ids, strict=True))
     stated = _stated(text, by_label)
     if stated is None:
         return ProposedEdges()

@@ -41,9 +41,12 @@ _PIECES = re.compile(r"\w+|[^\w\s]")
 class SelectionRules:
     """The limits of a selection.
 
-    ``cost_weight``: confidence a token must buy, at least 0. ``min_confidence``: in [0, 1]. ``max_dependencies``: the
-    most parents of a question. ``total_cost_budget``: the most that all selected edges of a passage may cost together,
-    in tokens; None for no limit. Raises ValueError if a value is out of range.
+    - ``cost_weight``: the confidence that a token has to buy, at least 0
+    - ``min_confidence``: in [0, 1]
+    - ``max_dependencies``: the most parents of a question
+    - ``total_cost_budget``: the most tokens that all selected edges of a passage may cost; None for no limit
+
+    Raises ValueError if a value is out of range.
     """
 
     cost_weight: float
@@ -52,14 +55,12 @@ class SelectionRules:
     total_cost_budget: int | None
 
     def __post_init__(self) -> None:
-        if not self.cost_weight >= 0:
-            raise ValueError(f"cost_weight must be at least 0, not {self.cost_weight}")
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence must be between 0 and 1, not {self.min_confidence}")
-        if self.max_dependencies < 0:
-            raise ValueError(f"max_dependencies must be at least 0, not {self.max_dependencies}")
-        if self.total_cost_budget is not None and self.total_cost_budget < 0:
-            raise ValueError(f"total_cost_budget must be at least 0, not {self.total_cost_budget}")
+        for name in ("cost_weight", "max_dependencies", "total_cost_budget"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be at least 0, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ def select_edges(
     overhead = ANSWER_TOKENS + LINE_TOKENS
     cost = {question.id: count_tokens(question.text) + overhead for question in questions}
     edges = list(edges)
-    _require_known(edges, position)
+    for edge in edges:
+        if edge.parent not in position or edge.child not in position:
+            raise ValueError(f"edge {edge.parent} -> {edge.child} names a question that the passage does not ask")
 
     def rank(edge: Edge) -> tuple[float, int, int, str, str]:
         score = edge.confidence - rules.cost_weight * cost[edge.parent]
@@ -152,18 +155,8 @@ class _GreedySelector:
             return "too many parents"
         if nx.has_path(self.graph, edge.child, edge.parent):
             return "closes a cycle"
-        return "over budget" if self._overflows(cost) else None
-
-    def _overflows(self, cost: int) -> bool:
-        """Whether the budget is closed. The first edge that does not fit closes it, even if a cheaper one would fit: so
-        a larger budget only adds edges, and never trades one for another.
-        """
+        # The first edge that does not fit closes the budget, even if a cheaper one would fit: so a larger budget only
+        # adds edges, and never trades one for another.
         budget = self.rules.total_cost_budget
         self.budget_closed = self.budget_closed or (budget is not None and self.cost + cost > budget)
-        return self.budget_closed
-
-
-def _require_known(edges: Iterable[Edge], position: dict[str, int]) -> None:
-    for edge in edges:
-        if edge.parent not in position or edge.child not in position:
-            raise ValueError(f"edge {edge.parent} -> {edge.child} names a question that the passage does not ask")
+        return "over budget" if self.budget_closed else None

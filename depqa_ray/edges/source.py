@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from depqa_ray.core import Edge, Passage
-from depqa_ray.edges.gold import gold_edges
 from depqa_ray.edges.heuristic.propose import propose_edges
 from depqa_ray.edges.reply import ProposedEdges, parse_edges
 from depqa_ray.edges.selection import SelectionRules, select_edges
+from depqa_ray.errors import InputError
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import DependencySource
 
@@ -30,6 +30,20 @@ class EdgeSelection:
     dropped_counts: Mapping[str, int] = field(default_factory=dict)
     fallback: str = ""
     cached: bool = False
+
+
+def gold_edges(passage: Passage) -> tuple[Edge, ...]:
+    """The passage's gold edges; empty if the data set states that no question depends on another.
+
+    Raises InputError if the data set does not state dependencies: "none" would be an invention.
+    """
+    if passage.gold_edges is None:
+        raise InputError(
+            "the data set does not say which question depends on which",
+            where=f"passage {passage.id}",
+            fix="take the edges from the heuristic or from the model instead of the gold ones",
+        )
+    return passage.gold_edges
 
 
 def edges_without_model(passage: Passage, source: DependencySource, rules: SelectionRules) -> EdgeSelection:
@@ -60,7 +74,7 @@ def fallback_edges(
 ) -> EdgeSelection:
     """The heuristic's edges; ``reason`` says why there are none of the model."""
     proposed = propose_edges(passage.questions)
-    return _select(passage, "model", proposed, rules, dropped_counts or {}, fallback=reason, cached=cached)
+    return _select(passage, "model", proposed, rules, dropped_counts, fallback=reason, cached=cached)
 
 
 def _why_unusable(found: ProposedEdges) -> str:
@@ -75,16 +89,15 @@ def _why_unusable(found: ProposedEdges) -> str:
 def _select(
     passage: Passage,
     source: DependencySource,
-    proposed: Iterable[Edge],
+    proposed: tuple[Edge, ...],
     rules: SelectionRules,
     dropped_counts: Mapping[str, int] | None = None,
     *,
     fallback: str = "",
     cached: bool = False,
 ) -> EdgeSelection:
-    proposed = tuple(proposed)
     selection = select_edges(passage.questions, proposed, rules)
-    counts: Counter[str] = Counter(dropped_counts or {})
+    counts = Counter[str](dropped_counts)
     counts.update(dropped.reason for dropped in selection.dropped)
     return EdgeSelection(source, proposed, selection.selected, dict(counts), fallback, cached)
 

@@ -39,14 +39,16 @@ def assemble(groups: Iterable[Group], has_gold: bool, on_bad_row: OnBadRow) -> I
     seen: set[str] = set()
     of_title: Counter[str] = Counter()
     for group in groups:
-        asked = [question for row in group.rows if (question := _read(row, seen, on_bad_row))]
+        asked = [one for row in group.rows if (one := _read(row, seen, on_bad_row))]
         asked = _with_sound_parents(asked, on_bad_row)
         if not asked:
             continue
         of_title[group.title] += 1
-        edges = tuple(_edges(asked)) if has_gold else None
-        questions = tuple(question.question for question in asked)
-        yield Passage(_passage_id(group.title, of_title[group.title]), group.title, group.text, questions, edges)
+        number = of_title[group.title]
+        id_ = (group.title or "passage") + (f"#{number}" if number > 1 else "")
+        edges = (Edge(p, one.question.id, 1.0, "given by the data set", "gold") for one in asked for p in one.parents)
+        questions = tuple(one.question for one in asked)
+        yield Passage(id_, group.title, group.text, questions, tuple(edges) if has_gold else None)
 
 
 def _read(row: Row, seen: set[str], on_bad_row: OnBadRow) -> _Asked | None:
@@ -66,34 +68,23 @@ def _read(row: Row, seen: set[str], on_bad_row: OnBadRow) -> _Asked | None:
 def _with_sound_parents(asked: list[_Asked], on_bad_row: OnBadRow) -> list[_Asked]:
     """The questions whose ancestors are all usable questions of this passage."""
     sound: set[str] = set()
-    while grown := {a.question.id for a in asked if sound.issuperset(a.parents)} - sound:
+    while grown := {one.question.id for one in asked if sound.issuperset(one.parents)} - sound:
         sound |= grown
-    ids = {question.question.id for question in asked}
-    unsound = [question for question in asked if question.question.id not in sound]
+    ids = {one.question.id for one in asked}
+    unsound = [one for one in asked if one.question.id not in sound]
     # A missing parent causes the faults of its descendants, so it is reported first.
-    for question in sorted(unsound, key=lambda one: ids.issuperset(one.parents)):
-        on_bad_row(question.row.bad(_parent_error(question, ids, sound)))
-    return [question for question in asked if question.question.id in sound]
+    for one in sorted(unsound, key=lambda one: ids.issuperset(one.parents)):
+        on_bad_row(one.row.bad(_parent_error(one, ids, sound)))
+    return [one for one in asked if one.question.id in sound]
 
 
 def _parent_error(asked: _Asked, ids: set[str], sound: set[str]) -> InputError:
+    culprit = min((parent for parent in asked.parents if parent not in sound), key=ids.__contains__)  # a missing one
+    fault = (
+        "lies in a circle or depends on a bad question" if culprit in ids else "is no usable question of this passage"
+    )
     fix = "let depends_on name other questions of the same passage, without circles"
-    for parent in asked.parents:
-        if parent not in ids:
-            return InputError(f"depends_on names '{parent}', which is no usable question of this passage", fix=fix)
-    culprit = next(parent for parent in asked.parents if parent not in sound)
-    return InputError(f"depends_on names '{culprit}', which lies in a circle or depends on a bad question", fix=fix)
-
-
-def _edges(asked: list[_Asked]) -> Iterator[Edge]:
-    for child in asked:
-        for parent in child.parents:
-            yield Edge(parent, child.question.id, 1.0, "given by the data set", "gold")
-
-
-def _passage_id(title: str, number: int) -> str:
-    name = title or "passage"
-    return name if number == 1 else f"{name}#{number}"
+    return InputError(f"depends_on names '{culprit}', which {fault}", fix=fix)
 
 
 def states_dependencies(row: object) -> bool:

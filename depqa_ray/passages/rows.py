@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import StrictStr, TypeAdapter
 from typing_extensions import TypedDict
@@ -28,6 +28,9 @@ from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Iterator[Row]]
 """Iterates over all rows from the start; called twice."""
+
+HUB_ID: Final = "rajpurkar/squad"
+"""SQuAD v1.1 on the Hugging Face hub."""
 
 
 class _Columns(TypedDict):
@@ -115,3 +118,25 @@ def parquet_rows(path: Path) -> RowSource:
             raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
 
     return rows
+
+
+def hub_rows(split: str) -> RowSource:
+    """The rows of a split of SQuAD. They are downloaded once, then read from a memory-mapped file.
+
+    Raises InputError if the split does not exist, or if the hub cannot be reached and nothing was downloaded before.
+    """
+    table = _load_hub(split)
+    return lambda: (Row(f"{HUB_ID} ({split}): row {number}", value) for number, value in enumerate(table, 1))
+
+
+def _load_hub(split: str) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(HUB_ID, split=split)
+    except Exception as error:  # the network libraries' own types, which change between versions
+        reason = " ".join(str(error).split())
+        if isinstance(error, ValueError) and "split" in reason.lower():
+            raise InputError(reason, HUB_ID, "choose another --split") from None
+        what = f"cannot load {HUB_ID} from the hub: {reason}"
+        raise InputError(what, fix="give a local file with --dataset PATH or use --dataset embedded") from error

@@ -9,11 +9,10 @@ from typing import Final
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
 from depqa_ray.passages.base import OnBadRow, raise_bad_row
-from depqa_ray.passages.hub import hub_rows
 from depqa_ray.passages.musique import read_musique
-from depqa_ray.passages.rows import json_lines, parquet_rows, read_rows
+from depqa_ray.passages.rows import hub_rows, json_lines, parquet_rows, read_rows
 from depqa_ray.passages.squad import read_squad_file
-from depqa_ray.passages.synthetic.embedded import embedded_file
+from depqa_ray.passages.synthetic.export import EMBEDDED_FILE
 from depqa_ray.settings.types import EMBEDDED
 
 SQUAD: Final = "squad"
@@ -41,7 +40,7 @@ def load_passages(dataset: str, *, split: str = "train", on_bad_row: OnBadRow = 
     if dataset == SQUAD:
         return read_rows(hub_rows(split), on_bad_row)
     if dataset == EMBEDDED:
-        return read_squad_file(embedded_file(), on_bad_row)
+        return read_squad_file(EMBEDDED_FILE, on_bad_row)
     if dataset.startswith(MUSIQUE):
         return _read_musique(dataset.removeprefix(MUSIQUE), on_bad_row)
     return _read_file(Path(dataset), on_bad_row)

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +22,7 @@ from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
+from depqa_ray.files import read_json
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
 from depqa_ray.passages.base import OnBadRow, Row
 from depqa_ray.passages.schema import List, Text, read_or_reject, read_row
@@ -54,35 +54,19 @@ def read_squad_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
 
     Memory grows with the file, which is parsed as a whole. Raises InputError if that fails.
     """
-    articles = _articles(path)
     groups: dict[tuple[str, str], Group] = {}
-    for title, text, rows in _paragraphs(articles, str(path), on_bad_row):
+    for title, text, rows in _paragraphs(_articles(path), str(path), on_bad_row):
         groups.setdefault((title, text), Group(title, text, [])).rows.extend(rows)
     has_gold = any(states_dependencies(row.value) for group in groups.values() for row in group.rows)
     yield from assemble(groups.values(), has_gold, on_bad_row)
 
 
 def _articles(path: Path) -> list[Any]:
-    file = Row(str(path), _read_json(path))
+    file = Row(str(path), read_json(path, _FIX))
     try:
         return read_row(file, _FILE_TYPE, "the file")["data"]
     except InputError as error:
         raise InputError(error.what, file.where, _FIX) from None
-
-
-def _read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises InputError if it cannot be read or is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
-    except UnicodeDecodeError:
-        raise InputError("not UTF-8 text", str(path), _FIX) from None
-    except json.JSONDecodeError as error:
-        what = f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        raise InputError(what, str(path), _FIX) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deep
-        raise InputError(f"not JSON that can be used: {error}", str(path), _FIX) from None
 
 
 def _paragraphs(articles: list[Any], file: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, str, list[Row]]]:

@@ -26,9 +26,8 @@ def compile_plan(strategy: StrategyName, passage: Passage, edges: Sequence[Edge]
     Raises ValueError if the edges form a cycle or name questions that the passage does not have.
     """
     ids = tuple(question.id for question in passage.questions)
-    return Plan(
-        strategy, passage.id, ids, _COMPILERS[strategy](ids, edges, random.Random(f"{seed}/order/{passage.id}"))
-    )
+    steps = _COMPILERS[strategy](ids, edges, random.Random(f"{seed}/order/{passage.id}"))
+    return Plan(strategy, passage.id, ids, steps)
 
 
 def asking_plan(strategy: StrategyName, passage: Passage) -> Plan:
@@ -86,10 +85,8 @@ def _dependency_layered(ids: tuple[str, ...], edges: Sequence[Edge], dice: rando
     before = {
         id_: tuple(map(_id, layers[depth - 1])) if depth else () for depth, layer in enumerate(layers) for id_ in layer
     }
-    return tuple(
-        Step(step.id, step.questions, step.parents, step.context, barriers=before[step.questions[0]])
-        for step in _dependency_parallel(ids, edges, dice)
-    )
+    steps = _dependency_parallel(ids, edges, dice)
+    return tuple(replace(step, barriers=before[step.questions[0]]) for step in steps)
 
 
 def _id(question_id: str) -> str:

@@ -1,1 +1,1 @@
-"""The driver's loop, the replicas on Ray that it drives, and the experiment that begins them."""
+"""The driver's loop, the replicas on Ray that it drives, and the run that starts both."""

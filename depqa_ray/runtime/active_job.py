@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from depqa_ray.answering.outcomes import parse_outcomes, unanswered
+from depqa_ray.answering.answers import parse_outcomes, unanswered
 from depqa_ray.core import Completion, Job, Outcome, OutcomeStatus, Plan, Step, StepResult
 from depqa_ray.scheduling.events import Dispatch
 

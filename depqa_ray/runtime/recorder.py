@@ -1,4 +1,4 @@
-"""Who hears of a run: its store first, then whoever watches."""
+"""Recorders of a run: its store first, then the watcher that the caller gives."""
 
 from __future__ import annotations
 

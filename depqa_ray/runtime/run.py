@@ -12,7 +12,7 @@ from pathlib import Path
 
 from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
-from depqa_ray.edges.gold import gold_edges
+from depqa_ray.edges.source import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
 from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
@@ -41,9 +41,10 @@ def run_experiment(
 ) -> Path:
     """Answer the sampled passages under each strategy, on Ray. Returns the run directory.
 
-    ``watcher`` hears of everything once it is stored. ``faults`` are for the simulated engine. Raises InputError
-    before anything starts if the data is unusable; EngineError, ClusterError and StoreError, with what
-    ended before in the run directory.
+    ``watcher`` gets each record once it is stored. ``faults`` are for the simulated engine.
+
+    Raises InputError before anything starts if the data is unusable. Raises ClusterError and StoreError later; the run
+    directory then has what ended before.
     """
     watcher = watcher or Recorder()
     skipped: list[BadRow] = []

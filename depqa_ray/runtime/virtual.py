@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from typing_extensions import override
@@ -15,13 +15,6 @@ from depqa_ray.runtime.pool import CompletionsReceived, Pool, PoolEvent
 from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 
 _INFO: Final = EngineInfo("simulated", "virtual", "simulated", "none")
-
-
-@dataclass(order=True, slots=True)
-class _Due:
-    at: float
-    number: int
-    event: PoolEvent = field(compare=False)
 
 
 class VirtualPool(Pool):
@@ -45,10 +38,9 @@ class VirtualPool(Pool):
         self._losses = losses or {}
         self._replacements, self._replace_after = replacements, replace_after
         self._now = 0.0
-        self._due: list[_Due] = []
-        self._number = 0
+        self._due: list[tuple[float, int, PoolEvent]] = []  # a heap; the numbers keep the order of equal times
+        self._event_numbers, self._replica_numbers = count(), count()
         self._alive: set[str] = set()
-        self._names = 0
         for _ in range(replicas):
             self._start_one(0.0)
 
@@ -75,9 +67,9 @@ class VirtualPool(Pool):
     async def events(self) -> list[PoolEvent]:
         """What happens next. Raises RuntimeError if nothing ever will: the driver waits in vain."""
         while self._due:
-            due = heapq.heappop(self._due)
-            self._now = max(self._now, due.at)
-            if events := self._happens(due.event):
+            at, _, event = heapq.heappop(self._due)
+            self._now = max(self._now, at)
+            if events := self._happens(event):
                 return events
         raise RuntimeError("nothing is due")
 
@@ -112,17 +104,15 @@ class VirtualPool(Pool):
         if self._replacements:
             self._replacements -= 1
             self._start_one(self._now + self._replace_after)
-        elif not self._alive and not any(isinstance(due.event, ReplicaJoined) for due in self._due):
+        elif not self._alive and not any(isinstance(event, ReplicaJoined) for _, _, event in self._due):
             events.append(RoleExhausted(reason))
         return events
 
     def _start_one(self, at: float) -> None:
-        name = f"replica-{self._names}"
-        self._names += 1
+        name = f"replica-{next(self._replica_numbers)}"
         self._later(at, ReplicaJoined(name))
         if name in self._losses:
             self._later(max(at, self._losses[name]), ReplicaLost(name, "lost by script"))
 
     def _later(self, at: float, event: PoolEvent) -> None:
-        heapq.heappush(self._due, _Due(at, self._number, event))
-        self._number += 1
+        heapq.heappush(self._due, (at, next(self._event_numbers), event))

@@ -1,4 +1,4 @@
-"""What the scheduler is told and what it answers: events in, actions out.
+"""The scheduler's events (in) and actions (out).
 
 The driver passes the time of an event beside it, in seconds of its own clock. Events about replicas are the pool's own.
 """
@@ -59,7 +59,7 @@ class ReplicaJoined:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLost:
-    """A replica is gone, with all its running steps. Nothing more is heard of it."""
+    """A replica is gone, with all its running steps. No later event is about it."""
 
     replica: str
     reason: str

@@ -133,7 +133,8 @@ class DependencyScheduler:
                 return self._extend(event, now)
             case Completed(key, steps):
                 job = self._job_of(key, event, now)
-                return self._end_running(job, [self._running(job, step, event) for step in steps], "done", "", now)
+                # Checked one by one, so that a step cannot be named twice.
+                return self._end_running(job, (self._running(job, step, event) for step in steps), "done", "", now)
             case Failed(key, step, reason):
                 job = self._job_of(key, event, now)
                 return self._end_running(job, [self._running(job, step, event)], "failed", reason, now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from depqa_ray.core import Edge, Passage, Question
-from depqa_ray.edges.gold import gold_edges
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
+from depqa_ray.edges.source import gold_edges
 from depqa_ray.errors import InputError
 
 

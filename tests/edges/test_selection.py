@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depqa_ray.core import Edge, Question
-from depqa_ray.edges.gold import gold_edges
 from depqa_ray.edges.graph import DependencyGraph
 from depqa_ray.edges.selection import (
     ANSWER_TOKENS,
@@ -19,7 +18,7 @@ from depqa_ray.edges.selection import (
     estimate_tokens,
     select_edges,
 )
-from depqa_ray.edges.source import selection_rules
+from depqa_ray.edges.source import gold_edges, selection_rules
 from depqa_ray.passages.synthetic.worlds import generate_worlds
 from depqa_ray.settings.load import Settings
 

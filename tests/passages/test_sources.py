@@ -9,8 +9,13 @@ import pytest
 
 from depqa_ray.errors import InputError
 from depqa_ray.passages.sources import load_passages
-from depqa_ray.passages.synthetic.embedded import EMBEDDED_COUNT, EMBEDDED_SEED, embedded_file
-from depqa_ray.passages.synthetic.export import worlds_text, write_worlds
+from depqa_ray.passages.synthetic.export import (
+    EMBEDDED_COUNT,
+    EMBEDDED_FILE,
+    EMBEDDED_SEED,
+    worlds_text,
+    write_worlds,
+)
 from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds
 from tests.passages.documents import row
 
@@ -84,8 +89,8 @@ def test_given_the_hub_when_it_cannot_be_used_then_one_line_says_so(
 
 
 def test_given_the_shipped_worlds_when_generated_again_then_they_are_the_same() -> None:
-    assert embedded_file().read_text(encoding="utf-8") == worlds_text(EMBEDDED_COUNT, EMBEDDED_SEED), (
-        "the generator changed: run python -m depqa_ray.passages.synthetic.embedded"
+    assert EMBEDDED_FILE.read_text(encoding="utf-8") == worlds_text(EMBEDDED_COUNT, EMBEDDED_SEED), (
+        "the generator changed: run python -m depqa_ray.passages.synthetic.export"
     )
 
 

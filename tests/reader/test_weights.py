@@ -6,7 +6,7 @@ import sys
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from depqa_ray.passages.synthetic.embedded import EMBEDDED_SEED
+from depqa_ray.passages.synthetic.export import EMBEDDED_SEED
 from depqa_ray.reader import weights_folder
 from depqa_ray.reader.training.evaluate import HELD_OUT_SEED, evaluate
 

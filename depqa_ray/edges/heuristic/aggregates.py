@@ -27,9 +27,9 @@ _FORM_WORDS: Final = listed("add altogether combined common compare compared con
 """Content words that belong to the wording, not to the question's subject."""
 
 
-def propose_from_aggregates(text: str, question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+def propose_from_aggregates(question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
     """The earlier questions that an aggregate question covers; the more key words they share, the surer."""
-    text = " ".join(text.lower().split())
+    text = " ".join(question.text.lower().split())
     base = max((confidence for form, confidence in _FORMS if form.search(text)), default=0.0)
     if not base:
         return []
@@ -37,7 +37,7 @@ def propose_from_aggregates(text: str, question: ParsedQuestion, earlier: Sequen
     proposals = [
         Proposal(
             parent,
-            round(base + _KEY_WORD_WEIGHT * shared_share(keys, other.key_words), 2),
+            round(base + _KEY_WORD_WEIGHT * _dice(keys, other.key_words), 2),
             f"sums up, sharing {', '.join(sorted(keys & other.key_words)[:3])}",
         )
         for parent, other in enumerate(earlier)
@@ -46,7 +46,6 @@ def propose_from_aggregates(text: str, question: ParsedQuestion, earlier: Sequen
     return proposals if len(proposals) > 1 else []  # one answer alone is no aggregate
 
 
-def shared_share(one: frozenset[str], other: frozenset[str]) -> float:
-    """Dice's coefficient, 2|A & B| / (|A| + |B|), in [0, 1]; 0.0 for empty sets."""
-    total = len(one) + len(other)
-    return 2 * len(one & other) / total if total else 0.0
+def _dice(one: frozenset[str], other: frozenset[str]) -> float:
+    """Dice's coefficient, 2|A & B| / (|A| + |B|), in [0, 1]."""
+    return 2 * len(one & other) / (len(one) + len(other))

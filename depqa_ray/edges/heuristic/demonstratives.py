@@ -23,17 +23,16 @@ _SAYING: Final = listed(
 """Words whose "that" opens a clause."""
 _MANY: Final = {"these": None, "those": None, "both": 2}
 """Words before a plural, with the number of earlier questions they refer to (None: all that fit)."""
+_REFERRING: Final = DEMONSTRATIVES | listed("both same")
 
 
 def propose_from_demonstratives(question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
     """The earlier questions that the demonstratives of a question refer to."""
-    proposals: list[Proposal] = []
-    for phrase, nouns, most in _referring_phrases(question):
-        proposals += _resolve(phrase, nouns, most, earlier)
-    return proposals
+    phrases = _referring_phrases(question)
+    return [proposal for word, nouns in phrases for proposal in _resolve(word, nouns, earlier)]
 
 
-def fit(noun: str, question: ParsedQuestion) -> float:
+def _fit(noun: str, question: ParsedQuestion) -> float:
     """How well ``noun`` (singular) names the answer of a question, in [0, 1]; 0.0 if it does not."""
     if noun in question.asked_nouns:
         return _SAME_NOUN
@@ -41,20 +40,12 @@ def fit(noun: str, question: ParsedQuestion) -> float:
     return _SAME_KIND if same_kind and (question.kind_from_word or noun in GENERAL_NOUNS) else 0.0
 
 
-def _referring_phrases(question: ParsedQuestion) -> Iterator[tuple[str, list[str], int | None]]:
-    """Each referring phrase with the nouns it may name and the most answers it refers to."""
-    lower = question.lower
-    for index, word in enumerate(lower):
-        if not (word in DEMONSTRATIVES or word == "same" or word == "both"):
-            continue
-        phrase = () if _opens_clause(question, index) else phrase_from(lower, index + 1)
-        several = word in _MANY
-        nouns = [
-            fold_plural(noun)
-            for noun in phrase
-            if _agrees(word, noun) and not _introduced(fold_plural(noun), question, index)
-        ]
-        yield f"{word} {phrase[0] if phrase else ''}", nouns, _MANY[word] if several else 1
+def _referring_phrases(question: ParsedQuestion) -> Iterator[tuple[str, list[str]]]:
+    """Each demonstrative with the nouns (singular) that it may refer to."""
+    for index, word in enumerate(question.lower):
+        if word in _REFERRING and not _opens_clause(question, index):
+            nouns = [fold_plural(noun) for noun in phrase_from(question.lower, index + 1) if _agrees(word, noun)]
+            yield word, [noun for noun in nouns if not _introduced(noun, question, index)]
 
 
 def _opens_clause(question: ParsedQuestion, index: int) -> bool:
@@ -87,17 +78,14 @@ def _introduced(noun: str, question: ParsedQuestion, index: int) -> bool:
     return False
 
 
-def _resolve(phrase: str, nouns: list[str], most: int | None, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+def _resolve(word: str, nouns: list[str], earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+    """The earlier questions that the first fitting noun refers to."""
+    most = _MANY.get(word, 1)
+    surest = _SEVERAL if word in _MANY else 1.0
     for noun in nouns:
-        fits = [(parent, fit(noun, question)) for parent, question in enumerate(earlier)]
-        fitting = [(parent, confidence) for parent, confidence in fits if confidence > 0]
-        chosen = fitting if most is None else fitting[-most:]
-        if chosen:
-            word = phrase.split()[0]
-            return [
-                Proposal(
-                    parent, confidence if most == 1 else min(confidence, _SEVERAL), f'"{word} {noun}" points at it'
-                )
-                for parent, confidence in chosen
-            ]
+        rationale = f'"{word} {noun}" points at it'
+        fits = [(parent, _fit(noun, question)) for parent, question in enumerate(earlier)]
+        fitting = [Proposal(parent, min(fit, surest), rationale) for parent, fit in fits if fit > 0]
+        if fitting:
+            return fitting if most is None else fitting[-most:]
     return []

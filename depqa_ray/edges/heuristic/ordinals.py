@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from depqa_ray.edges.heuristic.question import Proposal
+from depqa_ray.edges.heuristic.question import ParsedQuestion, Proposal
 from depqa_ray.edges.heuristic.words import FUNCTION_WORDS
 
 _CONFIDENCE: Final = 0.95
@@ -28,23 +28,21 @@ _PLACE = re.compile(
 _ABOVE = re.compile(r"\b(?:question|answer)\s+above\b", re.IGNORECASE)
 
 
-def propose_from_ordinals(text: str, position: int) -> list[Proposal]:
-    """The questions before ``position`` (from 0) that ``text`` names by number or position."""
+def propose_from_ordinals(question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
+    """The earlier questions that a question names by number or position."""
     return [
         Proposal(parent, _CONFIDENCE, f'names it: "{phrase}"')
-        for parent, phrase in _mentions(text, position)
-        if 0 <= parent < position
+        for parent, phrase in _mentions(question.text, len(earlier))
+        if 0 <= parent < len(earlier)
     ]
 
 
 def _mentions(text: str, position: int) -> Iterator[tuple[int, str]]:
+    """The positions (from 0) that the text of the question at ``position`` names, each with the phrase."""
     hashes = list(_HASH.finditer(text))
-    if not all(
-        _is_rank(text, match) for match in hashes
-    ):  # "the #2 expelled from #1": one reference makes all of them references
-        for match in hashes:
-            yield int(match[1]) - 1, match[0]
-    for match in _SHORT.finditer(text):
+    if all(_is_rank(text, match) for match in hashes):
+        hashes = []  # "the #2 expelled from #1": one reference makes all of them references
+    for match in (*hashes, *_SHORT.finditer(text)):
         yield int(match[1]) - 1, match[0]
     for match in _LONG.finditer(text):
         for number in re.findall(r"\d+", match[1]):

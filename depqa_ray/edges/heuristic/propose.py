@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from depqa_ray.core import Edge, Question
 from depqa_ray.edges.heuristic.aggregates import propose_from_aggregates
@@ -15,6 +16,8 @@ from depqa_ray.edges.heuristic.demonstratives import propose_from_demonstratives
 from depqa_ray.edges.heuristic.ordinals import propose_from_ordinals
 from depqa_ray.edges.heuristic.pronouns import propose_from_pronouns
 from depqa_ray.edges.heuristic.question import ParsedQuestion, Proposal, parse_question
+
+_SIGNS: Final = (propose_from_ordinals, propose_from_demonstratives, propose_from_aggregates, propose_from_pronouns)
 
 
 def propose_edges(questions: Sequence[Question]) -> tuple[Edge, ...]:
@@ -28,23 +31,14 @@ def propose_edges(questions: Sequence[Question]) -> tuple[Edge, ...]:
     return tuple(
         Edge(questions[proposal.parent].id, question.id, proposal.confidence, proposal.rationale, "heuristic")
         for position, question in enumerate(questions)
-        for proposal in _surest(_proposals(question.text, parsed[position], parsed[:position]))
+        for proposal in _surest(parsed[position], parsed[:position])
     )
 
 
-def _proposals(text: str, question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> list[Proposal]:
-    return [
-        *propose_from_ordinals(text, len(earlier)),
-        *propose_from_demonstratives(question, earlier),
-        *propose_from_aggregates(text, question, earlier),
-        *propose_from_pronouns(question, earlier),
-    ]
-
-
-def _surest(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """The surest proposal for each parent, in the order of the parents."""
-    best: dict[int, Proposal] = {}
-    for proposal in proposals:
-        if proposal.parent not in best or proposal.confidence > best[proposal.parent].confidence:
-            best[proposal.parent] = proposal
-    return [best[parent] for parent in sorted(best)]
+def _surest(question: ParsedQuestion, earlier: Sequence[ParsedQuestion]) -> Iterable[Proposal]:
+    """The surest proposal for each parent, in the order of the parents; of equals, that of the first sign."""
+    proposals = [proposal for propose in _SIGNS for proposal in propose(question, earlier)]
+    surest: dict[int, Proposal] = {}
+    for proposal in sorted(proposals, key=lambda one: (one.parent, -one.confidence)):
+        surest.setdefault(proposal.parent, proposal)
+    return surest.values()

@@ -67,7 +67,7 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
-    """One question.
+    """One question, as ``text`` has it.
 
     - ``words`` are as written, ``lower`` the same in lower case; ``key_words`` are the content words.
     - ``question_word`` is the index of the question word, or -1.
@@ -75,6 +75,7 @@ class ParsedQuestion:
     - ``kind`` is the kind of its answer; ``kind_from_word`` is True if the question word alone gives it (who, where).
     """
 
+    text: str
     words: tuple[str, ...]
     lower: tuple[str, ...]
     question_word: int
@@ -91,9 +92,9 @@ def parse_question(text: str) -> ParsedQuestion:
     start = _question_word(lower)
     kind = _kind_of_word(lower, start)
     asked = frozenset() if kind in ("number", "explanation") else _asked_nouns(words, lower, start)
-    return ParsedQuestion(
-        words, lower, start, asked, kind or _kind_of_nouns(asked), kind not in (None, "explanation"), key_words(text)
-    )
+    from_word = kind not in (None, "explanation")
+    of_nouns: Kind = next((named for named, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")
+    return ParsedQuestion(text, words, lower, start, asked, kind or of_nouns, from_word, key_words(text))
 
 
 def phrase_from(lower: tuple[str, ...], start: int) -> tuple[str, ...]:
@@ -147,7 +148,3 @@ def _skip_lead(lower: tuple[str, ...], index: int) -> int:
     while index < len(lower) and lower[index] in _BEFORE_THE_PHRASE:
         index += 1
     return index
-
-
-def _kind_of_nouns(asked: frozenset[str]) -> Kind:
-    return next((kind for kind, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")

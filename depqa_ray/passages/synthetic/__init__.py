@@ -2,6 +2,5 @@
 
 - ``worlds``: the generator, from a seed to passages
 - ``names``: the invented names that worlds draw from
-- ``export``: worlds as a file in the SQuAD schema
-- ``embedded``: the worlds that ship with the package
+- ``export``: worlds as files in the SQuAD schema, among them the one that ships with the package
 """

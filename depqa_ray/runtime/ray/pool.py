@@ -197,13 +197,9 @@ class RayPool(Pool):
 
 async def _within(seconds: float, work: Any, late: str) -> Any:
     try:
-        return await asyncio.wait_for(_awaited(work), seconds)
+        return await asyncio.wait_for(work, seconds)
     except asyncio.TimeoutError:
         raise TimeoutError(late.format(f"{seconds:g}")) from None
-
-
-async def _awaited(work: Any) -> Any:
-    return await work
 
 
 async def _close_actor(actor: Any) -> None:
