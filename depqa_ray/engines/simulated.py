@@ -26,11 +26,6 @@ _GENERATED_TOKEN_SECONDS: Final = 2e-3
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")  # words and punctuation count as tokens
 
 
-def answer_unknown(prompt: Prompt) -> str:
-    """The JSON that was asked for, with "unknown" for every answer, or with no dependencies."""
-    return json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
-
-
 class SimulatedEngine(Engine):
     """Answers each prompt after the time that its tokens cost. Rows do not slow each other down.
 
@@ -58,7 +53,7 @@ class SimulatedEngine(Engine):
     async def _answer(self, prompt: Prompt) -> Completion:
         self._taken += 1
         fault = self._faults.get(self._taken)
-        text = answer_unknown(prompt)
+        text = json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
         prompt_tokens = len(_TOKEN.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
         generated = min(len(_TOKEN.findall(text)), prompt.max_new_tokens)
         seconds = prompt_tokens * _PROMPT_TOKEN_SECONDS + generated * _GENERATED_TOKEN_SECONDS

@@ -18,12 +18,11 @@ from typing_extensions import override
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.causal_lm import model_source
+from depqa_ray.engines.local.causal_lm import MODEL_ADVICE, model_source
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import before_stop, row_seed
 from depqa_ray.engines.requests import RequestPool
 from depqa_ray.errors import EngineError
-from depqa_ray.settings.types import EMBEDDED
 
 _NEVER = 1 << 30  # tokens between two outputs of a request; its first and its last one always come
 
@@ -90,25 +89,22 @@ class VllmEngine(Engine):
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             self._llm = _start_vllm(self._spec, source)
         except Exception as error:  # vLLM does not wrap what its parts raise
-            raise EngineError(
-                f"vLLM cannot load the model {name!r}: {_one_line(error)} (give a folder with a causal LM in "
-                f"safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED})"
-            ) from error
+            raise EngineError(f"vLLM cannot load the model {name!r}: {_one_line(error)} ({MODEL_ADVICE})") from error
 
     async def _answer(self, prompt: Prompt) -> Completion:
         """The prompt's completion. Raises EngineError if vLLM is dead."""
         assert self._llm is not None, "start() comes first"
         try:
-            began = time.perf_counter()
+            started = time.perf_counter()
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
-            return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
+            return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, started)
         except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
             # Either sign of death may come first.
             if self._llm.errored or _is_death(error):
                 raise EngineError(f"vLLM died: {_one_line(error)}") from error
             return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
 
-    async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
+    async def _generate(self, prompt: Prompt, ids: list[int], started: float) -> Completion:
         from vllm.inputs import tokens_input
 
         params = self._spec.sampling_params
@@ -118,8 +114,10 @@ class VllmEngine(Engine):
         request = (tokens_input(ids), _sampling(params, prompt), str(next(self._numbers)))
         async for output in self._llm.generate(*request):
             if first is None:
-                first = time.perf_counter() - began
-                self._count(len(ids), output.num_cached_tokens or 0)
+                first = time.perf_counter() - started
+                cached = output.num_cached_tokens or 0
+                self._cached += cached
+                self._computed += len(ids) - cached
             new += output.outputs[0].token_ids
             reason = output.outputs[0].finish_reason
         if reason not in ("stop", "length"):
@@ -132,13 +130,9 @@ class VllmEngine(Engine):
             prompt_tokens=len(ids),
             generated_tokens=len(new),
             finish_reason="stop" if reason == "stop" else "length",
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - started,
             first_token_seconds=first,
         )
-
-    def _count(self, tokens: int, cached: int) -> None:
-        self._cached += cached
-        self._computed += tokens - cached
 
 
 def _require_vllm() -> None:

@@ -85,13 +85,8 @@ class SharedPrefixEngine(Engine):
                 yield group
             return
         assert self._loop is not None, "start() comes first"
-        self._loop.raise_if_broken()
-        work = partial(self._tokenize, list(prompts), time.perf_counter())
-        try:
-            sequences, refused = await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
-        except asyncio.CancelledError:
-            self._loop.raise_if_broken()  # closing, not the caller, may have cancelled the work
-            raise
+        work = partial(self._tokenize, prompts, time.perf_counter())
+        sequences, refused = await self._loop.call(self._tokenizing, work)
         if refused:
             yield refused
         async for group in self._loop.submit(sequences):
@@ -107,7 +102,7 @@ class SharedPrefixEngine(Engine):
             await self._fallback.reset_prefix_cache()
             return
         assert self._loop is not None, "start() comes first"
-        await self._loop.between_steps(self._batcher.cache.evict_unused)
+        await self._loop.call(self._thread, self._batcher.cache.evict_unused)
 
     @override
     async def close(self) -> None:
@@ -140,7 +135,7 @@ class SharedPrefixEngine(Engine):
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
-    def _tokenize(self, prompts: list[Prompt], submitted_at: float) -> tuple[list[Sequence], list[Completion]]:
+    def _tokenize(self, prompts: abc.Sequence[Prompt], submitted_at: float) -> tuple[list[Sequence], list[Completion]]:
         """The prompts' sequences, and the refusals of those that cannot be tokenized."""
         sequences, refused = [], []
         for prompt in prompts:

@@ -88,10 +88,8 @@ class ContinuousBatcher(BatchRunner[Sequence]):
             self._remove(sequence)
         while self._waiting and len(self._running) < self._max_sequences and self._allocate(self._waiting[0]):
             self._running.append(self._waiting.pop(0))
-        if self._waiting and not self._running:  # even an empty pool has no slots for it
-            sequence = self._waiting.pop(0)
-            refused.append((sequence.caller, self._no_slots(sequence)))
-        elif not self._running:
+        assert self._running or not self._waiting, "an empty pool has slots for any sequence that may wait"
+        if not self._running:
             self._failures = 0
         return refused
 
@@ -101,18 +99,15 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         for sequence, caller in arrivals:
             sequence.caller = caller
             refusal = too_long(sequence.prompt, sequence.prompt_tokens, self._lm.window)
-            if refusal is None and sequence.needed_slots > self.cache.slots.capacity:
-                refusal = self._no_slots(sequence)
+            needed, capacity = sequence.needed_slots, self.cache.slots.capacity
+            if refusal is None and needed > capacity:
+                error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
+                refusal = Completion(sequence.prompt.id, error=error)
             if refusal:
                 refused.append((caller, refusal))
             else:
                 self._waiting.append(sequence)
         return refused
-
-    def _no_slots(self, sequence: Sequence) -> Completion:
-        needed, capacity = sequence.needed_slots, self.cache.slots.capacity
-        error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
-        return Completion(sequence.prompt.id, error=error)
 
     def _allocate(self, sequence: Sequence) -> bool:
         leaf = self.cache.admit(sequence.segments, sequence.prompt.max_new_tokens)
@@ -192,7 +187,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         self._remove(sequence)
         seconds = time.perf_counter() - sequence.submitted_at
         first_token_seconds = sequence.first_token_at - sequence.submitted_at
-        return self._lm.completion(sequence.generation, sequence.prompt_tokens, seconds, first_token_seconds)
+        return sequence.generation.completion(sequence.prompt_tokens, seconds, first_token_seconds)
 
     def _remove(self, sequence: Sequence) -> None:
         self._running.remove(sequence)
