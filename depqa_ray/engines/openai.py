@@ -100,7 +100,10 @@ class OpenAIEngine(Engine):
             await client.close()
 
     def _connect(self) -> None:
-        openai = _import_openai()
+        try:
+            import openai
+        except ImportError as error:
+            raise EngineError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
         key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
         if not (key.isascii() and key.isprintable()):
             raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
@@ -194,14 +197,6 @@ class OpenAIEngine(Engine):
         self._prompt_tokens += int(usage.prompt_tokens)
         if details and details.cached_tokens is not None:
             self._cached = (self._cached or 0) + details.cached_tokens
-
-
-def _import_openai() -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise EngineError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
-    return openai
 
 
 def _split_credentials(url: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:

@@ -37,15 +37,12 @@ class VllmEngine(Engine):
         self._computed = self._cached = 0
         self._llm: Any = None
         self._tokenizer: Any = None
-        self._window = 0
 
     @override
     async def start(self) -> EngineInfo:
         """Start vLLM's processes and answer one prompt. Takes a minute or more and blocks the event loop."""
         _require_vllm()
         self._load()
-        # The model's limit, or less if the memory for keys and values holds less.
-        self._window = self._llm.model_config.max_model_len
         try:
             async for _ in self.submit([WARM_UP]):
                 pass
@@ -97,10 +94,12 @@ class VllmEngine(Engine):
         try:
             started = time.perf_counter()
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
-            return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, started)
+            window = self._llm.model_config.max_model_len  # less than the model's if the memory holds less
+            return too_long(prompt, len(ids), window) or await self._generate(prompt, ids, started)
         except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
-            # Either sign of death may come first.
-            if self._llm.errored or _is_death(error):
+            from vllm.v1.engine.exceptions import EngineDeadError
+
+            if self._llm.errored or isinstance(error, EngineDeadError):  # either may come first
                 raise EngineError(f"vLLM died: {_one_line(error)}") from error
             return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
 
@@ -121,7 +120,7 @@ class VllmEngine(Engine):
             new += output.outputs[0].token_ids
             reason = output.outputs[0].finish_reason
         if reason not in ("stop", "length"):
-            return Completion(prompt.id, error=f"vLLM gave the prompt up: {reason}")
+            return Completion(prompt.id, error=f"vLLM aborted the prompt: {reason}")
         # Decoded here as in the other engines: vLLM's own text omits an unfinished character at its end.
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Completion(
@@ -212,12 +211,6 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _is_death(error: Exception) -> bool:
-    from vllm.v1.engine.exceptions import EngineDeadError
-
-    return isinstance(error, EngineDeadError)
 
 
 def _one_line(error: BaseException) -> str:

@@ -115,8 +115,8 @@ class EngineLoop(Generic[Work]):
 class StaticBatcher(BatchRunner[Prompt]):
     """Static batches for a model that generates one at a time: up to ``max_batch_size`` prompts, first come first.
 
-    Prompts that arrive while a batch runs join the next one. ``generate`` returns a batch's completions in the order
-    of its prompts.
+    Prompts that arrive while a batch runs join the next one. ``generate`` returns a batch's completions, which may be
+    none, in the order of its prompts.
     """
 
     def __init__(self, generate: Callable[[list[Prompt]], list[Completion]], max_batch_size: int) -> None:
@@ -131,12 +131,10 @@ class StaticBatcher(BatchRunner[Prompt]):
     @override
     def step(self, arrivals: Iterable[tuple[Prompt, Caller]], departed: set[Caller]) -> Finished:
         self._waiting = [item for item in (*self._waiting, *arrivals) if item[1] not in departed]
-        batch = self._waiting[: self._max_batch_size]
-        del self._waiting[: self._max_batch_size]
-        if not batch:
-            return []
+        size = self._max_batch_size
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
         completions = self._generate([prompt for prompt, _ in batch])
-        return [(caller, completion) for (_, caller), completion in zip(batch, completions, strict=True)]
+        return list(zip((caller for _, caller in batch), completions, strict=True))
 
 
 def _deliver(finished: Finished) -> None:

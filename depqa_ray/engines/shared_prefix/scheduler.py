@@ -45,14 +45,13 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         self._group = lm.model.config.num_attention_heads // pool.kv_heads
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._output_rows = OutputRows()
-        self._output_rows.bind(lm.model.base_model, lm.model.config.hidden_size)
+        self._output_rows = OutputRows(lm.model.base_model, lm.model.config.hidden_size)
         self._step_tokens = _STEP_TOKENS
         self._failures = 0  # consecutive steps that ran out of memory
-        self.reset_counters()
+        self.reset()
 
-    def reset_counters(self) -> None:
-        """Reset all counters and evict unused prefixes."""
+    def reset(self) -> None:
+        """Evict unused prefixes and count from zero."""
         self.cache.evict_unused()
         self.cache.hit_tokens = self._prompt_tokens = self._decode_steps = self._out_of_memory = 0
         self._decode_seconds = 0.0
@@ -99,7 +98,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         for sequence, caller in arrivals:
             sequence.caller = caller
             refusal = too_long(sequence.prompt, sequence.prompt_tokens, self._lm.window)
-            needed, capacity = sequence.needed_slots, self.cache.slots.capacity
+            needed, capacity = sequence.prompt_tokens + sequence.prompt.max_new_tokens, self.cache.slots.capacity
             if refusal is None and needed > capacity:
                 error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
                 refusal = Completion(sequence.prompt.id, error=error)

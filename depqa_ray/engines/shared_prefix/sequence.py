@@ -35,11 +35,6 @@ class Sequence:
         return sum(map(len, self.segments))
 
     @property
-    def needed_slots(self) -> int:
-        """The number of slots that its prompt and its longest answer need."""
-        return self.prompt_tokens + self.prompt.max_new_tokens
-
-    @property
     def decoding(self) -> bool:
         """Whether its prompt has been computed."""
         return bool(self.generation.tokens)
