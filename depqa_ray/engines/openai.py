@@ -11,7 +11,6 @@ import os
 import textwrap
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,10 +20,10 @@ from typing_extensions import override
 
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.requests import RequestPool
+from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class _Failure:
     of_prompt: bool = False
 
 
-class OpenAIEngine(Engine):
+class OpenAIEngine(RequestEngine):
     """Each prompt is a request in a task of its own, at most ``max_batch_size`` of them at a time.
 
     If a request fails and the server may be to blame, the warm-up prompt is sent: if that succeeds, only the request's
@@ -60,8 +59,8 @@ class OpenAIEngine(Engine):
     """
 
     def __init__(self, spec: EngineSpec, retries: int = RETRIES) -> None:
+        super().__init__()
         self._spec, self._retries = spec, retries
-        self._requests = RequestPool(self._answer)
         self._limit = asyncio.Semaphore(spec.max_batch_size)
         self._client: AsyncOpenAI | None = None
         self._server = ""
@@ -82,10 +81,6 @@ class OpenAIEngine(Engine):
         return EngineInfo("openai", self._spec.model_name, self._server, "unknown dtype", can_reset_cache=False)
 
     @override
-    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        return self._requests.submit(prompts)
-
-    @override
     def counts(self) -> EngineCounts:
         """None until the server reports cached tokens. From then on, a reply without them counts as 0."""
         if self._cached is None:
@@ -94,7 +89,7 @@ class OpenAIEngine(Engine):
 
     @override
     async def close(self) -> None:
-        await self._requests.close()
+        await super().close()
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -121,8 +116,8 @@ class OpenAIEngine(Engine):
         self._server = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
 
+    @override
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError if the server fails."""
         started = time.perf_counter()
         async with self._limit:
             found = await self._ask(prompt)

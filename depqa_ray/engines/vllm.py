@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -17,22 +16,22 @@ from typing_extensions import override
 
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import MODEL_ADVICE, model_source
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.requests import RequestPool
+from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError
 
 _NEVER = 1 << 30  # tokens between two outputs of a request; its first and its last one always come
 
 
-class VllmEngine(Engine):
+class VllmEngine(RequestEngine):
     """Each prompt is a vLLM request in a task of its own."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        super().__init__()
         self._spec = spec
-        self._requests = RequestPool(self._answer)
         self._numbers = count()
         self._computed = self._cached = 0
         self._llm: Any = None
@@ -54,10 +53,6 @@ class VllmEngine(Engine):
         return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
 
     @override
-    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        return self._requests.submit(prompts)
-
-    @override
     def counts(self) -> EngineCounts:
         return EngineCounts(computed_tokens=self._computed, cached_tokens=self._cached)
 
@@ -73,7 +68,7 @@ class VllmEngine(Engine):
 
     @override
     async def close(self) -> None:
-        await self._requests.close()
+        await super().close()
         llm, self._llm = self._llm, None
         if llm is not None:
             # Blocks the event loop for some seconds on purpose: with the loop running, vLLM would report its own death.
@@ -88,8 +83,8 @@ class VllmEngine(Engine):
         except Exception as error:  # vLLM does not wrap what its parts raise
             raise EngineError(f"vLLM cannot load the model {name!r}: {_one_line(error)} ({MODEL_ADVICE})") from error
 
+    @override
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError if vLLM is dead."""
         assert self._llm is not None, "start() comes first"
         try:
             started = time.perf_counter()
