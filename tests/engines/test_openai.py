@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, question_part
-from depqa_ray.core import Completion, Prompt
+from depqa_ray.core import Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai import OpenAIEngine, cut_answer
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import EMBEDDED
+from tests.engines import calls
+from tests.engines.calls import answers
 from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
 
 KEY = "sk-very-secret-0123456789"
@@ -41,20 +43,8 @@ def prompts(*names: str) -> list[Prompt]:
     return [Prompt(name, "Answer.", "P ", f"Q {name}", 20) for name in names]
 
 
-async def answers(engine: Any, *asked: Prompt) -> list[Completion]:
-    found = [completion async for group in engine.submit(asked) for completion in group]
-    return sorted(found, key=lambda completion: [prompt.id for prompt in asked].index(completion.prompt_id))
-
-
 def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        await engine.start()
-        try:
-            return await use(engine)
-        finally:
-            await engine.close()
-
-    return asyncio.run(asyncio.wait_for(run(), 120))
+    return calls.with_engine(engine, use, 120)
 
 
 def asks(body: dict[str, Any], name: str) -> bool:

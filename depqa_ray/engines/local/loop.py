@@ -57,7 +57,7 @@ class EngineLoop(Generic[Work]):
         self._broken: EngineError | None = None
 
     async def submit(self, work: Sequence[Work]) -> AsyncIterator[list[Completion]]:
-        """Completions in groups, one for each item, as they end. A caller that stops iterating gives up the rest."""
+        """Completions in groups, one for each item, as they end. If the caller stops iterating, the rest is dropped."""
         self._raise_if_broken()
         caller = Caller(waiting=len(work))
         self._callers.add(caller)

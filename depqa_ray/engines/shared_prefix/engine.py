@@ -1,4 +1,4 @@
-"""The default engine: transformers models, each shared prefix computed once, all sequences decoded together."""
+"""The engine itself: it loads the model, allocates the pool, and turns prompts into sequences."""
 
 from __future__ import annotations
 

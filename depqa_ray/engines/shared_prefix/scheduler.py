@@ -195,7 +195,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     def _recover(self) -> Finished:
         """After a step without memory: repeat it with half of the sequences; after two in a row, fail its sequences.
 
-        To be called once the error is gone: until then it holds the tensors of the failed step.
+        Call it after the ``except`` block: the error's traceback holds the tensors of the failed step.
         """
         self._out_of_memory += 1
         self._failures += 1

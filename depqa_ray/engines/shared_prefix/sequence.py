@@ -1,4 +1,4 @@
-"""A prompt on its way through the engine."""
+"""A prompt and its generation on their way through the engine."""
 
 from __future__ import annotations
 
