@@ -228,7 +228,7 @@ def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
     assert len(asyncio.run(run())) == 1
 
 
-def said(
+def generated(
     build: BuildEngine, model: Path, sampling_params: SamplingParams, limit: int = 50
 ) -> dict[str, tuple[str, int, str]]:
     """What the scripted model generates under each script, all in one batch: text, tokens, reason."""
@@ -240,13 +240,13 @@ def said(
 
 @deciding
 def test_given_no_more_than_eos_then_answers_run_to_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams())
+    found = generated(build, scripted_model, SamplingParams())
     assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
 
 
 @deciding
 def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
-    assert said(build, scripted_model, SamplingParams(stop_at_json=True)) == {
+    assert generated(build, scripted_model, SamplingParams(stop_at_json=True)) == {
         "j": (r'{"answer": "a } \" b"}', 4, "stop"),
         "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
         "s": ("café Halden STOP now", 5, "stop"),
@@ -256,22 +256,24 @@ def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: Bui
 
 @deciding
 def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
+    found = generated(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
     assert found["s"] == ("caf", 3, "stop")
     assert found["j"] == (r'{"answer": "a } \" b"}', 4, "stop")
     assert found["p"] == ("plain text", 3, "stop")
-    assert said(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
+    assert generated(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
 
 
 @deciding
 def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11)
+    found = generated(
+        build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11
+    )
     assert {(tokens, reason) for _, tokens, reason in found.values()} == {(11, "length")}
 
 
 @deciding
 def test_given_a_limit_then_an_answer_that_is_cut_short_says_so(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
+    found = generated(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
     assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
     assert found["p"] == ("plain text", 3, "stop")
 

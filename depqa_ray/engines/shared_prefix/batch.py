@@ -40,11 +40,6 @@ class Chunk:
         """The number of the node's tokens that are computed after this step."""
         return self.index + self.count
 
-    @property
-    def last(self) -> int:
-        """The packed index of its last token."""
-        return self.first + self.count - 1
-
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:

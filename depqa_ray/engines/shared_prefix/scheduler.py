@@ -58,9 +58,8 @@ class ContinuousBatcher(BatchRunner[Sequence]):
 
     def counts(self) -> EngineCounts:
         """The counts since the last reset."""
-        hits = self.cache.hit_tokens
-        computed = self._prompt_tokens - hits
-        return EngineCounts(computed, hits, self._decode_steps, self._decode_seconds, self._out_of_memory)
+        hits, steps = self.cache.hit_tokens, self._decode_steps
+        return EngineCounts(self._prompt_tokens - hits, hits, steps, self._decode_seconds, self._out_of_memory)
 
     @override
     def busy(self) -> bool:
@@ -164,7 +163,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         """The packed index of the last token of each sequence that the chunks complete."""
         sequences = {sequence.leaf: sequence for sequence in self._running}
         return {
-            sequences[chunk.node]: chunk.last
+            sequences[chunk.node]: chunk.first + chunk.count - 1
             for chunk in chunks
             if chunk.node in sequences and chunk.end == len(chunk.node.tokens)
         }
