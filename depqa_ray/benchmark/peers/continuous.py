@@ -133,7 +133,7 @@ class ContinuousEngine(Engine):
         for token in output.generated_tokens:
             generation.add(token)
         first_token_seconds = output.timestamps[0] - submitted if output.timestamps else None
-        return self._lm.completion(generation, tokens, seconds, first_token_seconds)
+        return generation.completion(tokens, seconds, first_token_seconds)
 
     def _raise_if_broken(self) -> None:
         if self._closed:
