@@ -7,49 +7,33 @@ importing the package is cheap.
 from __future__ import annotations
 
 from importlib import import_module
-from itertools import groupby
 from typing import Any, Final
 
-_MODULE_OF: Final = {
-    "Edge": "core",
-    "Outcome": "core",
-    "Passage": "core",
-    "Plan": "core",
-    "Question": "core",
-    "StepResult": "core",
-    "DepqaError": "errors",
-    "InputError": "errors",
-    "Settings": "settings.load",
-    "load_settings": "settings.load",
-    "load_passages": "passages.sources",
-    "sample_passages": "passages.sampling",
-    "WorldShape": "passages.synthetic.worlds",
-    "generate_worlds": "passages.synthetic.worlds",
-    "parse_answer": "answering.answers",
-    "exact_match": "answering.scoring",
-    "f1": "answering.scoring",
-    "lenient": "answering.scoring",
-    "score_predictions": "answering.scoring",
-    "strict": "answering.scoring",
-    "DependencyGraph": "edges.graph",
-    "gold_edges": "edges.source",
-    "propose_edges": "edges.heuristic.propose",
-    "SelectionRules": "edges.selection",
-    "select_edges": "edges.selection",
-    "STRATEGIES": "planning.strategies",
-    "compile_plan": "planning.strategies",
-    "DependencyScheduler": "scheduling.scheduler",
-    "run_experiment": "runtime.run",
-    "RunStore": "results.store",
-    "compute_results": "results.metrics",
-    "write_pages": "report.render",
+_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "core": ("Edge", "Outcome", "Passage", "Plan", "Question", "StepResult"),
+    "errors": ("DepqaError", "InputError"),
+    "settings.load": ("Settings", "load_settings"),
+    "passages.sources": ("load_passages",),
+    "passages.sampling": ("sample_passages",),
+    "passages.synthetic.worlds": ("WorldShape", "generate_worlds"),
+    "answering.answers": ("parse_answer",),
+    "answering.scoring": ("exact_match", "f1", "lenient", "score_predictions", "strict"),
+    "edges.graph": ("DependencyGraph",),
+    "edges.source": ("gold_edges",),
+    "edges.heuristic.propose": ("propose_edges",),
+    "edges.selection": ("SelectionRules", "select_edges"),
+    "planning.strategies": ("STRATEGIES", "compile_plan"),
+    "scheduling.scheduler": ("DependencyScheduler",),
+    "runtime.run": ("run_experiment",),
+    "results.store": ("RunStore",),
+    "results.metrics": ("compute_results",),
+    "report.render": ("write_pages",),
 }
-"""The public names and their modules. ``__init__.pyi`` repeats them for type checkers."""
+"""The public names by module. ``__init__.pyi`` repeats them for type checkers."""
 
+_MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULE_OF)
-__doc__ = f"{__doc__}\n" + "\n".join(
-    f"{module:26}{', '.join(names)}" for module, names in groupby(_MODULE_OF, key=_MODULE_OF.__getitem__)
-)
+__doc__ = f"{__doc__}\n" + "\n".join(f"{module:26}{', '.join(names)}" for module, names in _NAMES.items())
 
 
 def __getattr__(name: str) -> Any:

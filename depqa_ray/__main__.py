@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from depqa_ray.cli.commands import main as run_command
-
-
-def main() -> None:
-    """Run the command line and exit with its code."""
-    sys.exit(run_command())
-
+from depqa_ray.cli.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

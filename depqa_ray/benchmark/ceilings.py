@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Prompt
-from depqa_ray.engines.local.causal_lm import load_config, model_source, torch_device, torch_dtype
+from depqa_ray.engines.local.causal_lm import as_engine_error, load_config, model_source, torch_device, torch_dtype
 from depqa_ray.engines.local.chat import prompt_text, token_ids
 from depqa_ray.engines.shared_prefix.kv_pool import head_dim
 from depqa_ray.settings.types import DtypeName
@@ -24,9 +24,9 @@ _SECONDS: Final = 0.4  # for the tries of each product and of each way of readin
 
 
 def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
-    """A model's shape from its configuration alone; parameters are counted on the meta device."""
+    """A model's shape from its configuration alone; parameters are counted on the meta device. Raises EngineError."""
     config = load_config(model_name)
-    with torch.device("meta"):
+    with as_engine_error(model_name), torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     ends = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
     parameters = {id(parameter): parameter.numel() for parameter in model.parameters()}
@@ -66,14 +66,10 @@ def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
     )
 
 
-def peak_device_bytes() -> int | None:
-    """Peak bytes that this process has allocated on the GPU; None without a GPU."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-
-
 def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """The prompts' tokens, as every engine reads them, without loading a model."""
-    tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
+    """The prompts' tokens, as every engine reads them, without loading a model. Raises EngineError."""
+    with as_engine_error(model_name):
+        tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
     return [token_ids(tokenizer, prompt_text(tokenizer, prompt)) for prompt in prompts]
 
 
@@ -103,16 +99,16 @@ def _read_rates(dtype: torch.dtype, device: torch.device) -> tuple[tuple[str, fl
 def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
     """The shortest try of those that fit into a fixed time, after one uncounted try."""
     _timed(work, device)
-    tries = [_timed(work, device)]
+    best = _timed(work, device)
     end = time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
-        tries.append(_timed(work, device))
-    return min(tries)
+        best = min(best, _timed(work, device))
+    return best
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - started

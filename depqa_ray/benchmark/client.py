@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import depqa_ray
 from depqa_ray.benchmark.machine import descendants
+from depqa_ray.benchmark.protocol import RunReply, run_from_json
 from depqa_ray.core import Prompt
 from depqa_ray.errors import EngineError
 
-MODULE: Final = "depqa_ray.benchmark.worker"
 _STDERR_SHOWN: Final = 400  # last characters of standard error that an error shows
 _CLOSE_SECONDS: Final = 30.0  # then the worker is killed
 
@@ -40,7 +40,7 @@ class WorkerProcess:
         self.label = label
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         self._process = subprocess.Popen(
-            command or [str(python or sys.executable), "-m", MODULE],
+            command or [str(python or sys.executable), "-m", "depqa_ray.benchmark.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -55,15 +55,14 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._process.poll() is None:
-            self._close()
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
-            try:
-                pipe.close()  # type: ignore[union-attr]  # both are pipes
-            except BrokenPipeError:  # the worker is gone and reads no more
-                continue
+        if kind is None:
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError, subprocess.TimeoutExpired):  # it is killed next
+                self._process.stdin.close()
+                self._process.wait(_CLOSE_SECONDS)
+        # Popen closes its pipes, then waits; BrokenPipeError: the worker is gone and reads no more.
+        with self._stderr, suppress(BrokenPipeError), self._process:
+            self._process.kill()
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its reply. Raises EngineError (one line) if it failed or the worker died."""
@@ -81,9 +80,10 @@ class WorkerProcess:
             raise EngineError(f"{self.label}: {reply['error']}")
         return reply
 
-    def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> dict[str, Any]:
+    def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> RunReply:
         """Answer groups of prompts, with a caller for each; callers start ``stagger`` seconds apart."""
-        return self.ask("run", groups=[[asdict(prompt) for prompt in group] for group in groups], stagger=stagger)
+        sent = [[asdict(prompt) for prompt in group] for group in groups]
+        return run_from_json(self.ask("run", groups=sent, stagger=stagger))
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -99,13 +99,6 @@ class WorkerProcess:
         """What the worker has written to standard error so far."""
         self._stderr.seek(0)
         return self._stderr.read()
-
-    def _close(self) -> None:
-        try:
-            self.ask("close")
-            self._process.wait(_CLOSE_SECONDS)
-        except (EngineError, subprocess.TimeoutExpired):  # it is killed next
-            return
 
     def _death(self) -> str:
         code = self._process.wait()

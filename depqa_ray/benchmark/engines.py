@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from depqa_ray.benchmark.client import WorkerProcess
-from depqa_ray.benchmark.protocol import start_from_json
+from depqa_ray.benchmark.protocol import StartReply, start_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
-from depqa_ray.engines.base import EngineInfo, SamplingParams
+from depqa_ray.engines.base import SamplingParams
 from depqa_ray.settings.types import EMBEDDED
 
 Report: TypeAlias = Callable[[str], None]
@@ -25,10 +25,8 @@ class RunningEngine:
 
     choice: EngineChoice
     worker: WorkerProcess
-    info: EngineInfo
+    reply: StartReply
     settings: dict[str, Any]
-    versions: dict[str, str]
-    python: str
 
 
 def resolve_model(settings: BenchSettings, stack: ExitStack, report: Report) -> str:
@@ -51,31 +49,23 @@ def start_engine(
     python = settings.vllm_python if choice.name == "vllm" else None
     worker = stack.enter_context(WorkerProcess(choice.text, python, offline=is_local(model)))
     is_peer = choice.name == "transformers_continuous"
-    name = "transformers" if choice.name == "one_by_one" else choice.name
     shown: dict[str, Any] = {
         "dtype": settings.dtype,
         "max_batch_size": choice.batch or settings.max_batch_size,
         "kv_gib": choice.kv_gib or settings.kv_gib,
         "gpu_memory_utilization": choice.gpu or settings.gpu_memory_utilization,
     }
-    params = SamplingParams(fixed_length=settings.lengths == "fixed")
     spec = shown | {
-        "engine": "transformers" if is_peer else name,
+        "engine": "transformers" if is_peer else choice.engine,
         "model_name": model,
-        "sampling_params": asdict(params),
+        "sampling_params": asdict(SamplingParams(fixed_length=settings.lengths == "fixed")),
     }
-    reply = start_from_json(worker.ask("start", engine=name, spec=spec, page=choice.page, step=choice.step))
+    reply = start_from_json(worker.ask("start", engine=choice.engine, spec=spec, page=choice.page, step=choice.step))
     if is_peer:
         shown |= {"page": choice.page, "step": choice.step}
-    return RunningEngine(choice, worker, reply.info, shown, reply.versions, reply.python)
+    return RunningEngine(choice, worker, reply, shown)
 
 
 def is_local(model: str) -> bool:
     """Whether a model can be loaded without a hub."""
     return model == EMBEDDED or Path(model).is_dir()
-
-
-def passages_of(choice: EngineChoice, settings: BenchSettings, available: int) -> int:
-    """How many of the passages an engine answers."""
-    limit = choice.passages or (settings.one_by_one_limit if choice.name == "one_by_one" else None)
-    return min(limit or available, available)

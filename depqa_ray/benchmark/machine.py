@@ -1,4 +1,4 @@
-"""A process's memory and descendants, the processor, and environment variables. Reads /proc if the system has it."""
+"""This machine, and a process's memory and descendants. Reads /proc if the system has it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+from depqa_ray.benchmark.schema import Machine
 
 _PROC: Final = Path("/proc")
 _VARIABLES: Final = (
@@ -24,13 +26,17 @@ _VARIABLES: Final = (
 )
 
 
-def variables() -> dict[str, str]:
-    """The environment variables that are set and change an engine's speed."""
-    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(
+        processor=_processor(),
+        cpus=os.cpu_count() or 0,
+        system=f"{platform.system()} {platform.machine()}",
+        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    )
 
 
-def processor() -> str:
-    """The processor's name."""
+def _processor() -> str:
     try:
         found = re.search(r"^model name\s*:\s*(.*)$", (_PROC / "cpuinfo").read_text("utf-8"), re.MULTILINE)
     except OSError:
@@ -43,32 +49,21 @@ def peak_bytes(pid: int) -> int | None:
 
     Shared memory and mapped files count in each process.
     """
-    peaks = [_peak(process) for process in (pid, *descendants(pid))]
-    known = [peak for peak in peaks if peak is not None]
+    peaks = [_status(process).get("VmHWM") for process in (pid, *descendants(pid))]
+    known = [int(peak.split()[0]) * 1024 for peak in peaks if peak]  # "123 kB"
     return sum(known) if known else None
 
 
 def descendants(pid: int) -> Iterator[int]:
     """A process's children, their children, and so on."""
-    parents = dict(_parents())
+    statuses = ((int(folder.name), _status(int(folder.name))) for folder in _PROC.glob("[0-9]*"))
+    parents = {process: int(status["PPid"]) for process, status in statuses if "PPid" in status}
     waiting = [pid]
     while waiting:
         parent = waiting.pop()
         children = [child for child, other in parents.items() if other == parent]
         yield from children
         waiting += children
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    for folder in _PROC.glob("[0-9]*"):
-        status = _status(int(folder.name))
-        if "PPid" in status:
-            yield int(folder.name), int(status["PPid"])
-
-
-def _peak(pid: int) -> int | None:
-    value = _status(pid).get("VmHWM")
-    return int(value.split()[0]) * 1024 if value else None
 
 
 def _status(pid: int) -> Mapping[str, str]:

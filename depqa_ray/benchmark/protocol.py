@@ -7,11 +7,10 @@ start      ``engine``, ``spec``, ``page``, ``step``                    :class:`S
 run        ``groups`` of prompts, ``stagger`` seconds between them     :class:`RunReply`
 build      ``config``, ``folder``, ``dtype``, ``seed``                 nothing
 probe      ``model``, ``dtype``, ``prompts``                           :class:`ProbeReply`
-close                                                                  nothing; the worker ends
 =========  ==========================================================  ========================
 
-A reply with ``error`` (one line) replaces any of them. Records are sent as ``asdict`` gives them; the functions
-``*_from_json`` read them back.
+A reply with ``error`` (one line) replaces any of them. Closing its standard input ends a worker. Records are sent as
+``asdict`` gives them; the functions ``*_from_json`` read them back.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from depqa_ray.engines.local.causal_lm import torch_dtype
+from depqa_ray.engines.local.causal_lm import torch_device, torch_dtype
 from depqa_ray.errors import InputError
 from depqa_ray.settings.types import DtypeName
 
@@ -27,7 +27,7 @@ _TOKENIZER_FILES: Final = (
 _SHARD: Final = "2GB"  # held twice while it is written
 
 
-def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed: int) -> Path:
+def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed: int) -> None:
     """Save a model of ``config_folder``'s configuration, drawn as transformers initialises it, and its tokenizer.
 
     Weights are created in their final type, on the GPU if there is one, and written in shards: memory holds them once.
@@ -36,14 +36,11 @@ def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed:
     if not (config_folder / "config.json").is_file():
         raise InputError("has no config.json", str(config_folder), "give the folder of a model's configuration")
     if not any((config_folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise InputError(
-            "has no tokenizer", str(config_folder), "put the model's tokenizer.json beside its config.json"
-        )
+        raise InputError("has no tokenizer", str(config_folder), "put the model's tokenizer.json beside config.json")
     try:
         config: Any = AutoConfig.from_pretrained(config_folder, trust_remote_code=False)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
-        with device:
+        with torch_device() as device:
             of_type = torch_dtype(dtype, device)
             model: Any = AutoModelForCausalLM.from_config(config, dtype=of_type, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, KeyError) as error:
@@ -52,4 +49,3 @@ def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed:
     for name in _TOKENIZER_FILES:
         if (config_folder / name).is_file():
             shutil.copy(config_folder / name, folder / name)
-    return folder

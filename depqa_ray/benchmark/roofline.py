@@ -15,8 +15,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import PromptWork, fewest_prefix_reads
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a model that operations and bytes are counted from.
+
+    - ``body_parameters``: those that every token goes through: all but the embeddings and the output layer.
+    - ``head_parameters``: those of the output layer, whether or not it shares its weights with the embeddings.
+    - ``value_bytes``: bytes of one weight, and of one key or value.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    body_parameters: int
+    head_parameters: int
+    value_bytes: int
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of the keys and values of one token, in all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.value_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a step reads at least once: body and output layer."""
+        return (self.body_parameters + self.head_parameters) * self.value_bytes
+
+    def attention_flops(self, pairs: int) -> float:
+        """Operations of attention over query-key pairs: 2 for the score and 2 for the value, each dimension."""
+        return 4.0 * self.layers * self.heads * self.head_dim * pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The best measured rates of a machine.
+
+    - ``flops``: operations a second in matrix products.
+    - ``bytes``: bytes read a second.
+    - ``products``: (rows, inner, columns, FLOP/s) of each product that was tried.
+    - ``reads``: (name, bytes a second) of each way of reading.
+    """
+
+    flops: float
+    bytes: float
+    device: str
+    dtype: str
+    threads: int
+    products: tuple[tuple[int, int, int, float], ...] = ()
+    reads: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +77,8 @@ class Work:
     bytes: float
 
     def seconds(self, ceilings: Ceilings) -> float:
-        """The larger of operations over their ceiling and bytes over theirs."""
+        """The least seconds: the larger of operations over their ceiling and bytes over theirs."""
         return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The least seconds of a workload's phases."""
-
-    prefill: float
-    decode: float
-
-    @property
-    def total(self) -> float:
-        """Prefill, then decoding."""
-        return self.prefill + self.decode
-
-
-def attention_flops(shape: ModelShape, keys: int) -> float:
-    """Operations of attention over ``keys`` query-key pairs: 2 for the score and 2 for the value, each dimension."""
-    return 4.0 * shape.layers * shape.heads * shape.head_dim * keys
 
 
 def prefill_work(shape: ModelShape, prompts: PromptWork) -> Work:
@@ -55,7 +87,7 @@ def prefill_work(shape: ModelShape, prompts: PromptWork) -> Work:
     The output layer is needed for the last token of each prompt only.
     """
     flops = 2.0 * shape.body_parameters * prompts.fewest + 2.0 * shape.head_parameters * prompts.prompts
-    return Work(flops + attention_flops(shape, prompts.keys), float(shape.weight_bytes))
+    return Work(flops + shape.attention_flops(prompts.keys), float(shape.weight_bytes))
 
 
 def decode_work(shape: ModelShape, rows: Sequence[Sequence[int]], generated: Sequence[int]) -> tuple[Work, int]:
@@ -72,19 +104,7 @@ def decode_work(shape: ModelShape, rows: Sequence[Sequence[int]], generated: Seq
     reads = fewest_prefix_reads(rows, steps) + own
     longest = max(steps, default=0)
     data = float(shape.weight_bytes) * longest + float(shape.kv_bytes) * reads
-    return Work(flops + attention_flops(shape, prompt_pairs + own), data), longest
-
-
-def floor_of(
-    shape: ModelShape,
-    ceilings: Ceilings,
-    prompts: PromptWork,
-    rows: Sequence[Sequence[int]],
-    generated: Sequence[int],
-) -> Floor:
-    """The least time of reading ``rows`` and generating ``generated`` tokens for each."""
-    decode, _ = decode_work(shape, rows, generated)
-    return Floor(prefill_work(shape, prompts).seconds(ceilings), decode.seconds(ceilings))
+    return Work(flops + shape.attention_flops(prompt_pairs + own), data), longest
 
 
 def step_floor(shape: ModelShape, ceilings: Ceilings, decode: Work, steps: int, together: float) -> float:

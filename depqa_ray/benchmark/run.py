@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 
 from depqa_ray.benchmark.client import WorkerProcess
-from depqa_ray.benchmark.engines import Report, RunningEngine, is_local, passages_of, resolve_model, start_engine
-from depqa_ray.benchmark.figures import Task, paired_ratio, repeat_figures, summary, task_of
-from depqa_ray.benchmark.machine import processor, variables
-from depqa_ray.benchmark.protocol import ProbeReply, probe_from_json, run_from_json
-from depqa_ray.benchmark.schema import BenchResults, EngineEntry, Machine, Ratio, RepeatFigures
+from depqa_ray.benchmark.engines import Report, RunningEngine, is_local, resolve_model, start_engine
+from depqa_ray.benchmark.figures import Task, paired_ratio, repeat_figures, summary
+from depqa_ray.benchmark.machine import this_machine
+from depqa_ray.benchmark.prefix_tree import prompt_work
+from depqa_ray.benchmark.protocol import ProbeReply, probe_from_json
+from depqa_ray.benchmark.schema import BenchResults, EngineEntry, Ratio, RepeatFigures
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.benchmark.workload import draw_passages, repeat_prompts
 from depqa_ray.core import Passage, Prompt
@@ -56,12 +55,7 @@ def run_benchmark(settings: BenchSettings, command: str, report: Report) -> Benc
         started=started,
         model=f"random weights of {settings.random_weights.name}" if settings.random_weights else settings.model_name,
         settings=public_settings(settings.model_dump(mode="json")),
-        machine=Machine(
-            processor=processor(),
-            cpus=os.cpu_count() or 0,
-            system=f"{platform.system()} {platform.machine()}",
-            variables=variables(),
-        ),
+        machine=this_machine(),
         shape=probe.shape,
         ceilings=probe.ceilings,
         passages=len(passages),
@@ -87,10 +81,12 @@ def _probe(model: str, prompts: Sequence[Prompt], settings: BenchSettings, repor
 def _contender(
     engine: RunningEngine, passages: Sequence[Passage], settings: BenchSettings, probe: ProbeReply
 ) -> _Contender:
-    part = passages[: passages_of(engine.choice, settings, len(passages))]
+    choice = engine.choice
+    part = passages[: choice.passages or (settings.one_by_one_limit if choice.name == "one_by_one" else None)]
     prompts = repeat_prompts(part, settings, 1)  # the first of those that were probed
     rows = {prompt.id: row for prompt, row in zip(prompts, probe.rows, strict=False)}
-    return _Contender(engine, part, task_of(rows, engine.settings["max_batch_size"], probe.shape, probe.ceilings))
+    work = prompt_work(list(rows.values()))
+    return _Contender(engine, part, Task(rows, work, engine.settings["max_batch_size"], probe.shape, probe.ceilings))
 
 
 def _take_turns(contenders: Sequence[_Contender], settings: BenchSettings, report: Report) -> None:
@@ -103,7 +99,7 @@ def _take_turns(contenders: Sequence[_Contender], settings: BenchSettings, repor
                     if other is not contender:
                         stopped.enter_context(other.engine.worker.stopped())
                 reply = contender.engine.worker.run([prompts])
-            figures = repeat_figures(repeat, run_from_json(reply), contender.task)
+            figures = repeat_figures(repeat, reply, contender.task)
             if not figures.questions:
                 raise EngineError(f"{contender.label} answered none of {len(prompts)} prompts")
             contender.repeats.append(figures)
@@ -111,16 +107,16 @@ def _take_turns(contenders: Sequence[_Contender], settings: BenchSettings, repor
 
 
 def _entry(contender: _Contender) -> EngineEntry:
-    engine, task = contender.engine, contender.task
+    engine, task, info = contender.engine, contender.task, contender.engine.reply.info
     return EngineEntry(
         label=contender.label,
-        ran=engine.info.engine,
-        device=engine.info.device,
-        dtype=engine.info.dtype,
-        parameters=engine.info.parameters,
+        ran=info.engine,
+        device=info.device,
+        dtype=info.dtype,
+        parameters=info.parameters,
         settings=engine.settings,
-        python=engine.python,
-        versions=engine.versions,
+        python=engine.reply.python,
+        versions=engine.reply.versions,
         passages=len(contender.passages),
         questions=len(task.rows),
         prompt_tokens=task.work.tokens,
@@ -140,7 +136,7 @@ def _ratios(entries: Sequence[EngineEntry]) -> tuple[Ratio, ...]:
 
 def _notes(entry: EngineEntry, choice: EngineChoice, settings: BenchSettings, available: int) -> Iterator[str]:
     """What qualifies the figures of an engine."""
-    if entry.ran != ("transformers" if choice.name == "one_by_one" else choice.name):
+    if entry.ran != choice.engine:
         yield f"{entry.label} does not cover this model: what ran is {entry.ran}"
     if entry.passages < available:
         yield f"{entry.label} answered the first {entry.passages} of {available} passages: rates are of those"

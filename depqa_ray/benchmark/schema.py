@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 
 BENCH_VERSION: Final = 1
 

@@ -36,6 +36,11 @@ class EngineChoice:
     page: int = 16
     step: int = 256
 
+    @property
+    def engine(self) -> str:
+        """The engine that has to run."""
+        return "transformers" if self.name == "one_by_one" else self.name
+
 
 OPTIONS: Final = tuple(item.name for item in fields(EngineChoice) if item.name not in ("text", "name"))
 _FLOATS: Final = ("kv_gib", "gpu")

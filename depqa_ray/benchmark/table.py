@@ -3,44 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING
 
+from depqa_ray.benchmark.figures import FIGURES
 from depqa_ray.benchmark.schema import BenchResults, Spread
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_GIB: Final = 1 << 30
-_ROWS: Final[tuple[tuple[str, str, float, int], ...]] = (
-    ("questions/s", "questions_per_second", 1, 2),
-    ("prompt tokens/s", "prompt_tokens_per_second", 1, 0),
-    ("generated tokens/s", "generated_tokens_per_second", 1, 1),
-    ("prefix hit rate", "hit_rate", 1, 3),
-    ("prompt tokens computed / fewest", "over_fewest", 1, 2),
-    ("time to first token, s", "first_token_seconds", 1, 3),
-    ("decode step, ms", "decode_step_seconds", 1e3, 2),
-    ("floor of a decode step, ms", "decode_step_floor", 1e3, 2),
-    ("peak memory, GiB", "peak_bytes", 1 / _GIB, 2),
-    ("peak GPU memory, GiB", "device_peak_bytes", 1 / _GIB, 2),
-    ("share of the roofline", "roofline_share", 1, 3),
-    ("questions/s at the roofline", "floor_questions_per_second", 1, 1),
-)
-"""Title, name of the figure, factor, decimals."""
-
-Row: TypeAlias = tuple[str, ...]
-
-
-def table_rows(results: BenchResults) -> tuple[Row, list[Row]]:
-    """Heads and rows: a figure a row, an engine a column. A cell holds the median and, in brackets, the spread."""
-    heads = ("median (lowest..highest)", *(entry.label for entry in results.engines))
-    rows: list[Row] = [
-        (title, *(_cell(entry.figures[name], factor, places) for entry in results.engines))
-        for title, name, factor, places in _ROWS
-    ]
-    ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
-    first = results.engines[0].label
-    rows.append((f"questions/s of {first} over it", *(ratios.get(entry.label, "") for entry in results.engines)))
-    return heads, rows
 
 
 def print_bench(results: BenchResults, console: Console) -> None:
@@ -49,16 +18,16 @@ def print_bench(results: BenchResults, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    for line in (*described(results), ""):
+    for line in (*_described(results), ""):
         console.print(Text(line), soft_wrap=True)
-    heads, rows = table_rows(results)
+    heads, *rows = _table_rows(results)
     table = Table(box=box.SIMPLE_HEAD)
     for index, head in enumerate(heads):
         table.add_column(Text(head), justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell.replace(" (", "\n(") if index else cell) for index, cell in enumerate(row)))
+    for title, *cells in rows:
+        table.add_row(Text(title), *(Text(cell.replace(" (", "\n(")) for cell in cells))
     # A narrow console would cut or fold figures.
-    console.width = max(console.width, sum(max(len(row[i]) for row in (heads, *rows)) + 3 for i in range(len(heads))))
+    console.width = max(console.width, sum(max(map(len, column)) + 3 for column in zip(heads, *rows, strict=True)))
     console.print(table)
     for note in results.notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
@@ -66,13 +35,23 @@ def print_bench(results: BenchResults, console: Console) -> None:
 
 def markdown(results: BenchResults) -> str:
     """The same as Markdown."""
-    heads, rows = table_rows(results)
-    lines = [f"- {line}" for line in described(results)]
+    heads, *rows = _table_rows(results)
+    lines = [f"- {line}" for line in _described(results)]
     lines += ["", _bar(heads), _bar(["---"] + ["---:"] * (len(heads) - 1)), *map(_bar, rows), ""]
     return "\n".join([*lines, *(f"Note: {note}" for note in results.notes)]).rstrip() + "\n"
 
 
-def described(results: BenchResults) -> Iterator[str]:
+def _table_rows(results: BenchResults) -> Iterator[tuple[str, ...]]:
+    """The heads, then the rows: a figure a row, an engine a column, the median and in brackets the spread a cell."""
+    engines = results.engines
+    yield ("median (lowest..highest)", *(entry.label for entry in engines))
+    for title, name, factor, places in FIGURES:
+        yield (title, *(_cell(entry.figures[name], factor, places) for entry in engines))
+    ratios = {ratio.over: _cell(ratio.spread, 1, 2) for ratio in results.ratios}
+    yield (f"questions/s of {engines[0].label} over it", *(ratios.get(entry.label, "") for entry in engines))
+
+
+def _described(results: BenchResults) -> Iterator[str]:
     """Lines on what was compared: command, machine, data, ceilings, and each engine with its settings."""
     machine, settings, ceilings = results.machine, results.settings, results.ceilings
     yield f"command: {results.command}"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 
 from depqa_ray.benchmark.engines import Report, resolve_model, start_engine
-from depqa_ray.benchmark.protocol import run_from_json
-from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
+from depqa_ray.benchmark.settings import BenchSettings, parse_engine
 from depqa_ray.benchmark.workload import draw_passages, verify_groups
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 
-_REFERENCE = EngineChoice("one_by_one", "one_by_one", batch=1)
 _STAGGER = 0.05  # seconds between callers, so that prompts also arrive while others are being answered
 _SHOWN = 60  # characters of an answer around its first difference
 
@@ -25,15 +24,15 @@ def verify_engines(settings: BenchSettings, count: int, report: Report) -> str:
     groups = verify_groups(draw_passages(settings), settings, count)
     with ExitStack() as stack:
         model = resolve_model(settings, stack, report)
-        reference = start_engine(_REFERENCE, model, settings, stack, report)
+        reference = start_engine(parse_engine("one_by_one"), model, settings, stack, report)
         report(f"one_by_one: answering {count} prompts")
-        expected = run_from_json(reference.worker.run(groups)).completions
+        expected = reference.worker.run(groups).completions
         for choice in settings.engines:
             if choice.name == "one_by_one":
                 continue
             engine = start_engine(choice, model, settings, stack, report)
             for time in ("first", "second"):
-                found = run_from_json(engine.worker.run(groups, _STAGGER)).completions
+                found = engine.worker.run(groups, _STAGGER).completions
                 difference = first_difference(groups, expected, found)
                 if difference:
                     return f"{choice.text}, {time} time: {difference}"
@@ -45,16 +44,12 @@ def first_difference(
     groups: Sequence[Sequence[Prompt]], expected: Sequence[Completion], found: Sequence[Completion]
 ) -> str:
     """The first prompt, in order, with another answer, and the difference; "" if there is none."""
-    wanted, got = _by_id(expected), _by_id(found)
-    for prompt in (prompt for group in groups for prompt in group):
+    wanted, got = ({done.prompt_id: done for done in completions} for completions in (expected, found))
+    for prompt in chain.from_iterable(groups):
         difference = _difference(wanted[prompt.id], got.get(prompt.id))
         if difference:
             return f"prompt {prompt.id} ({prompt.question_text.splitlines()[-1]!r}): {difference}"
     return ""
-
-
-def _by_id(completions: Sequence[Completion]) -> Mapping[str, Completion]:
-    return {completion.prompt_id: completion for completion in completions}
 
 
 def _difference(wanted: Completion, got: Completion | None) -> str:

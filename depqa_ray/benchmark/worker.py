@@ -13,20 +13,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from depqa_ray.benchmark.machine import peak_bytes
 from depqa_ray.benchmark.protocol import RunReply, StartReply, counted_between, prompts_from_json, spec_from_json
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineSpec
-from depqa_ray.errors import DepqaError, EngineError, InputError
+from depqa_ray.engines.base import Engine
+from depqa_ray.errors import DepqaError, EngineError
 from depqa_ray.results.manifest import installed_versions
 from depqa_ray.settings.types import EngineName
 
 
 def main() -> None:
-    """Serve requests until ``close``, or until the owner is gone."""
+    """Serve requests until the owner closes standard input or is gone."""
     replies = _own_stdout()
     loop = asyncio.new_event_loop()
     worker = Worker()
@@ -39,8 +40,6 @@ def main() -> None:
                 reply = {"error": str(error)}
             replies.write(json.dumps(reply) + "\n")
             replies.flush()
-            if request["do"] == "close":
-                break
     finally:
         loop.run_until_complete(worker.close())
 
@@ -62,7 +61,9 @@ class Worker:
         """The reply to a request. Raises DepqaError."""
         match request["do"]:
             case "start":
-                return asdict(await self._start(request))
+                self._engine = _build_engine(request)
+                info = await self._engine.start()
+                return asdict(StartReply(info, installed_versions(), platform.python_version()))
             case "run":
                 groups = [prompts_from_json(group) for group in request["groups"]]
                 return asdict(await self._run(groups, request["stagger"]))
@@ -73,23 +74,18 @@ class Worker:
         return {}
 
     async def close(self) -> None:
-        """Close the engine."""
+        """Close the engine, if it was started."""
         if self._engine is not None:
             await self._engine.close()
-        self._engine = None
-
-    async def _start(self, request: Mapping[str, Any]) -> StartReply:
-        self._engine = _build_engine(request, spec_from_json(request["spec"]))
-        return StartReply(await self._engine.start(), installed_versions(), platform.python_version())
 
     async def _run(self, groups: Sequence[Sequence[Prompt]], stagger: float) -> RunReply:
         assert self._engine is not None, "start comes first"
         before = self._engine.counts()
-        began = time.perf_counter()
+        started = time.perf_counter()
         answers = await asyncio.gather(*(self._ask(group, i * stagger) for i, group in enumerate(groups)))
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         return RunReply(
-            completions=tuple(completion for answer in answers for completion in answer),
+            completions=tuple(chain.from_iterable(answers)),
             seconds=seconds,
             counts=counted_between(before, self._engine.counts()),
             peak_bytes=peak_bytes(os.getpid()),
@@ -102,8 +98,8 @@ class Worker:
         return [completion async for group in self._engine.submit(prompts) for completion in group]
 
 
-def _build_engine(request: Mapping[str, Any], spec: EngineSpec) -> Engine:
-    name = request["engine"]
+def _build_engine(request: Mapping[str, Any]) -> Engine:
+    name, spec = request["engine"], spec_from_json(request["spec"])
     if name == "transformers_continuous":
         from depqa_ray.benchmark.peers.continuous import ContinuousEngine
 
@@ -124,23 +120,16 @@ def _build_model(request: Mapping[str, Any]) -> None:
 def _probe(request: Mapping[str, Any]) -> dict[str, Any]:
     from depqa_ray.benchmark.ceilings import measure_ceilings, model_shape, prompt_rows
 
-    prompts = prompts_from_json(request["prompts"])
-    try:
-        rows = prompt_rows(request["model"], prompts)
-        shape = model_shape(request["model"], request["dtype"])
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(reason, request["model"], "give a folder with a causal LM, or embedded") from error
-    ceilings = measure_ceilings(request["model"], request["dtype"])
-    return {"shape": asdict(shape), "ceilings": asdict(ceilings), "rows": rows}
+    model, dtype = request["model"], request["dtype"]
+    rows = prompt_rows(model, prompts_from_json(request["prompts"]))
+    shape = model_shape(model, dtype)
+    return {"shape": asdict(shape), "ceilings": asdict(measure_ceilings(model, dtype)), "rows": rows}
 
 
 def _device_peak() -> int | None:
-    if "torch" not in sys.modules:  # without it, this process has no GPU memory
-        return None
-    from depqa_ray.benchmark.ceilings import peak_device_bytes
-
-    return peak_device_bytes() or None
+    """Peak bytes that torch has allocated on the GPU; None if there is no GPU, or this process has not loaded torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() or None if torch else None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, question_part, shared_part
 from depqa_ray.benchmark.settings import BenchSettings
@@ -56,8 +55,7 @@ def verify_groups(passages: Sequence[Passage], settings: BenchSettings, count: i
             prompts[index] = rng.choice(prompts[:index])
     numbered = [replace(prompt, id=f"verify-{index}") for index, prompt in enumerate(prompts)]
     rng.shuffle(numbered)
-    callers = [list(islice(numbered, start, None, _CALLERS)) for start in range(_CALLERS)]
-    return [group for group in callers if group]
+    return [numbered[start::_CALLERS] for start in range(min(_CALLERS, count))]
 
 
 def _random_prompt(rng: random.Random, passage: Passage, limit: int) -> Prompt:

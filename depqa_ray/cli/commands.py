@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from depqa_ray.cli.flags import Parser, add_bench_flags, add_settings_flags, add_statistics_flags, given_settings
-from depqa_ray.errors import DepqaError
-from depqa_ray.settings.load import Settings, load_settings
+from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
+from depqa_ray.cli.flags import Parser, add_flags, given_settings
+from depqa_ray.errors import DepqaError, InputError
+from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
 
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_experiment(commands, "run", _run, "answer with one strategy", _RUN)
     _add_experiment(commands, "compare", _compare, "answer with several strategies and compare them", {})
     summary = "compare strategies on the embedded data with the embedded reader"
-    _add_experiment(commands, "demo", _demo, summary, _DEMO)
+    _add_experiment(commands, "demo", partial(_compare, pages="html"), summary, _DEMO)
     _add_report(commands)
     _add_worlds(commands)
     _add_score(commands)
@@ -68,37 +70,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."
+def _add_command(commands: Any, name: str, command: Any, summary: str, **options: Any) -> Parser:
+    description = f"{summary[0].upper()}{summary[1:]}."
+    parser: Parser = commands.add_parser(name, help=summary, description=description, **options)
+    parser.set_defaults(command=command)
+    return parser
 
 
 def _add_experiment(commands: Any, name: str, command: Any, summary: str, defaults: Mapping[str, Any]) -> None:
-    parser = commands.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
+    parser = _add_command(commands, name, command, summary, allow_abbrev=False)
     parser.add_argument(
         "--config",
         type=Path,
         metavar="PATH",
         help="a TOML or YAML file of settings; flags and DEPQA_... environment variables override it",
     )
-    add_settings_flags(parser, defaults)
-    parser.set_defaults(command=command, defaults=defaults)
+    for heading, section in GROUPS.items():
+        add_flags(parser.add_argument_group(heading), section, defaults)
+    parser.set_defaults(defaults=defaults)
 
 
 def _add_report(commands: Any) -> None:
     summary = "make a run's table, pages and JSON again from its directory"
-    parser = commands.add_parser("report", help=summary, description=_sentence(summary))
+    parser = _add_command(commands, "report", _report, summary)
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
     parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
     parser.add_argument("--all-passages", action="store_true", help="print the figures of every passage")
-    add_statistics_flags(parser)
-    parser.set_defaults(command=_report)
+    add_flags(parser, StatisticsSettings, dict.fromkeys(StatisticsSettings.model_fields, "as in the run"))
 
 
 def _add_worlds(commands: Any) -> None:
     summary = "generate passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
-    parser = commands.add_parser("worlds", help=summary, description=_sentence(summary))
+    parser = _add_command(commands, "worlds", _worlds, summary)
     parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
@@ -107,18 +112,16 @@ def _add_worlds(commands: Any) -> None:
     parser.add_argument("--fan-in", type=int, metavar="N", help="most parents of a question, 1 or 2 [2]")
     parser.add_argument("--entities", type=int, metavar="N", help="people, towns, rivers, companies: 2 to 8 each [3]")
     parser.add_argument("--facts", type=int, metavar="N", help="fewest sentences per passage, 0 to 60 [12]")
-    parser.set_defaults(command=_worlds)
 
 
 def _add_score(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
-    parser = commands.add_parser("score", help=summary, description=_sentence(summary))
+    parser = _add_command(commands, "score", _score, summary)
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
     parser.add_argument(
         "dataset", metavar="DATASET", help="a data set, as for --dataset of run, or the directory of a run"
     )
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
-    parser.set_defaults(command=_score)
 
 
 def _add_bench(commands: Any) -> None:
@@ -127,9 +130,7 @@ def _add_bench(commands: Any) -> None:
     summary = (
         "measure engines in turns on the same prompts; compare them with each other and with the machine's ceilings"
     )
-    parser = kinds.add_parser("engine", help=summary, description=_sentence(summary), allow_abbrev=False)
-    add_bench_flags(parser)
-    parser.set_defaults(command=_bench_engine)
+    add_flags(_add_command(kinds, "engine", _bench_engine, summary, allow_abbrev=False), BenchSettings, {})
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -149,12 +150,8 @@ def _compare(arguments: argparse.Namespace, pages: str | None = None) -> int:
     return _run_and_report(settings, settings.strategies, pages)
 
 
-def _demo(arguments: argparse.Namespace) -> int:
-    return _compare(arguments, pages="html")
-
-
 def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
-    """Run, then write the outputs. ``pages``: the folder for pages in the run directory, unless ``html_dir`` is set."""
+    """Run, then write the outputs. If ``html_dir`` is not set, pages go to ``pages`` in the run directory."""
     from rich.console import Console
 
     from depqa_ray.cli.progress import LiveProgress, start_logging
@@ -166,24 +163,21 @@ def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], page
         folder = run_experiment(settings, strategies, progress)
     html_dir = settings.html_dir or (folder / pages if pages else None)
     outputs = settings.model_copy(update={"html_dir": html_dir})
-    results = _write_outputs(folder, outputs, all_passages=settings.log_level == "debug")
+    results = _write_outputs(folder, outputs, {}, all_passages=settings.log_level == "debug")
     return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
 def _report(arguments: argparse.Namespace) -> int:
     outputs = OutputSettings(**given_settings(arguments, OutputSettings))
     statistics = given_settings(arguments, StatisticsSettings)
-    _write_outputs(arguments.run_dir, outputs, all_passages=arguments.all_passages, statistics=statistics)
+    _write_outputs(arguments.run_dir, outputs, statistics, all_passages=arguments.all_passages)
     return 0
 
 
 def _write_outputs(
-    folder: Path, outputs: OutputSettings, *, all_passages: bool, statistics: Mapping[str, Any] | None = None
+    folder: Path, outputs: OutputSettings, statistics: Mapping[str, Any], *, all_passages: bool
 ) -> RunResults:
-    """Make everything that a run directory yields: figures, predictions, trace, table, pages.
-
-    ``statistics`` are settings of the intervals that override those of the run.
-    """
+    """Write what follows from a run's records and print its table. ``statistics`` override the run's own settings."""
     from rich.console import Console
 
     from depqa_ray.report.render import write_pages
@@ -197,7 +191,6 @@ def _write_outputs(
 
     store = RunStore.open(folder)
     records = store.read()
-    statistics = statistics or {}
     check_baseline(statistics.get("baseline"), strategy_names(records))
     results = compute_results(records, resampling_of(records.manifest.settings, statistics))
     text = results.to_json()
@@ -218,7 +211,6 @@ def _write_outputs(
 
 
 def _worlds(arguments: argparse.Namespace) -> int:
-    from depqa_ray.errors import InputError
     from depqa_ray.passages.synthetic.export import write_worlds
     from depqa_ray.passages.synthetic.worlds import WorldShape
 
@@ -258,7 +250,6 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from depqa_ray.benchmark.run import run_benchmark
-    from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
     from depqa_ray.benchmark.table import markdown, print_bench
     from depqa_ray.benchmark.verify import verify_engines
     from depqa_ray.results.store import write_atomically

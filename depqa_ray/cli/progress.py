@@ -1,4 +1,4 @@
-"""What a run shows on the terminal while it goes: a progress bar where there is a terminal, and remarks."""
+"""What a run shows on stderr while it runs: log messages and, on a terminal, a progress bar."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ _log = logging.getLogger("depqa_ray")
 
 
 class LiveProgress(Recorder):
-    """Counts the questions answered, live. The number of passages is not known beforehand: they come as a stream.
-
-    Use as a context manager.
-    """
+    """A context manager that counts answered questions, live. The total is unknown: passages come as a stream."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

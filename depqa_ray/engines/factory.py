@@ -10,10 +10,9 @@ from depqa_ray.engines.base import Engine, EngineSpec
 _SPIN_COUNT: Final = "3000"
 """Iterations that a waiting OpenMP thread spins before it sleeps.
 
-OpenMP's default is 300,000: a spinning thread then keeps the core from the thread that it waits for if other programs
-run. On two cores beside two busy processes the demo took over two minutes; with 3,000 it takes 31 s. On an idle machine
-3,000 costs a small model under full load up to a fifth and a larger one nothing measurable; no spinning (a passive
-policy) costs the small one a third.
+With OpenMP's 300,000 a spinning thread keeps its core from the thread that it waits for, if other programs run: on two
+cores with two busy processes the demo took over two minutes; with 3,000, 31 s. On an idle machine under full load 3,000
+costs a small model up to a fifth, a larger one nothing; no spinning (a passive policy) costs the small one a third.
 """
 
 

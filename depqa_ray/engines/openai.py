@@ -11,7 +11,6 @@ import os
 import textwrap
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,10 +20,10 @@ from typing_extensions import override
 
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.requests import RequestPool
+from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError
 
 if TYPE_CHECKING:
@@ -43,24 +42,16 @@ _KEY_REFUSED: Final = (401, 403)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a request failed, in one line without secrets. ``of_prompt``: the prompt is to blame, not the server.
+    """A request's ``error``, in one line without secrets. ``of_prompt``: the prompt is to blame, not the server.
 
     A value and not an exception: a traceback would carry the server's text, and with it perhaps the key.
     """
 
-    reason: str
+    error: str
     of_prompt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """A completion without its time. ``cached_tokens`` are prompt tokens; None if the server does not report them."""
-
-    completion: Completion
-    cached_tokens: int | None = None
-
-
-class OpenAIEngine(Engine):
+class OpenAIEngine(RequestEngine):
     """Each prompt is a request in a task of its own, at most ``max_batch_size`` of them at a time.
 
     If a request fails and the server may be to blame, the warm-up prompt is sent: if that succeeds, only the request's
@@ -68,8 +59,8 @@ class OpenAIEngine(Engine):
     """
 
     def __init__(self, spec: EngineSpec, retries: int = RETRIES) -> None:
+        super().__init__()
         self._spec, self._retries = spec, retries
-        self._requests = RequestPool(self._answer)
         self._limit = asyncio.Semaphore(spec.max_batch_size)
         self._client: AsyncOpenAI | None = None
         self._server = ""
@@ -83,16 +74,11 @@ class OpenAIEngine(Engine):
         if self._spec.sampling_params.fixed_length:
             raise EngineError("a server cannot be held to answers of a fixed length: take another engine")
         self._connect()
-        found = await self._ask(WARM_UP, _WARM_UP_RETRIES)
-        reason = found.reason if isinstance(found, _Failure) else found.completion.error
-        if reason:
+        found = await self._ask(WARM_UP)
+        if found.error:
             await self.close()
-            raise EngineError(reason)
+            raise EngineError(found.error)
         return EngineInfo("openai", self._spec.model_name, self._server, "unknown dtype", can_reset_cache=False)
-
-    @override
-    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        return self._requests.submit(prompts)
 
     @override
     def counts(self) -> EngineCounts:
@@ -103,13 +89,16 @@ class OpenAIEngine(Engine):
 
     @override
     async def close(self) -> None:
-        await self._requests.close()
+        await super().close()
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
     def _connect(self) -> None:
-        openai = _import_openai()
+        try:
+            import openai
+        except ImportError as error:
+            raise EngineError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
         key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
         if not (key.isascii() and key.isprintable()):
             raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
@@ -121,31 +110,35 @@ class OpenAIEngine(Engine):
                 base_url=url,
                 default_headers=headers,
                 timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the request as a whole
-                max_retries=self._retries,
             )
         if self._client is None:
             raise EngineError("the server's address is not valid: --openai-base-url http://HOST:PORT/v1")
         self._server = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
 
+    @override
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError if the server fails."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         async with self._limit:
-            found = await self._ask(prompt, self._retries)
+            found = await self._ask(prompt)
             if isinstance(found, _Failure) and not found.of_prompt:
-                other = await self._ask(WARM_UP, _WARM_UP_RETRIES)
-                if isinstance(other, _Failure):
-                    raise EngineError(other.reason)
-        completion = Completion(prompt.id, error=found.reason) if isinstance(found, _Failure) else self._count(found)
-        return replace(completion, seconds=time.perf_counter() - began)
+                warm_up = await self._ask(WARM_UP)
+                if isinstance(warm_up, _Failure):
+                    raise EngineError(warm_up.error)
+        completion = Completion(prompt.id, error=found.error) if isinstance(found, _Failure) else found
+        return replace(completion, seconds=time.perf_counter() - started)
 
-    async def _ask(self, prompt: Prompt, retries: int) -> _Reply | _Failure:
+    async def _ask(self, prompt: Prompt) -> Completion | _Failure:
+        """The completion, without its time. The warm-up prompt gets few retries and is not counted."""
         assert self._client is not None
+        retries = _WARM_UP_RETRIES if prompt is WARM_UP else self._retries
         completions = self._client.with_options(max_retries=retries).chat.completions
         try:
             reply = await asyncio.wait_for(completions.create(**self._request(prompt)), self._spec.request_timeout)
-            return _read_reply(reply, prompt, self._spec.sampling_params)
+            completion = _read_reply(reply, prompt, self._spec.sampling_params)
+            if prompt is not WARM_UP and not completion.error:
+                self._count(reply.usage)
+            return completion
         except Exception as error:  # the client does not catch what a malformed reply raises in it
             return self._failure(error)
 
@@ -162,7 +155,9 @@ class OpenAIEngine(Engine):
 
     def _failure(self, error: Exception) -> _Failure:
         """Why a request failed, and what to do about it."""
-        openai, server = _import_openai(), self._server
+        import openai
+
+        server = self._server
         if isinstance(error, openai.APIStatusError):
             return self._refusal(error.status_code, _server_message(error))
         if isinstance(error, openai.APIConnectionError):
@@ -192,19 +187,11 @@ class OpenAIEngine(Engine):
             text = text.replace(secret, "***")
         return textwrap.shorten(text, 400)
 
-    def _count(self, reply: _Reply) -> Completion:
-        self._prompt_tokens += reply.completion.prompt_tokens
-        if reply.cached_tokens is not None:
-            self._cached = (self._cached or 0) + reply.cached_tokens
-        return reply.completion
-
-
-def _import_openai() -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise EngineError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
-    return openai
+    def _count(self, usage: Any) -> None:
+        details = usage.prompt_tokens_details
+        self._prompt_tokens += int(usage.prompt_tokens)
+        if details and details.cached_tokens is not None:
+            self._cached = (self._cached or 0) + details.cached_tokens
 
 
 def _split_credentials(url: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
@@ -244,7 +231,7 @@ def _server_message(error: Any) -> str:
     return str(message or body or error.message)
 
 
-def _read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> _Reply:
+def _read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> Completion:
     """Read a chat completion of the ``openai`` library. No field is trusted, since the library checks none.
 
     Raises ValueError, TypeError, AttributeError or IndexError if it is malformed or lacks token counts.
@@ -256,19 +243,17 @@ def _read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> 
     choice = reply.choices[0]
     reason, content = choice.finish_reason, choice.message.content or ""
     if reason not in ("stop", "length"):
-        return _Reply(Completion(prompt.id, error=f"the server ended the answer by {reason!r}"))
+        return Completion(prompt.id, error=f"the server ended the answer by {reason!r}")
     if not isinstance(content, str):
         raise ValueError("its content is no text")
     text, ended = cut_answer(content, sampling_params)
-    completion = Completion(
+    return Completion(
         prompt_id=prompt.id,
         text=text,
         prompt_tokens=int(reply.usage.prompt_tokens),
         generated_tokens=int(reply.usage.completion_tokens),
         finish_reason="stop" if ended else reason,
     )
-    details = reply.usage.prompt_tokens_details
-    return _Reply(completion, details.cached_tokens if details else None)
 
 
 def cut_answer(text: str, sampling_params: SamplingParams) -> tuple[str, bool]:

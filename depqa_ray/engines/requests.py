@@ -1,13 +1,17 @@
-"""Callers of an engine (one for each call of ``submit``), and a pool that answers each prompt in a task of its own."""
+"""Callers of an engine (one for each call of ``submit``), and the engines that answer each prompt in its own task."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from typing_extensions import override
+
 from depqa_ray.core import Completion, Prompt
+from depqa_ray.engines.base import Engine
 from depqa_ray.errors import EngineError
 
 
@@ -32,22 +36,23 @@ Finished: TypeAlias = list[tuple[Caller, Completion]]
 """Completions, each with the caller that waits for it."""
 
 
-class RequestPool:
-    """Answers each prompt in a task of its own, for engines that batch elsewhere.
-
-    ``answer`` returns a prompt's completion. If it raises EngineError, all current and later callers raise it too.
+class RequestEngine(Engine):
+    """Answers each prompt in a task of its own: the base of engines that batch elsewhere.
 
     - ``_callers`` holds every waiting caller with the tasks that work for it.
     - ``_broken``, once set, stays.
     """
 
-    def __init__(self, answer: Callable[[Prompt], Awaitable[Completion]]) -> None:
-        self._answer = answer
+    def __init__(self) -> None:
         self._callers: dict[Caller, list[asyncio.Task[None]]] = {}
         self._broken: EngineError | None = None
 
+    @abstractmethod
+    async def _answer(self, prompt: Prompt) -> Completion:
+        """The prompt's completion. If it raises EngineError, all current and later callers raise it too."""
+
+    @override
     async def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        """Yield each completion as it comes. A caller that stops iterating cancels its requests."""
         if self._broken:
             raise self._broken
         caller = Caller(waiting=len(prompts))
@@ -58,8 +63,8 @@ class RequestPool:
         finally:
             await _cancel(self._callers.pop(caller))
 
+    @override
     async def close(self) -> None:
-        """Cancel all requests. Their callers raise EngineError."""
         self._break(EngineError("the engine was closed"))
         await _cancel([task for tasks in self._callers.values() for task in tasks])
 

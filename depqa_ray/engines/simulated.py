@@ -11,14 +11,13 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from typing_extensions import override
 
 from depqa_ray.core import UNKNOWN, Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec, Fault
-from depqa_ray.engines.requests import RequestPool
+from depqa_ray.engines.base import EngineInfo, EngineSpec, Fault
+from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError
 
 _PROMPT_TOKEN_SECONDS: Final = 20e-6  # the cost model
@@ -26,21 +25,16 @@ _GENERATED_TOKEN_SECONDS: Final = 2e-3
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")  # words and punctuation count as tokens
 
 
-def answer_unknown(prompt: Prompt) -> str:
-    """The JSON that was asked for, with "unknown" for every answer, or with no dependencies."""
-    return json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
-
-
-class SimulatedEngine(Engine):
+class SimulatedEngine(RequestEngine):
     """Answers each prompt after the time that its tokens cost. Rows do not slow each other down.
 
     ``_taken`` counts the prompts taken, which is what a fault's ``at`` refers to.
     """
 
     def __init__(self, spec: EngineSpec, replica: str = "") -> None:
+        super().__init__()
         self._model_name = spec.model_name
         self._faults = {fault.at: fault for fault in spec.faults if fault.replica in ("", replica)}
-        self._requests = RequestPool(self._answer)
         self._taken = 0
 
     @override
@@ -48,17 +42,10 @@ class SimulatedEngine(Engine):
         return EngineInfo("simulated", self._model_name, "simulated", "none")
 
     @override
-    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        return self._requests.submit(prompts)
-
-    @override
-    async def close(self) -> None:
-        await self._requests.close()
-
     async def _answer(self, prompt: Prompt) -> Completion:
         self._taken += 1
         fault = self._faults.get(self._taken)
-        text = answer_unknown(prompt)
+        text = json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
         prompt_tokens = len(_TOKEN.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
         generated = min(len(_TOKEN.findall(text)), prompt.max_new_tokens)
         seconds = prompt_tokens * _PROMPT_TOKEN_SECONDS + generated * _GENERATED_TOKEN_SECONDS

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -17,36 +16,32 @@ from typing_extensions import override
 
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.causal_lm import model_source
+from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
+from depqa_ray.engines.local.causal_lm import MODEL_ADVICE, model_source
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.requests import RequestPool
+from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError
-from depqa_ray.settings.types import EMBEDDED
 
 _NEVER = 1 << 30  # tokens between two outputs of a request; its first and its last one always come
 
 
-class VllmEngine(Engine):
+class VllmEngine(RequestEngine):
     """Each prompt is a vLLM request in a task of its own."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        super().__init__()
         self._spec = spec
-        self._requests = RequestPool(self._answer)
         self._numbers = count()
         self._computed = self._cached = 0
         self._llm: Any = None
         self._tokenizer: Any = None
-        self._window = 0
 
     @override
     async def start(self) -> EngineInfo:
         """Start vLLM's processes and answer one prompt. Takes a minute or more and blocks the event loop."""
         _require_vllm()
         self._load()
-        # The model's limit, or less if the memory for keys and values holds less.
-        self._window = self._llm.model_config.max_model_len
         try:
             async for _ in self.submit([WARM_UP]):
                 pass
@@ -56,10 +51,6 @@ class VllmEngine(Engine):
         self._computed = self._cached = 0
         dtype = str(self._llm.model_config.dtype).removeprefix("torch.")
         return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
-
-    @override
-    def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
-        return self._requests.submit(prompts)
 
     @override
     def counts(self) -> EngineCounts:
@@ -77,7 +68,7 @@ class VllmEngine(Engine):
 
     @override
     async def close(self) -> None:
-        await self._requests.close()
+        await super().close()
         llm, self._llm = self._llm, None
         if llm is not None:
             # Blocks the event loop for some seconds on purpose: with the loop running, vLLM would report its own death.
@@ -90,25 +81,24 @@ class VllmEngine(Engine):
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             self._llm = _start_vllm(self._spec, source)
         except Exception as error:  # vLLM does not wrap what its parts raise
-            raise EngineError(
-                f"vLLM cannot load the model {name!r}: {_one_line(error)} (give a folder with a causal LM in "
-                f"safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED})"
-            ) from error
+            raise EngineError(f"vLLM cannot load the model {name!r}: {_one_line(error)} ({MODEL_ADVICE})") from error
 
+    @override
     async def _answer(self, prompt: Prompt) -> Completion:
-        """The prompt's completion. Raises EngineError if vLLM is dead."""
         assert self._llm is not None, "start() comes first"
         try:
-            began = time.perf_counter()
+            started = time.perf_counter()
             ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
-            return too_long(prompt, len(ids), self._window) or await self._generate(prompt, ids, began)
+            window = self._llm.model_config.max_model_len  # less than the model's if the memory holds less
+            return too_long(prompt, len(ids), window) or await self._generate(prompt, ids, started)
         except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
-            # Either sign of death may come first.
-            if self._llm.errored or _is_death(error):
+            from vllm.v1.engine.exceptions import EngineDeadError
+
+            if self._llm.errored or isinstance(error, EngineDeadError):  # either may come first
                 raise EngineError(f"vLLM died: {_one_line(error)}") from error
             return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
 
-    async def _generate(self, prompt: Prompt, ids: list[int], began: float) -> Completion:
+    async def _generate(self, prompt: Prompt, ids: list[int], started: float) -> Completion:
         from vllm.inputs import tokens_input
 
         params = self._spec.sampling_params
@@ -118,12 +108,14 @@ class VllmEngine(Engine):
         request = (tokens_input(ids), _sampling(params, prompt), str(next(self._numbers)))
         async for output in self._llm.generate(*request):
             if first is None:
-                first = time.perf_counter() - began
-                self._count(len(ids), output.num_cached_tokens or 0)
+                first = time.perf_counter() - started
+                cached = output.num_cached_tokens or 0
+                self._cached += cached
+                self._computed += len(ids) - cached
             new += output.outputs[0].token_ids
             reason = output.outputs[0].finish_reason
         if reason not in ("stop", "length"):
-            return Completion(prompt.id, error=f"vLLM gave the prompt up: {reason}")
+            return Completion(prompt.id, error=f"vLLM aborted the prompt: {reason}")
         # Decoded here as in the other engines: vLLM's own text omits an unfinished character at its end.
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         return Completion(
@@ -132,13 +124,9 @@ class VllmEngine(Engine):
             prompt_tokens=len(ids),
             generated_tokens=len(new),
             finish_reason="stop" if reason == "stop" else "length",
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - started,
             first_token_seconds=first,
         )
-
-    def _count(self, tokens: int, cached: int) -> None:
-        self._cached += cached
-        self._computed += tokens - cached
 
 
 def _require_vllm() -> None:
@@ -218,12 +206,6 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _is_death(error: Exception) -> bool:
-    from vllm.v1.engine.exceptions import EngineDeadError
-
-    return isinstance(error, EngineDeadError)
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from depqa_ray.core import UNKNOWN, JobKey, StepResult
+from depqa_ray.core import UNKNOWN, StepResult
 from depqa_ray.report.intervals import intervals_view
 from depqa_ray.report.provenance import provenance_view
 from depqa_ray.report.published import published_table
@@ -20,12 +20,11 @@ from depqa_ray.report.view import (
     IndexView,
     LinkView,
     PageView,
-    ProvenanceView,
     QuestionView,
     StepView,
     StrategyTimelineView,
 )
-from depqa_ray.results.records import PassageRecord, RunRecords, job_key
+from depqa_ray.results.records import RunRecords, steps_by_job
 from depqa_ray.results.schema import AnswerEntry, PassageEntry, RunResults
 
 _SLUG_LENGTH: Final = 48
@@ -44,7 +43,6 @@ def index_view(results: RunResults, warnings: Sequence[str] = ()) -> IndexView:
     names = [summary.name for summary in summaries]
     return IndexView(
         provenance=provenance_view(results, warnings),
-        strategies=tuple(map(one_line, names)),
         averages=averages_table(summaries),
         tables=tuple(run_tables(results)),
         intervals=intervals_view(results),
@@ -54,36 +52,26 @@ def index_view(results: RunResults, warnings: Sequence[str] = ()) -> IndexView:
     )
 
 
-def page_view(
-    results: RunResults,
-    position: int,
-    record: PassageRecord,
-    steps: Sequence[StepResult],
-    provenance: ProvenanceView | None = None,
-) -> PageView:
-    """The view of the passage at ``position``; ``steps`` are those of its finished strategies.
-
-    ``provenance`` is the run's; computing it reads all passages, so give it when making many pages.
-    """
-    entry = results.passages[position]
-    labels = {question.id: f"Q{place}" for place, question in enumerate(record.passage.questions, 1)}
-    span = max((step.completed for step in steps), default=0.0)
-    last = len(results.passages) - 1
-    return PageView(
-        link=_link(position, entry, []),
-        provenance=provenance or provenance_view(results),
-        summary=_summary(entry),
-        context=visible(entry.context),
-        graphs=graph_views(entry),
-        figures=passage_table(entry),
-        questions=_question_views(entry),
-        timelines=tuple(
-            _timeline(strategy.name, [step for step in steps if step.strategy == strategy.name], labels, span)
-            for strategy in entry.strategies
-        ),
-        previous=_link(position - 1, results.passages[position - 1], []) if position > 0 else None,
-        next=_link(position + 1, results.passages[position + 1], []) if position < last else None,
-    )
+def page_views(results: RunResults, records: RunRecords) -> Iterator[PageView]:
+    """The views of the passages' pages, with the steps of the strategies that finished them."""
+    provenance = provenance_view(results)
+    links = [_link(position, entry) for position, entry in enumerate(results.passages)]
+    steps = steps_by_job(records.steps)
+    neighbours = zip([None, *links], links, [*links[1:], None], strict=False)
+    for record, entry, (previous, link, next_) in zip(records.passages, results.passages, neighbours, strict=True):
+        shown = {strategy.name: steps.get((strategy.name, record.passage.id), []) for strategy in entry.strategies}
+        yield PageView(
+            link=link,
+            provenance=provenance,
+            summary=_summary(entry),
+            context=visible(entry.context),
+            graphs=graph_views(entry),
+            figures=passage_table(entry),
+            questions=_question_views(entry),
+            timelines=_timelines(shown, labels_of(record.passage.questions)),
+            previous=previous,
+            next=next_,
+        )
 
 
 def _summary(entry: PassageEntry) -> str:
@@ -93,22 +81,7 @@ def _summary(entry: PassageEntry) -> str:
     return summary_text(entry, next(iter(sizes.values())) if len(sizes) == 1 else None)
 
 
-def pages_of(results: RunResults, records: RunRecords) -> list[tuple[int, PassageRecord, list[StepResult]]]:
-    """For each passage its position, its record and the step results of the strategies that finished it."""
-    steps: dict[JobKey, list[StepResult]] = {}
-    for step in records.steps:
-        steps.setdefault(job_key(step), []).append(step)
-    return [
-        (
-            position,
-            record,
-            [step for shown in entry.strategies for step in steps.get((shown.name, record.passage.id), ())],
-        )
-        for position, (record, entry) in enumerate(zip(records.passages, results.passages, strict=True))
-    ]
-
-
-def _link(position: int, entry: PassageEntry, names: Sequence[str]) -> LinkView:
+def _link(position: int, entry: PassageEntry, names: Sequence[str] = ()) -> LinkView:
     found = {strategy.name: strategy.metrics.em for strategy in entry.strategies}
     return LinkView(
         number=position + 1,
@@ -121,40 +94,43 @@ def _link(position: int, entry: PassageEntry, names: Sequence[str]) -> LinkView:
 
 
 def _question_views(entry: PassageEntry) -> tuple[QuestionView, ...]:
-    labels = labels_of(entry)
-    first = next((strategy.dag for strategy in entry.strategies if strategy.dag is not None), None)
-    edges = {(edge.parent, edge.child) for edge in first.edges} if first else set()
+    labels = labels_of(entry.questions)
+    first = next((strategy for strategy in entry.strategies if strategy.dag is not None), None)
     return tuple(
         QuestionView(
             label=labels[question.id],
-            anchor=labels[question.id].lower(),
             text=visible(question.question),
             gold=tuple(map(visible, question.gold)),
             unanswerable=question.gold == [UNKNOWN],
-            parents=tuple(label for parent, label in labels.items() if (parent, question.id) in edges),
-            answers=tuple(_answer_view(strategy.name, strategy.questions[place]) for strategy in entry.strategies),
+            parents=tuple(label for id_, label in labels.items() if first and id_ in first.questions[place].parents),
+            answers=tuple(_answer_view(strategy.questions[place]) for strategy in entry.strategies),
         )
         for place, question in enumerate(entry.questions)
     )
 
 
-def _answer_view(strategy: str, entry: AnswerEntry) -> AnswerView:
-    name, answer, reason = one_line(strategy), visible(entry.answer), one_line(entry.reason)
-    if entry.status != "answered":
-        return AnswerView(name, entry.status, entry.status, answer, reason)
-    if entry.em == 1.0:
-        return AnswerView(name, "exact", "exact", answer)
-    if entry.f1 > 0.0:
-        return AnswerView(name, "partial", f"partial, F1 {score(entry.f1)}", answer)
-    return AnswerView(name, "wrong", "wrong", answer)
+def _answer_view(entry: AnswerEntry) -> AnswerView:
+    verdict: str = entry.status
+    if entry.status == "answered":
+        verdict = "exact" if entry.em == 1.0 else "partial" if entry.f1 > 0.0 else "wrong"
+    text = f"partial, F1 {score(entry.f1)}" if verdict == "partial" else verdict
+    return AnswerView(verdict, text, visible(entry.answer), one_line(entry.reason))
 
 
-def _timeline(
-    strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float
-) -> StrategyTimelineView:
+def _timelines(
+    steps: Mapping[str, Sequence[StepResult]], labels: Mapping[str, str]
+) -> tuple[StrategyTimelineView, ...]:
+    """The timelines of strategies. All have the span of the longest, so that their bars compare."""
+    span = max((step.completed for own in steps.values() for step in own), default=0.0)
+    return tuple(
+        StrategyTimelineView(one_line(strategy), draw_timeline(own, labels, span), _step_views(own, labels))
+        for strategy, own in steps.items()
+    )
+
+
+def _step_views(steps: Sequence[StepResult], labels: Mapping[str, str]) -> tuple[StepView, ...]:
     ordered = sorted(steps, key=lambda step: (step.batch < 0, step.batch, step.ready, step.step_id))
-    timeline = draw_timeline(one_line(strategy), ordered, labels, span)
-    return StrategyTimelineView(one_line(strategy), timeline, tuple(_step_view(step, labels) for step in ordered))
+    return tuple(_step_view(step, labels) for step in ordered)
 
 
 def _step_view(step: StepResult, labels: Mapping[str, str]) -> StepView:

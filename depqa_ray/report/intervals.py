@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from depqa_ray.report.tables import count_passages
@@ -82,10 +83,7 @@ def _average(summary: StrategySummary, figure: Figure) -> IntervalCell:
 def _difference(difference: Difference | None, form: _Form) -> IntervalCell:
     if difference is None:
         return IntervalCell(ABSENT, ABSENT)
-
-    def shown(value: float) -> str:
-        return signed(value, form)
-
+    shown = partial(signed, form=form)
     return IntervalCell(shown(difference.value), _ends(difference.interval, shown), difference.excludes_zero)
 
 

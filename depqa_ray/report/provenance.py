@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -35,49 +35,38 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
     )
 
 
-def _caveats(run: RunEntry) -> list[str]:
-    caveats = []
+def _caveats(run: RunEntry) -> Iterator[str]:
     if run.engine == _SIMULATED:
-        caveats.append("The figures are simulated: a cost model stood in for the model and the machine.")
+        yield "The figures are simulated: a cost model stood in for the model and the machine."
     elif run.settings.get("deps_engine") == _SIMULATED:
-        caveats.append("The dependencies, with what they cost, are simulated: a cost model was asked for them.")
+        yield "The dependencies, with what they cost, are simulated: a cost model was asked for them."
     if run.engine != _SIMULATED and run.embedded_reader and not _is_worlds(run.dataset):
-        caveats.append(
+        yield (
             "The embedded reader answered. It was trained on generated worlds and knows worlds, not Wikipedia: "
             "its scores on this data set do not rank the strategies."
         )
     if run.isolated and _SERVER in (run.engine, run.settings.get("deps_engine")):
-        caveats.append(
+        yield (
             "The server may have had a passage's beginning at hand from the strategy before; each strategy went first "
             "on some passages."
         )
-    return caveats
 
 
-def _gaps(results: RunResults) -> list[str]:
+def _gaps(results: RunResults) -> Iterator[str]:
     """Notes on what the figures leave out."""
-    summaries = results.strategies.values()
-    gaps = [
-        f"{summary.name}: {counted(summary.unfinished, 'passage was', 'passages were')} not finished "
-        "and counted in no figure."
-        for summary in summaries
-        if summary.unfinished
-    ]
-    gaps += [
-        f"{summary.name}: the dependencies of {counted(summary.dag.cached, 'passage', 'passages')} were kept from an "
-        "earlier run and cost nothing here."
-        for summary in summaries
-        if summary.dag is not None and summary.dag.cached
-    ]
-    for summary in summaries:
-        if lost := summary.counts.failed + summary.counts.skipped:
-            gaps.append(
-                f"{summary.name}: {counted(lost, 'question', 'questions')} without an answer, mostly because: "
-                f"{_usual_reason(results, summary.name)}."
-            )
-    if rows := results.run.bad_rows:
-        gaps.append(f"{counted(rows, 'row', 'rows')} of the data set left out, not being usable.")
-    return gaps
+    for name, summary in results.strategies.items():
+        if count := summary.unfinished:
+            yield f"{name}: {counted(count, 'passage was', 'passages were')} not finished and counted in no figure."
+    for name, summary in results.strategies.items():
+        if summary.dag is not None and (count := summary.dag.cached):
+            passages = counted(count, "passage", "passages")
+            yield f"{name}: the dependencies of {passages} were kept from an earlier run and cost nothing here."
+    for name, summary in results.strategies.items():
+        if count := summary.counts.failed + summary.counts.skipped:
+            questions, reason = counted(count, "question", "questions"), _usual_reason(results, name)
+            yield f"{name}: {questions} without an answer, mostly because: {reason}."
+    if count := results.run.bad_rows:
+        yield f"{counted(count, 'row', 'rows')} of the data set left out, not being usable."
 
 
 def _usual_reason(results: RunResults, strategy: str) -> str:

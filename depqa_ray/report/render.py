@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from depqa_ray.report.build import index_view, page_view, pages_of
-from depqa_ray.report.provenance import provenance_view
+from depqa_ray.report.build import index_view, page_views
 from depqa_ray.report.svg.layout import BOX_HEIGHT, BOX_WIDTH
+from depqa_ray.report.svg.timeline import NOTE_X, WIDTH
 from depqa_ray.report.view import IndexView, PageView
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
@@ -37,29 +37,17 @@ def write_pages(records: RunRecords, folder: Path, results: RunResults | None = 
     folder cannot be written.
     """
     results = results or compute_results(records)
-    index = folder / INDEX
-    write_atomically(index, render_index(index_view(results, records.warnings)), durable=False)
-    paths = [index]
-    provenance = provenance_view(results)
-    for position, record, steps in pages_of(results, records):
-        page = page_view(results, position, record, steps, provenance)
-        path = folder / page.link.file
-        write_atomically(path, render_page(page), durable=False)
-        paths.append(path)
+    paths = [folder / INDEX]
+    write_atomically(paths[0], render(index_view(results, records.warnings)), durable=False)
+    for page in page_views(results, records):
+        paths.append(folder / page.link.file)
+        write_atomically(paths[-1], render(page), durable=False)
     return paths
 
 
-def render_index(view: IndexView) -> str:
-    """The HTML of the index."""
-    return _render("index.html.j2", view)
-
-
-def render_page(view: PageView) -> str:
-    """The HTML of a passage's page."""
-    return _render("passage.html.j2", view)
-
-
-def _render(template: str, view: IndexView | PageView) -> str:
+def render(view: IndexView | PageView) -> str:
+    """The HTML of a page."""
+    template = "index.html.j2" if isinstance(view, IndexView) else "passage.html.j2"
     return _environment().get_template(template).render(view=view)
 
 
@@ -81,5 +69,5 @@ def _environment() -> Environment:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # Only the style sheet, which ships with the package, is exempt from escaping.
     environment.globals |= {"css": Markup(css), "css_hash": f"sha256-{digest}"}
-    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    environment.globals |= {"box_width": BOX_WIDTH, "box_height": BOX_HEIGHT, "chart_width": WIDTH, "note_x": NOTE_X}
     return environment

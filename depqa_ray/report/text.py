@@ -12,9 +12,8 @@ ABSENT: Final = "—"
 """Shown for a figure that does not exist."""
 
 _PICTURES: Final = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-_C1: Final = dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-_SURROGATES: Final = dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
-_SHOWN: Final = _PICTURES | _C1 | _SURROGATES
+_VISIBLE: Final = _PICTURES | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
+_OVERRIDES: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
 
 
 def visible(text: str) -> str:
@@ -22,7 +21,7 @@ def visible(text: str) -> str:
 
     Line feeds and tabs stay. Lone surrogates become U+FFFD.
     """
-    return text.translate(_SHOWN)
+    return text.translate(_VISIBLE)
 
 
 def one_line(text: str) -> str:
@@ -34,9 +33,6 @@ def isolated(text: str) -> str:
     """One line whose writing direction does not leak, for places that cannot hold a ``<bdi>``."""
     # FIRST STRONG ISOLATE does not contain an unclosed override, so overrides are replaced.
     return f"\u2068{one_line(text).translate(_OVERRIDES)}\u2069"
-
-
-_OVERRIDES: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
 
 
 def shorten(text: str, width: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depqa_ray.report.svg.layout import Box, Drawing
+from depqa_ray.report.svg.layout import Box, Drawing, Line
 from depqa_ray.report.svg.timeline import Timeline
 
 
@@ -71,13 +71,12 @@ class NodeView:
     label: str
     text: str
     title: str
-    anchor: str
     box: Box
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeView:
-    """A dependency: its row in the table, and its line in the graph (``path`` is empty if it was not selected)."""
+    """A dependency: its row in the table, and its line in the graph (None if it was not selected)."""
 
     parent: str
     child: str
@@ -86,9 +85,7 @@ class EdgeView:
     rationale: str
     status: str
     title: str
-    path: str = ""
-    label_x: float = 0.0
-    label_y: float = 0.0
+    line: Line | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +105,12 @@ class GraphView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped, none."""
+    """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped."""
 
-    strategy: str
     verdict: str
     verdict_text: str
     answer: str
-    reason: str = ""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,6 @@ class QuestionView:
     """A question with its gold answers and each strategy's answer, in the order of the page's strategies."""
 
     label: str
-    anchor: str
     text: str
     gold: tuple[str, ...]
     unanswerable: bool
@@ -198,7 +193,6 @@ class IndexView:
     """The run's page: figures over all passages, then the passages."""
 
     provenance: ProvenanceView
-    strategies: tuple[str, ...]
     averages: TableView
     tables: tuple[TableView, ...]
     intervals: IntervalsView | None

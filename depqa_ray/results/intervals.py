@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from depqa_ray.errors import SettingsError
-from depqa_ray.results.bootstrap import FloatArray, percentile_intervals
+from depqa_ray.results.bootstrap import percentile_intervals
 from depqa_ray.results.schema import Difference, Figure, Interval, PassageEntry, PassageStrategy
 from depqa_ray.settings.load import Settings, one_line_error
 from depqa_ray.settings.types import Confidence, Resamples
@@ -72,14 +72,10 @@ class Statistics(NamedTuple):
     paired_passages: int
 
 
-class Contribution(NamedTuple):
-    """One passage's part of the averages' sums and divisors, in the order of FIGURES."""
+_Contribution: TypeAlias = Mapping[Figure, tuple[float, float]]
+"""One passage's part of each average's sum, and of its divisor; in the order of FIGURES."""
 
-    sums: tuple[float, ...]
-    weights: tuple[float, ...]
-
-
-_Contributions: TypeAlias = Mapping[str, Contribution]
+_Contributions: TypeAlias = Mapping[str, _Contribution]
 """By passage id."""
 
 
@@ -87,13 +83,13 @@ def run_statistics(
     passages: Sequence[PassageEntry], names: Sequence[str], baseline: str | None, resampling: Resampling
 ) -> dict[str, Statistics]:
     """The intervals and differences of each strategy. Pure; independent of the order of passages and names."""
-    own = [_contributions(passages, name) for name in names]
-    base = None if baseline is None else own[names.index(baseline)]
-    paired = [{} if base is None or name == baseline else _paired(own[at], base) for at, name in enumerate(names)]
-    found = _intervals([*own, *paired], resampling)
+    own = {name: _contributions(passages, name) for name in names}
+    base = {} if baseline is None else own[baseline]
+    paired = {name: {} if name == baseline else _paired(own[name], base) for name in names}
+    found = _intervals([*own.values(), *paired.values()], resampling)
     return {
-        name: Statistics(found[at], _differences(paired[at], found[len(names) + at]), len(paired[at]))
-        for at, name in enumerate(names)
+        name: Statistics(averages, _differences(paired[name], differences), len(paired[name]))
+        for name, averages, differences in zip(names, found[: len(names)], found[len(names) :], strict=True)
     }
 
 
@@ -103,19 +99,21 @@ def _contributions(passages: Iterable[PassageEntry], name: str) -> _Contribution
     }
 
 
-def _contribution(entry: PassageStrategy) -> Contribution:
-    em, f1 = (math.fsum(getattr(answer, score) for answer in entry.questions) for score in ("em", "f1"))
-    questions = float(len(entry.questions))
-    return Contribution(
-        (em, f1, float(entry.prompt_tokens), float(entry.generated_tokens), entry.latency),
-        (questions, questions, 1.0, 1.0, 1.0),
-    )
+def _contribution(entry: PassageStrategy) -> _Contribution:
+    questions = len(entry.questions)
+    return {
+        "em": (math.fsum(answer.em for answer in entry.questions), questions),
+        "f1": (math.fsum(answer.f1 for answer in entry.questions), questions),
+        "prompt_tokens": (entry.prompt_tokens, 1.0),
+        "generated_tokens": (entry.generated_tokens, 1.0),
+        "latency": (entry.latency, 1.0),
+    }
 
 
 def _paired(strategy: _Contributions, baseline: _Contributions) -> _Contributions:
     """The differences within the passages that both finished. Both asked the same questions, so the weights agree."""
     return {
-        id_: Contribution(tuple(a - b for a, b in zip(own.sums, baseline[id_].sums, strict=True)), own.weights)
+        id_: {figure: (sum_ - baseline[id_][figure][0], weight) for figure, (sum_, weight) in own.items()}
         for id_, own in strategy.items()
         if id_ in baseline
     }
@@ -124,14 +122,11 @@ def _paired(strategy: _Contributions, baseline: _Contributions) -> _Contribution
 def _differences(paired: _Contributions, intervals: Mapping[Figure, Interval | None]) -> dict[Figure, Difference]:
     if not paired:
         return {}
-    sums, weights = (zip(*column, strict=True) for column in zip(*paired.values(), strict=True))
-    return {
-        figure: _difference(math.fsum(sum_), math.fsum(weight), intervals[figure])
-        for figure, sum_, weight in zip(FIGURES, sums, weights, strict=True)
-    }
+    return {figure: _difference([own[figure] for own in paired.values()], intervals[figure]) for figure in FIGURES}
 
 
-def _difference(total: float, weight: float, interval: Interval | None) -> Difference:
+def _difference(parts: Iterable[tuple[float, float]], interval: Interval | None) -> Difference:
+    total, weight = map(math.fsum, zip(*parts, strict=True))
     return Difference(
         value=total / weight if weight else 0.0,
         interval=interval,
@@ -146,8 +141,7 @@ def _intervals(tables: Sequence[_Contributions], resampling: Resampling) -> list
         together.setdefault(tuple(sorted(table)), []).append(place)
     found: dict[int, dict[Figure, Interval | None]] = {}
     for ids, places in together.items():
-        ends = _ends(ids, [tables[place] for place in places], resampling)
-        found.update(zip(places, ends, strict=True))
+        found.update(zip(places, _ends(ids, [tables[place] for place in places], resampling), strict=True))
     return [found[place] for place in range(len(tables))]
 
 
@@ -157,17 +151,13 @@ def _ends(
     """The intervals of tables over the passages ``ids``; None if there are fewer than two passages."""
     if len(ids) < 2:
         return [dict.fromkeys(FIGURES) for _ in tables]
+    parts = np.array([[part for table in tables for part in table[id_].values()] for id_ in ids], dtype=np.float64)
     lows, highs = percentile_intervals(
-        _columns(ids, tables, "sums"),
-        _columns(ids, tables, "weights"),
+        parts[:, :, 0].copy(),
+        parts[:, :, 1].copy(),
         confidence=resampling.confidence,
         resamples=resampling.resamples,
         seed=resampling.seed,
     )
     ends = iter([Interval(low=low, high=high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)])
     return [{figure: next(ends) for figure in FIGURES} for _ in tables]
-
-
-def _columns(ids: Sequence[str], tables: Sequence[_Contributions], part: Literal["sums", "weights"]) -> FloatArray:
-    """One part of the contributions, [passages, tables x figures]."""
-    return np.array([[value for table in tables for value in getattr(table[id_], part)] for id_ in ids])

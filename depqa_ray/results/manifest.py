@@ -12,6 +12,7 @@ import os
 import platform
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -41,9 +42,10 @@ _URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take a ke
 class RunLabels:
     """A run's labels in the report.
 
-    ``edges`` is the source of the dependencies. ``embedded_reader`` marks the model that ships with the package,
-    trained on generated worlds only. ``strategies`` are in the order of the tables. ``isolated``: passages ran one at a
-    time, on idle replicas.
+    - ``edges`` is the source of the dependencies.
+    - ``embedded_reader`` marks the model that ships with the package, trained on generated worlds only.
+    - ``strategies`` are in the order of the tables.
+    - ``isolated``: passages ran one at a time, on idle replicas with empty caches.
     """
 
     model: str = ""
@@ -93,22 +95,21 @@ def settings_manifest(
         model=settings.model_name,
         engine=settings.engine,
         dataset=settings.dataset,
-        edges=_asked(settings),
+        edges=_edge_source(settings),
         embedded_reader=settings.model_name == EMBEDDED,
         strategies=tuple(strategies),
         isolated=settings.isolated,
     )
-    # The strategies affect the answers too, and depend on the command as well as on the settings.
-    values = settings.model_dump(mode="json") | {"strategies": list(strategies)}
     # The text is for people and may lose private parts; its digest distinguishes any two texts.
     text = settings.system_prompt
     prompt = {} if text is None else {"system_prompt": text, "system_prompt_sha256": _sha256(text)}
+    # The strategies affect the answers too, and depend on the command as well as on the settings.
+    values = {**settings.model_dump(mode="json"), "strategies": list(strategies), **prompt, "examples": list(examples)}
     answer_affecting = Settings.answer_affecting() | set(prompt)
-    values |= {**prompt, "examples": list(examples)}
     return make_manifest(labels, values, started=started, answer_affecting=answer_affecting, devices=devices)
 
 
-def _asked(settings: Settings) -> str:
+def _edge_source(settings: Settings) -> str:
     """The source of the dependencies, with its engine if that is not the one that answers."""
     if settings.deps_engine is None:
         return settings.dependency_source
@@ -125,15 +126,15 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a run that starts now on this machine.
 
-    ``answer_affecting`` names the settings on which the answers depend (None: all). A run can be resumed with another
-    output folder, not with another model. ``devices`` are names such as "NVIDIA H200".
+    ``answer_affecting`` names the settings on which the answers depend (None: all). ``devices`` are names such as
+    "NVIDIA H200".
     """
     kept = public_settings(settings)
     return Manifest(
         labels=replace(labels, model=_anonymous(labels.model), dataset=_anonymous(labels.dataset)),
         settings=kept,
         fingerprint=fingerprint(
-            kept if answer_affecting is None else {name: kept[name] for name in kept if name in answer_affecting}
+            {name: kept[name] for name in kept if answer_affecting is None or name in answer_affecting}
         ),
         started=started,
         versions=installed_versions(),
@@ -146,12 +147,8 @@ def make_manifest(
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """SHA-256 (64 hex digits) of the settings, in any order, and the prompts' version."""
-    canonical = json.dumps(
-        {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return _sha256(canonical)
+    asked = {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION}
+    return _sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")))
 
 
 def _sha256(text: str) -> str:
@@ -215,8 +212,6 @@ def installed_versions() -> dict[str, str]:
     """The versions of the installed packages on which figures depend."""
     versions = {}
     for package in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions

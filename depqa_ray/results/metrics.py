@@ -9,17 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from operator import attrgetter
 from typing import Final
 
 import numpy as np
 
-from depqa_ray.core import Edge, JobKey, Passage, Question, StepResult
+from depqa_ray.core import Edge, Passage, Question, StepResult
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
 from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
-from depqa_ray.results.records import PassageResult, RunRecords, job_key
+from depqa_ray.results.records import PassageResult, RunRecords, job_key, steps_by_job
 from depqa_ray.results.schema import (
     BootstrapEntry,
     EdgeQualityEntry,
@@ -101,24 +102,19 @@ def wall_clock(times: Iterable[PassageResult]) -> float:
     return math.fsum(stretches)
 
 
-def _passage_runs(records: RunRecords, names: Iterable[str]) -> dict[str, dict[str, PassageRun]]:
+def _passage_runs(records: RunRecords, names: Sequence[str]) -> dict[str, dict[str, PassageRun]]:
     """The finished passages of each strategy, by passage id, in the order of the records."""
-    steps: dict[JobKey, list[StepResult]] = {}
-    for step in records.steps:
-        steps.setdefault(job_key(step), []).append(step)
+    steps = steps_by_job(records.steps)
     selections = {job_key(record): record.chosen for record in records.edges}
     finished = set(map(job_key, records.finished))
-
-    def passage_run(name: str, passage: Passage) -> PassageRun:
-        key = name, passage.id
-        own, selection = sorted(steps.get(key, ()), key=attrgetter("step_id")), selections.get(key)
-        return PassageRun(passage, tuple(own), selection, passage_strategy(name, passage, own, selection))
-
-    passages = [record.passage for record in records.passages]
-    return {
-        name: {passage.id: passage_run(name, passage) for passage in passages if (name, passage.id) in finished}
-        for name in names
-    }
+    runs: dict[str, dict[str, PassageRun]] = {name: {} for name in names}
+    for name, record in product(names, records.passages):
+        passage, key = record.passage, (name, record.passage.id)
+        if key in finished:
+            own, selection = sorted(steps.get(key, ()), key=attrgetter("step_id")), selections.get(key)
+            entry = passage_strategy(name, passage, own, selection)
+            runs[name][passage.id] = PassageRun(passage, tuple(own), selection, entry)
+    return runs
 
 
 def _summary(name: str, runs: Sequence[PassageRun], statistics: Statistics, records: RunRecords) -> StrategySummary:

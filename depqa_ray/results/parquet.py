@@ -15,7 +15,6 @@ from depqa_ray.results.store import write_atomically
 _BEFORE: Final = ("strategy", "passage_id", "title")
 """The columns that identify the answer; those of :class:`AnswerEntry` follow, in its order."""
 
-_RENAMED: Final = {"id": "question_id"}  # beside "passage_id", "id" alone would be unclear
 _TYPES: Final[dict[Any, str]] = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
@@ -48,7 +47,8 @@ def write_parquet(results: RunResults, path: Path) -> None:
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
     """An answer entry's fields under their columns' names."""
-    return {_RENAMED.get(name, name): value for name, value in fields.items()}
+    # Beside "passage_id", "id" alone would be unclear.
+    return {"question_id" if name == "id" else name: value for name, value in fields.items()}
 
 
 def _type(annotation: Any) -> Any:
@@ -70,11 +70,10 @@ def _no_progress_bars() -> Iterator[None]:
     """Disable the library's progress bars, which would overwrite a command's output."""
     import datasets
 
-    if datasets.are_progress_bars_disabled():
-        yield
-        return
+    disabled = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        datasets.enable_progress_bars()
+        if not disabled:
+            datasets.enable_progress_bars()

@@ -39,5 +39,4 @@ def _official(answer: AnswerEntry) -> str | None:
     if set(answer.gold) != {UNKNOWN}:
         return answer.answer
     # An empty answer does not state that the passage has none.
-    normalized = normalize_answer(answer.answer)
-    return "" if normalized == UNKNOWN else answer.answer or None
+    return "" if normalize_answer(answer.answer) == UNKNOWN else answer.answer or None

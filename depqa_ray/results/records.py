@@ -7,7 +7,7 @@ back as it was, and no character of a text ends the line.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,6 +104,14 @@ _ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
 def job_key(record: StepResult | PassageResult | EdgeRecord) -> JobKey:
     """The strategy and the passage of a record."""
     return record.strategy, record.passage_id
+
+
+def steps_by_job(steps: Iterable[StepResult]) -> dict[JobKey, list[StepResult]]:
+    """The step results of each job, in their order."""
+    found: dict[JobKey, list[StepResult]] = {}
+    for step in steps:
+        found.setdefault(job_key(step), []).append(step)
+    return found
 
 
 def to_line(record: Record) -> str:

@@ -19,12 +19,12 @@ from depqa_ray.core import EdgeOrigin, OutcomeStatus
 from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
 
-def encodable(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     """The text with lone surrogates, which the store keeps, replaced: UTF-8 cannot encode them."""
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(encodable)]
+Text = Annotated[str, BeforeValidator(_encodable)]
 Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
 """The figures with intervals, named as their averages."""
 
@@ -40,16 +40,15 @@ def shared_fields(entry: type[BaseModel], *records: object) -> dict[str, Any]:
 
 
 class Scores(_Entry):
-    """Means over all questions.
+    """Means over all questions; ``em`` and ``f1`` are SQuAD's.
 
-    ``em`` and ``f1`` are SQuAD's. ``strict`` requires the gold answer in the requested JSON, ``lenient`` requires it
-    anywhere in the answer.
+    ``strict`` requires the gold answer in the requested JSON, ``lenient`` requires it anywhere in the answer.
     """
 
-    strict: float = 0.0
-    lenient: float = 0.0
-    em: float = 0.0
-    f1: float = 0.0
+    strict: float
+    lenient: float
+    em: float
+    f1: float
 
 
 class EdgeEntry(_Entry):
@@ -65,13 +64,12 @@ class EdgeEntry(_Entry):
 class PassageEdges(_Entry):
     """The dependencies that a strategy followed in a passage.
 
-    ``edges`` are those selected from the ``proposed``. If the ``source`` is the model and its reply was unusable or
-    missing, the heuristic proposed them and ``fallback`` says why; otherwise it is empty. ``asked``: the model got the
-    request. ``cached``: its reply came from an earlier run. ``dropped`` counts the rejected items by reason, those of
-    the reply that were no edges included.
-
-    ``depth`` is the number of questions on the longest path and ``width`` that of the largest layer. ``parallelism`` is
-    the tokens of all questions' steps divided by those on the path with the most tokens.
+    - ``fallback`` says why the heuristic proposed the edges instead of the ``source``, the model; otherwise empty.
+    - ``asked``: the model got the request. ``cached``: its reply came from an earlier run.
+    - ``edges`` are those selected from the ``proposed``.
+    - ``dropped`` counts the rejected items by reason, including those of the reply that were no edges.
+    - ``depth`` is the number of questions on the longest path, ``width`` that of the largest layer.
+    - ``parallelism``: the tokens of all questions' steps divided by those on the path with the most tokens.
     """
 
     source: DependencySource
@@ -98,9 +96,8 @@ class QuestionEntry(_Entry):
 class AnswerEntry(_Entry):
     """How one question ended under one strategy.
 
-    ``parents`` are its parents among the strategy's edges. Token counts and times are those of its step, which may
-    have asked further questions. ``ready``, ``dispatched`` and ``completed`` count from the passage's admission.
-    ``batch`` is -1 if the question was never sent. ``text`` is the model's raw reply.
+    ``parents`` are its parents among the strategy's edges. ``text`` (the raw reply), token counts and times are those
+    of its step (see :class:`~depqa_ray.core.StepResult`), which may have asked further questions.
     """
 
     id: Text
@@ -130,7 +127,7 @@ class AnswerEntry(_Entry):
 class Counts(_Entry):
     """``questions`` is the sum of the other three."""
 
-    questions: int = 0
+    questions: int
     answered: int = 0
     failed: int = 0
     skipped: int = 0
@@ -140,8 +137,7 @@ class PassageStrategy(_Entry):
     """One passage under one strategy.
 
     ``latency`` is the wall-clock time from the passage's admission to its last outcome; ``dep_latency`` is the part
-    until the model returned the dependencies. ``batches`` counts the passage's distinct batches. ``dag`` is null for a
-    strategy without dependencies.
+    until the model returned the dependencies. ``dag`` is null for a strategy without dependencies.
     """
 
     name: Text
@@ -180,8 +176,8 @@ class ScoreSplit(_Entry):
 class Totals(_Entry):
     """Sums over all finished passages.
 
-    ``seconds`` is the wall-clock time during which at least one passage was running under this strategy.
-    ``questions_per_second`` is the number of answered questions divided by it; 0 if no time passed.
+    ``seconds`` is the wall-clock time during which at least one passage was running under this strategy;
+    ``questions_per_second`` counts the answered questions, and is 0 if no time passed.
     """
 
     prompt_tokens: int
@@ -219,11 +215,11 @@ class EdgeQualityEntry(_Entry):
 
 
 class EdgeSummary(_Entry):
-    """The dependencies of one strategy over all passages that it finished.
+    """The dependencies of one strategy over all passages that it finished (see :class:`PassageEdges`).
 
-    ``asked``, ``cached`` and ``fallbacks`` count passages (see :class:`PassageEdges`); the other figures are means over
-    passages. ``proposed_quality`` rates the source's own proposals: none in a fallback. ``selected_quality`` rates the
-    edges that the strategy followed. Both are null if no passage has gold edges.
+    ``asked``, ``cached`` and ``fallbacks`` count passages; ``edges`` to ``parallelism`` are means over passages.
+    ``proposed_quality`` rates the source's own proposals, none in a fallback. Both qualities are null if no passage has
+    gold edges.
     """
 
     passages: int
@@ -260,14 +256,13 @@ class Difference(_Entry):
 class StrategySummary(_Entry):
     """One strategy over all passages that it finished.
 
-    - ``metrics`` are means over questions, as in the official score; tokens, ``latency`` and ``batches`` are means
-      over passages. ``unfinished`` passages count in no figure.
-    - ``with_parents`` and ``without_parents`` cover the passages with gold edges; null if there are none.
-    - ``final`` covers the questions whose answers are their passages' final ones; null if there are none.
-    - ``dag`` is null without dependencies, ``latency_percentiles`` without passages.
-    - ``intervals`` of the averages are null over fewer than two passages.
-    - ``differences`` cover the ``paired_passages`` that the baseline finished too; empty for the baseline itself and
-      without such passages.
+    - ``metrics`` are means over questions; tokens, ``latency`` and ``batches`` are means over passages.
+    - ``unfinished`` passages count in no figure.
+    - ``with_parents`` and ``without_parents`` cover the passages with gold edges, ``final`` the questions to which the
+      others of their passages lead; null if there are none.
+    - ``dag`` is null without dependencies, ``latency_percentiles`` without passages, an interval over fewer than two.
+    - ``differences`` cover the ``paired_passages`` that the baseline finished too; empty for the baseline and without
+      such passages.
     """
 
     name: Text
@@ -295,11 +290,7 @@ class StrategySummary(_Entry):
 
 
 class RunEntry(_Entry):
-    """What the run was, from its manifest.
-
-    ``isolated``: passages ran one at a time, on idle replicas with empty caches. Otherwise latencies are those under
-    full load.
-    """
+    """What the run was, from its manifest. Unless ``isolated``, latencies are those under full load."""
 
     model: Text
     engine: Text

@@ -1,13 +1,13 @@
 """The run directory: what a run was, asked and answered, written as it goes.
 
-======================  ==============================================================================================
-``manifest.json``       what the run was
-``passages.jsonl``      a line for each sampled passage
-``outcomes.jsonl``      a line for each step result, for the edges of each strategy in each passage, for each passage
-                        that a strategy finished, and for each resumption
-``bad_rows.jsonl``      a line for each row of the data set that was left out
-``results.json``        the figures, written at the end; they can be computed again from the lines above
-======================  ==============================================================================================
+==================  ==================================================================================================
+``manifest.json``   what the run was
+``passages.jsonl``  a line for each sampled passage
+``outcomes.jsonl``  a line for each step result, for the edges of each strategy in each passage, for each passage that a
+                    strategy finished, and for each resumption
+``bad_rows.jsonl``  a line for each row of the data set that was left out
+``results.json``    the figures, written at the end; they can be computed again from the lines above
+==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
 driver dies, only the last line can be torn.
@@ -21,8 +21,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final
 
 from pydantic import ValidationError
 
@@ -60,8 +59,7 @@ class RunStore:
     """One run's directory, open for reading and for appending.
 
     - ``session`` counts the run's resumptions.
-    - ``_files`` are the files appended to so far, by name. A file is opened with its first line, so reading a run never
-      touches it.
+    - ``_files`` are open for appending, by name. A file is opened with its first line: reading a run never touches it.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:
@@ -127,10 +125,10 @@ class RunStore:
         """
         warnings: list[str] = []
         passages: dict[str, PassageRecord] = {}
-        for record in _records(self.folder / PASSAGES, warnings, PassageRecord):
+        for _, record in _records(self.folder / PASSAGES, warnings, PassageRecord):
             passages.setdefault(record.passage.id, record)
         steps, finished, edges = _read_outcomes(self.folder / OUTCOMES, warnings)
-        bad_rows = tuple(_records(self.folder / BAD_ROWS, warnings, BadRow))
+        bad_rows = tuple(row for _, row in _records(self.folder / BAD_ROWS, warnings, BadRow))
         return RunRecords(self.manifest, tuple(passages.values()), steps, finished, bad_rows, edges, tuple(warnings))
 
     def write_results(self, text: str) -> Path:
@@ -150,9 +148,7 @@ class RunStore:
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -213,8 +209,7 @@ def _read_outcomes(
     finished: dict[JobKey, PassageResult] = {}
     edges: dict[JobKey, EdgeRecord] = {}
     seen: set[tuple[JobKey, str]] = set()
-    for line in _lines(path, warnings):
-        record = _record(line, StepResult, PassageResult, EdgeRecord, Resumption)
+    for where, record in _records(path, warnings, StepResult, PassageResult, EdgeRecord, Resumption):
         if isinstance(record, Resumption):
             steps = {key: found for key, found in steps.items() if key in finished}
             edges = {key: found for key, found in edges.items() if key in finished}
@@ -226,7 +221,7 @@ def _read_outcomes(
         elif isinstance(record, EdgeRecord):
             edges[key] = record
         else:
-            _check_new(line.where, record, seen)
+            _check_new(where, record, seen)
             steps.setdefault(key, []).append(record)
     return tuple(step for found in steps.values() for step in found), tuple(finished.values()), tuple(edges.values())
 
@@ -242,28 +237,8 @@ def _check_new(where: str, step: StepResult, seen: set[tuple[JobKey, str]]) -> N
         seen.add((job_key(step), outcome.question_id))
 
 
-class _Line(NamedTuple):
-    where: str
-    data: dict[str, Any]
-
-
-def _records(path: Path, warnings: list[str], *types: type[Any]) -> Iterator[Any]:
-    return (_record(line, *types) for line in _lines(path, warnings))
-
-
-def _record(line: _Line, *types: type[Any]) -> Any:
-    """The record of a line. Raises StoreError if it is none, or not of one of the ``types`` that its file holds."""
-    try:
-        record = from_object(line.data)
-    except _UNFIT as error:
-        raise StoreError(f"{line.where}: not a record of this version of depqa-ray ({_problem(error)})") from error
-    if not isinstance(record, types):
-        raise StoreError(f"{line.where}: a {line.data['kind']!r} record does not belong here")
-    return record
-
-
-def _lines(path: Path, warnings: list[str]) -> Iterator[_Line]:
-    """The JSON objects of a file of lines; none if it is missing, since files are created with their first line."""
+def _records(path: Path, warnings: list[str], *types: type[Any]) -> Iterator[tuple[str, Any]]:
+    """The records of a file, each with its place; none if the file is missing: its first line creates it."""
     with _os_errors("read", path):
         try:
             file = path.open("rb")
@@ -275,17 +250,24 @@ def _lines(path: Path, warnings: list[str]) -> Iterator[_Line]:
                     warnings.append(f"{path.name}: the last line is torn (the run was interrupted) and was left out")
                     return
                 where = f"{path}, line {number}"
-                yield _Line(where, _object(raw, where))
+                yield where, _record(raw, where, types)
 
 
-def _object(raw: bytes, where: str) -> dict[str, Any]:
+def _record(raw: bytes, where: str, types: tuple[type[Any], ...]) -> Any:
+    """The record of a line. Raises StoreError if it is none, or not of one of the ``types`` that its file holds."""
     try:
         data = json.loads(raw)
     except ValueError:
         raise StoreError(f"{where}: not JSON; the file was damaged after it was written") from None
     if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
         raise StoreError(f"{where}: not a record")
-    return data
+    try:
+        record = from_object(data)
+    except _UNFIT as error:
+        raise StoreError(f"{where}: not a record of this version of depqa-ray ({_problem(error)})") from error
+    if not isinstance(record, types):
+        raise StoreError(f"{where}: a {data['kind']!r} record does not belong here")
+    return record
 
 
 def _problem(error: Exception) -> str:

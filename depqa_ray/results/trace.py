@@ -8,11 +8,10 @@ project, complete events ("X"), times in microseconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from depqa_ray.core import StepResult
 from depqa_ray.results.records import PassageResult, RunRecords, job_key
@@ -21,14 +20,12 @@ from depqa_ray.results.store import write_atomically
 _Event = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """A lane's entry from ``start`` to ``end``, in seconds since the run's first start."""
+class _Slice(NamedTuple):
+    """A step from ``start`` to ``end``, in seconds since the run's start."""
 
-    name: str
     start: float
     end: float
-    details: _Event
+    step: StepResult
 
 
 def chrome_trace(records: RunRecords) -> _Event:
@@ -41,7 +38,8 @@ def chrome_trace(records: RunRecords) -> _Event:
         item = finished.get(job_key(step))
         if item is None or step.batch < 0:
             continue
-        slice_ = _step_slice(step, starts[item.session] + item.admitted)
+        admitted = starts[item.session] + item.admitted
+        slice_ = _Slice(admitted + step.dispatched, admitted + step.completed, step)
         replicas.setdefault(step.replica, []).append(slice_)
         passages[f"{step.strategy}: {step.passage_id}"].append(slice_)
     groups = [(f"replica {name}", replicas[name]) for name in sorted(replicas)] + list(passages.items())
@@ -64,8 +62,8 @@ def _session_starts(finished: Iterable[PassageResult]) -> dict[int, float]:
     return dict(zip(sessions, accumulate((ends[session] for session in sessions), initial=0.0), strict=False))
 
 
-def _step_slice(step: StepResult, admitted: float) -> _Slice:
-    details = {
+def _details(step: StepResult) -> dict[str, Any]:
+    return {
         "strategy": step.strategy,
         "passage": step.passage_id,
         "batch": step.batch,
@@ -75,29 +73,28 @@ def _step_slice(step: StepResult, admitted: float) -> _Slice:
         "generated_tokens": step.generated_tokens,
         "outcomes": {outcome.question_id: outcome.status for outcome in step.outcomes},
     }
-    return _Slice(step.step_id, admitted + step.dispatched, admitted + step.completed, details)
 
 
-def _group(number: int, name: str, slices: Sequence[_Slice]) -> list[_Event]:
+def _group(number: int, name: str, slices: Iterable[_Slice]) -> list[_Event]:
     """A track group: its name, its position, and its slices, each on the first free lane."""
     events: list[_Event] = [
         {"ph": "M", "name": "process_name", "pid": number, "tid": 0, "args": {"name": name}},
         {"ph": "M", "name": "process_sort_index", "pid": number, "tid": 0, "args": {"sort_index": number}},
     ]
     free_from: list[float] = []
-    for item in sorted(slices, key=lambda item: (item.start, item.end, item.name)):
-        lane = next((lane for lane, free in enumerate(free_from) if free <= item.start), len(free_from))
-        free_from[lane : lane + 1] = [item.end]
+    for start, end, step in sorted(slices, key=lambda item: (item.start, item.end, item.step.step_id)):
+        lane = next((lane for lane, free in enumerate(free_from) if free <= start), len(free_from))
+        free_from[lane : lane + 1] = [end]
         events.append(
             {
                 "ph": "X",
-                "name": item.name,
+                "name": step.step_id,
                 "cat": "step",
                 "pid": number,
                 "tid": lane + 1,
-                "ts": item.start * 1e6,
-                "dur": max(0.0, item.end - item.start) * 1e6,
-                "args": item.details,
+                "ts": start * 1e6,
+                "dur": max(0.0, end - start) * 1e6,
+                "args": _details(step),
             }
         )
     return events

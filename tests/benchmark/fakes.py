@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
+from depqa_ray.benchmark.protocol import RunReply
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo
 
@@ -70,19 +71,14 @@ class _Fake:
         info = EngineInfo(fields["engine"], "m", "CPU, 1 threads", "float32", 7)
         return {"info": asdict(info), "versions": {"torch": "9"}, "python": "3"}
 
-    def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> dict[str, Any]:
+    def run(self, groups: Sequence[Sequence[Prompt]], stagger: float = 0.0) -> RunReply:
         prompts = [prompt for group in groups for prompt in group]
         self.owner.log.append((self.label, prompts[0].system.partition(".")[0]))
         self.owner.beside[self.label] = set(self.owner.stopped)
-        completions = [self.owner.rules.get(self.label, answered)(prompt) for prompt in prompts]
+        completions = tuple(self.owner.rules.get(self.label, answered)(prompt) for prompt in prompts)
         counts = EngineCounts(computed_tokens=100, cached_tokens=50, decode_steps=10, decode_seconds=0.02)
-        return {
-            "completions": [asdict(completion) for completion in completions],
-            "seconds": 2.0 if self.label == "shared_prefix" else 4.0,
-            "counts": asdict(counts),
-            "peak_bytes": 1 << 30,
-            "device_peak_bytes": None,
-        }
+        seconds = 2.0 if self.label == "shared_prefix" else 4.0
+        return RunReply(completions, seconds, counts, peak_bytes=1 << 30, device_peak_bytes=None)
 
 
 def cut_short(prompt: Prompt) -> Completion:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from depqa_ray.benchmark.model_shape import ModelShape
+from depqa_ray.benchmark.roofline import ModelShape
 from depqa_ray.cli.commands import main
 from tests.engines.tiny import save_tiny_model
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depqa_ray.benchmark.model_shape import Ceilings, ModelShape
 from depqa_ray.benchmark.prefix_tree import prompt_work
-from depqa_ray.benchmark.roofline import Work, decode_work, floor_of, prefill_work, step_floor
+from depqa_ray.benchmark.roofline import Ceilings, ModelShape, Work, decode_work, prefill_work, step_floor
 
 SHAPE = ModelShape(layers=2, heads=4, kv_heads=2, head_dim=8, body_parameters=1000, head_parameters=500, value_bytes=2)
 CEILINGS = Ceilings(flops=1000.0, bytes=10.0, device="", dtype="", threads=1)
@@ -49,7 +48,8 @@ def test_given_more_prompts_then_the_floor_never_sinks_and_one_by_one_is_never_b
     rows: list[list[int]], count: int
 ) -> None:
     def floor(part: list[list[int]]) -> float:
-        return floor_of(SHAPE, CEILINGS, prompt_work(part), part, [count] * len(part)).total
+        decode, _ = decode_work(SHAPE, part, [count] * len(part))
+        return prefill_work(SHAPE, prompt_work(part)).seconds(CEILINGS) + decode.seconds(CEILINGS)
 
     assert floor(rows) >= floor(rows[:1]) * (1 - 1e-9)
     assert floor(rows) <= sum(floor([row]) for row in rows) * (1 + 1e-9)

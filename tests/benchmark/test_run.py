@@ -44,7 +44,7 @@ def test_given_engines_then_they_take_turns_and_end_together(workers: FakeWorker
     names = ("shared_prefix", "transformers", "one_by_one")
     runs = [(label, what) for label, what in workers.log if what.startswith("Run")]
     assert runs == [(name, f"Run {repeat}") for repeat in range(3) for name in names]
-    assert workers.beside == {name: set(names) - {name} for name in names}, "while one works the others stand still"
+    assert workers.beside == {name: set(names) - {name} for name in names}, "while one runs the others are stopped"
     assert not workers.stopped
     assert [what for _, what in workers.log[-3:]] == ["ended"] * 3
     assert workers.log.index(("the machine's measurement", "ended")) < workers.log.index(("shared_prefix", "start"))

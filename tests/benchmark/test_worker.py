@@ -14,7 +14,7 @@ import pytest
 
 from depqa_ray.benchmark.client import WorkerProcess
 from depqa_ray.benchmark.machine import peak_bytes
-from depqa_ray.benchmark.protocol import counted_between, run_from_json, spec_from_json
+from depqa_ray.benchmark.protocol import counted_between, spec_from_json
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.errors import EngineError
@@ -49,7 +49,7 @@ def test_given_counts_then_their_difference_is_taken_where_both_are_known() -> N
 def test_given_prompts_of_two_callers_then_each_is_answered_and_the_time_is_the_walls(worker: WorkerProcess) -> None:
     assert start(worker)["info"]["engine"] == "simulated"
     for _ in range(2):
-        reply = run_from_json(worker.run([PROMPTS[:2], PROMPTS[2:]], stagger=0.2))
+        reply = worker.run([PROMPTS[:2], PROMPTS[2:]], stagger=0.2)
         assert sorted(completion.prompt_id for completion in reply.completions) == ["0", "1", "2"]
         assert 0.2 <= reply.seconds < 30
 

@@ -31,7 +31,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
 
 
 @pytest.fixture(autouse=True)
-def heard_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def propagated_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo the command line's logging setup, so that caplog sees the package's log after its tests."""
     log = logging.getLogger("depqa_ray")
     monkeypatch.setattr(log, "propagate", True)

@@ -36,18 +36,7 @@ def transformers_serve() -> Iterator[str]:
         pytest.importorskip(needed, reason=f"`transformers serve` needs {needed}: pip install {needed}")
     port = free_port()
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", READER]
-    options = [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-        "--reasoning",
-        "off",
-    ]
+    options = f"--host 127.0.0.1 --port {port} --device cpu --dtype float32 --reasoning off".split()
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen([*command, *options], env={**os.environ, "HF_HUB_OFFLINE": "1"}, **quiet)
     try:

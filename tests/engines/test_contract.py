@@ -13,6 +13,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineSpec, Fault, SamplingParams
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
+from tests.engines.calls import answers, with_engine
 from tests.engines.servers import READER, transformers_serve
 from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
 
@@ -86,21 +87,6 @@ def prompt(name: str, own: str = "Question: Who is it?", limit: int = 6) -> Prom
     return Prompt(name, "Answer.", "Passage: Ada lives in Halden.\n\n", own, limit)
 
 
-async def answers(engine: Engine, *prompts: Prompt) -> list[Completion]:
-    return [completion async for group in engine.submit(prompts) for completion in group]
-
-
-def with_engine(engine: Engine, use: Callable[[Engine], object]) -> object:
-    async def run() -> object:
-        await engine.start()
-        try:
-            return await use(engine)  # type: ignore[misc]
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
-
-
 def test_given_more_prompts_than_a_batch_holds_then_each_gets_exactly_one_completion(build: BuildEngine) -> None:
     prompts = [prompt(str(number), f"Question: Who is {'very ' * number}old?") for number in range(11)]
     found = with_engine(build(), lambda engine: answers(engine, *prompts))
@@ -112,12 +98,12 @@ def test_given_callers_at_the_same_time_then_each_hears_of_its_own_prompts_only(
         calls = [answers(engine, *(prompt(f"{caller}.{number}") for number in range(3))) for caller in range(4)]
         return await asyncio.gather(*calls)
 
-    for caller, found in enumerate(with_engine(build(), use)):  # type: ignore[arg-type]
+    for caller, found in enumerate(with_engine(build(), use)):
         assert sorted(c.prompt_id for c in found) == [f"{caller}.{number}" for number in range(3)]
 
 
 def test_given_a_completion_then_its_tokens_are_counted_and_within_the_limit(build: BuildEngine) -> None:
-    short, long = with_engine(build(), lambda e: answers(e, prompt("a", limit=2), prompt("b", limit=9)))  # type: ignore[misc]
+    short, long = with_engine(build(), lambda e: answers(e, prompt("a", limit=2), prompt("b", limit=9)))
     assert 1 <= short.generated_tokens <= 2
     assert 1 <= long.generated_tokens <= 9
     assert short.prompt_tokens > 0 and short.seconds >= 0
@@ -129,7 +115,7 @@ def test_given_the_same_prompt_alone_and_among_others_then_its_completion_is_the
         others = [prompt(str(number), f"Question: {'Why? ' * (number + 1)}") for number in range(3)]
         return await answers(engine, prompt("x")), await answers(engine, *others, prompt("x"))
 
-    alone, among = with_engine(build(), use)  # type: ignore[misc]
+    alone, among = with_engine(build(), use)
     (same,) = [completion for completion in among if completion.prompt_id == "x"]
     assert (same.text, same.prompt_tokens, same.generated_tokens) == (
         alone[0].text,
@@ -149,7 +135,7 @@ def test_given_a_caller_who_leaves_then_the_others_are_still_answered(build: Bui
         await leaving.aclose()  # type: ignore[attr-defined]
         return await answers(engine, prompt("stays"))
 
-    (found,) = with_engine(build(), use)  # type: ignore[misc]
+    (found,) = with_engine(build(), use)
     assert found.prompt_id == "stays"
 
 
@@ -187,8 +173,7 @@ def test_given_rows_that_run_when_the_engine_forgets_then_nothing_is_lost(build:
         return await waiting, await answers(engine, *prompts)
 
     found, again = (
-        sorted((c.prompt_id, c.text, c.prompt_tokens) for c in group)
-        for group in with_engine(build(), use)  # type: ignore[attr-defined]
+        sorted((c.prompt_id, c.text, c.prompt_tokens) for c in group) for group in with_engine(build(), use)
     )
     assert found == again
     assert len(found) == 9
@@ -217,7 +202,7 @@ def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why
     engine = build(faults=(Fault("refuse", 2),))
     bad = "Question: \udcff" if "openai" in request.node.name else "Question: " + "why " * 600
     prompts = (prompt("a"), prompt("bad", bad), prompt("c"))
-    found = {c.prompt_id: c for c in with_engine(engine, lambda e: answers(e, *prompts))}  # type: ignore[attr-defined]
+    found = {c.prompt_id: c for c in with_engine(engine, lambda e: answers(e, *prompts))}
     assert found["bad"].error
     assert found["a"].error is None and found["c"].error is None
 
@@ -243,25 +228,25 @@ def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
     assert len(asyncio.run(run())) == 1
 
 
-def said(
+def generated(
     build: BuildEngine, model: Path, sampling_params: SamplingParams, limit: int = 50
 ) -> dict[str, tuple[str, int, str]]:
     """What the scripted model generates under each script, all in one batch: text, tokens, reason."""
     prompts = [prompt(letter, f"Question: {letter}", limit) for letter in SCRIPTS]
     engine = build(sampling_params=sampling_params, model_name=model)
     found = with_engine(engine, lambda engine: answers(engine, *prompts))
-    return {c.prompt_id: (c.text, c.generated_tokens, c.finish_reason) for c in found}  # type: ignore[attr-defined]
+    return {c.prompt_id: (c.text, c.generated_tokens, c.finish_reason) for c in found}
 
 
 @deciding
 def test_given_no_more_than_eos_then_answers_run_to_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams())
+    found = generated(build, scripted_model, SamplingParams())
     assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
 
 
 @deciding
 def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
-    assert said(build, scripted_model, SamplingParams(stop_at_json=True)) == {
+    assert generated(build, scripted_model, SamplingParams(stop_at_json=True)) == {
         "j": (r'{"answer": "a } \" b"}', 4, "stop"),
         "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
         "s": ("café Halden STOP now", 5, "stop"),
@@ -271,22 +256,24 @@ def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: Bui
 
 @deciding
 def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
+    found = generated(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
     assert found["s"] == ("caf", 3, "stop")
     assert found["j"] == (r'{"answer": "a } \" b"}', 4, "stop")
     assert found["p"] == ("plain text", 3, "stop")
-    assert said(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
+    assert generated(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
 
 
 @deciding
 def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11)
+    found = generated(
+        build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11
+    )
     assert {(tokens, reason) for _, tokens, reason in found.values()} == {(11, "length")}
 
 
 @deciding
 def test_given_a_limit_then_an_answer_that_is_cut_short_says_so(build: BuildEngine, scripted_model: Path) -> None:
-    found = said(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
+    found = generated(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
     assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
     assert found["p"] == ("plain text", 3, "stop")
 
@@ -310,7 +297,7 @@ def test_given_a_seed_then_drawn_answers_are_the_same_in_any_company(build: Buil
 def test_given_a_nucleus_of_one_token_then_drawing_is_greedy(build: BuildEngine) -> None:
     prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 12) for number in range(4)]
     greedy, drawn = (
-        {c.prompt_id: c.text for c in with_engine(engine, lambda engine: answers(engine, *prompts))}  # type: ignore[attr-defined]
+        {c.prompt_id: c.text for c in with_engine(engine, lambda engine: answers(engine, *prompts))}
         for engine in (build(), build(sampling_params=SamplingParams(1.0, 1e-9)))
     )
     assert greedy == drawn

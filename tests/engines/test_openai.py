@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, question_part
-from depqa_ray.core import Completion, Prompt
+from depqa_ray.core import Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai import OpenAIEngine, cut_answer
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import EMBEDDED
+from tests.engines import calls
+from tests.engines.calls import answers
 from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
 
 KEY = "sk-very-secret-0123456789"
@@ -41,20 +43,8 @@ def prompts(*names: str) -> list[Prompt]:
     return [Prompt(name, "Answer.", "P ", f"Q {name}", 20) for name in names]
 
 
-async def answers(engine: Any, *asked: Prompt) -> list[Completion]:
-    found = [completion async for group in engine.submit(asked) for completion in group]
-    return sorted(found, key=lambda completion: [prompt.id for prompt in asked].index(completion.prompt_id))
-
-
 def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        await engine.start()
-        try:
-            return await use(engine)
-        finally:
-            await engine.close()
-
-    return asyncio.run(asyncio.wait_for(run(), 120))
+    return calls.with_engine(engine, use, 120)
 
 
 def asks(body: dict[str, Any], name: str) -> bool:
@@ -122,9 +112,9 @@ def test_given_a_server_that_echoes_a_key_it_does_not_take_then_the_key_is_not_s
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with scripted(lambda body, n: Reply(status, {"error": {"message": f"wrong key {KEY}, {KEY[:9]}..."}})) as server:
-        said = refused(OpenAIEngine(spec(server.url)))
-    assert said.endswith(f"does not take the key ({status}): set OPENAI_API_KEY where the replicas run")
-    assert KEY[:9] not in said and KEY not in caplog.text
+        message = refused(OpenAIEngine(spec(server.url)))
+    assert message.endswith(f"does not take the key ({status}): set OPENAI_API_KEY where the replicas run")
+    assert KEY[:9] not in message and KEY not in caplog.text
     assert server.keys == [f"Bearer {KEY}"]
 
 
@@ -147,7 +137,7 @@ def test_given_a_key_that_is_withdrawn_then_all_hear_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("<html>welcome</html>", "it is no JSON"),
         ({}, "it has no counts of tokens"),
@@ -159,9 +149,9 @@ def test_given_a_key_that_is_withdrawn_then_all_hear_of_it() -> None:
         (completion("a", "content_filter"), "ended the answer by 'content_filter'"),
     ],
 )
-def test_given_a_server_that_sends_something_else_then_it_is_told(body: Any, said: str) -> None:
+def test_given_a_server_that_sends_something_else_then_it_is_told(body: Any, message: str) -> None:
     with scripted(lambda asked, n: Reply(200, body)) as server:
-        assert said in refused(OpenAIEngine(spec(server.url)))
+        assert message in refused(OpenAIEngine(spec(server.url)))
 
 
 def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() -> None:
@@ -175,9 +165,9 @@ def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() 
 
 def test_given_nobody_at_the_address_then_it_is_told_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    said = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
-    assert "cannot be reached (" in said and said.endswith("check --openai-base-url, and that it runs")
-    assert not any(secret in said + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
+    message = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
+    assert "cannot be reached (" in message and message.endswith("check --openai-base-url, and that it runs")
+    assert not any(secret in message + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://ann:pass@host/v1", "http://", "http://host:port/v1"])

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.vllm import VllmEngine
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import EMBEDDED
+from tests.engines.calls import answers, with_engine
 from tests.engines.tiny import require_vllm, save_tiny_model_for_vllm
 
 PROMPTS = [Prompt(str(n), "S", "P " * 40 * n, "Q" * (3 * n % 7 + 1), 20) for n in range(6)]
@@ -36,22 +36,6 @@ def folder(tmp_path: Path) -> Path:
 
 def spec(model: Path | str, **sampling_params: Any) -> EngineSpec:
     return EngineSpec("vllm", str(model), "float32", 8, 0.25, 0.9, SamplingParams(**sampling_params))
-
-
-async def answers(engine: Any, *prompts: Prompt) -> list[Completion]:
-    found = [completion async for group in engine.submit(prompts) for completion in group]
-    return sorted(found, key=lambda completion: [prompt.id for prompt in prompts].index(completion.prompt_id))
-
-
-def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        await engine.start()
-        try:
-            return await use(engine)
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
 
 
 def children_of(pid: int) -> list[int]:

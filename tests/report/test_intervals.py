@@ -8,7 +8,7 @@ import pytest
 
 from depqa_ray.report.build import index_view
 from depqa_ray.report.intervals import intervals_view
-from depqa_ray.report.render import render_index
+from depqa_ray.report.render import render
 from depqa_ray.report.terminal import interval_lines
 from depqa_ray.report.text import score, seconds, signed
 from depqa_ray.results.metrics import compute_results
@@ -24,7 +24,7 @@ def table(records: RunRecords) -> str:
 
 
 def page(records: RunRecords) -> str:
-    return " ".join(read_page(render_index(index_view(compute_results(records)))).text.split())
+    return " ".join(read_page(render(index_view(compute_results(records)))).text.split())
 
 
 def alone(records: RunRecords) -> RunRecords:
@@ -102,7 +102,7 @@ def test_given_a_strange_name_then_it_is_shown_and_never_obeyed() -> None:
     labels = replace(records.manifest.labels, strategies=(name, *STRATEGIES[1:]))
     records = replace(records, steps=steps, finished=finished, manifest=replace(records.manifest, labels=labels))
 
-    html = render_index(index_view(compute_results(records)))
+    html = render(index_view(compute_results(records)))
 
     assert "Differences to <b>x</b>␛[2J" in read_page(html).text
     assert "<b>x" not in html

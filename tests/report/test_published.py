@@ -10,7 +10,7 @@ import pytest
 from depqa_ray.core import Outcome, Question
 from depqa_ray.report.build import index_view
 from depqa_ray.report.published import published_table
-from depqa_ray.report.render import render_index
+from depqa_ray.report.render import render
 from depqa_ray.report.terminal import result_lines
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
@@ -108,7 +108,7 @@ def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(
 def test_given_no_preset_or_one_that_nobody_knows_then_there_is_no_table(named: object) -> None:
     found = results(preset=named)
     assert published_table(found) is None
-    assert "ublished" not in render_index(index_view(found)) + "\n".join(result_lines(found))
+    assert "ublished" not in render(index_view(found)) + "\n".join(result_lines(found))
 
 
 def test_given_a_run_without_any_of_the_strategies_then_there_is_no_table() -> None:
@@ -128,7 +128,7 @@ def test_the_lines_on_the_terminal_fit_into_80_columns() -> None:
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "{{ 7 * 7 }}", "\x1b[31m", "a\nb"])
 def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> None:
     found = results(model_name=hostile)
-    html = render_index(index_view(found))
+    html = render(index_view(found))
     page = read_page(html)
     assert not page.all("script") and "--model-name 49" not in page.text and "\x1b" not in html
     assert "--model-name " in page.text
@@ -136,7 +136,7 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "text"),
     [
         ("no_llm_deps", True, "--no-llm-deps True instead of False"),
         ("deps_model", "big", "--deps-model big instead of none"),
@@ -147,8 +147,8 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
         ("context_count", 3, "--context-count 3 instead of 1000"),
     ],
 )
-def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, said: str) -> None:
+def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, text: str) -> None:
     plain, changed = published_table(results()), published_table(results(**{setting: value}))
     assert plain is not None and changed is not None
     assert "All settings of the run are those of the published protocol." in plain.notes
-    assert said in changed.notes[0]
+    assert text in changed.notes[0]

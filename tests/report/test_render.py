@@ -1,4 +1,4 @@
-"""The pages: they say what happened, run nothing, load nothing, and are the same for the same run."""
+"""The pages show what happened, run nothing, load nothing, and are the same for the same run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import StoreError
-from depqa_ray.report.build import index_view, page_view, pages_of
-from depqa_ray.report.render import render_index, render_page, write_pages
+from depqa_ray.report.build import index_view, page_views
+from depqa_ray.report.render import render, write_pages
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
 from depqa_ray.results.store import RunStore
@@ -59,8 +59,7 @@ def hostile_records(text: str) -> RunRecords:
 
 def pages(records: RunRecords) -> list[str]:
     results = compute_results(records)
-    views = [page_view(results, *page) for page in pages_of(results, records)]
-    return [render_index(index_view(results, records.warnings)), *map(render_page, views)]
+    return [render(index_view(results, records.warnings)), *map(render, page_views(results, records))]
 
 
 def assert_harmless(page: Page) -> None:
@@ -186,9 +185,9 @@ def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
 def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: str | None) -> None:
     for html in pages(sample_records(**labels)):
         notes = [element.text for element in read_page(html).all("p") if element.attributes.get("role") == "note"]
-        said = [text for text in notes if "without an answer" not in text]
-        assert len(said) == (note is not None)
-        assert note is None or note in said[0]
+        shown = [text for text in notes if "without an answer" not in text]
+        assert len(shown) == (note is not None)
+        assert note is None or note in shown[0]
 
 
 def test_gaps_of_the_run_are_noted_on_the_index() -> None:

@@ -1,4 +1,4 @@
-"""The intervals of averages: they hold the truth as often as they say, and are those of scipy."""
+"""Bootstrap intervals: they cover the mean as often as they should, and agree with those of scipy."""
 
 from __future__ import annotations
 

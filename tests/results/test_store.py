@@ -224,15 +224,15 @@ def test_the_manifest_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "damage",
     [{"source": "hearsay"}, {"fallback": None}, {"kept": [{"parent": "velcarn-q1", "child": "ghost"}]}, {"kept": [{}]}],
 )
-def test_given_edges_that_were_damaged_then_one_line_says_so(tmp_path: Path, spoilt: dict[str, object]) -> None:
+def test_given_edges_that_were_damaged_then_one_line_says_so(tmp_path: Path, damage: dict[str, object]) -> None:
     write_sample(tmp_path)
     lines = (tmp_path / "outcomes.jsonl").read_text("ascii").splitlines()
     line = next(place for place, text in enumerate(lines) if '"kind":"dag"' in text)
     record = json.loads(lines[line])
-    record["chosen"].update(spoilt)
+    record["chosen"].update(damage)
     lines[line] = json.dumps(record)
     (tmp_path / "outcomes.jsonl").write_text("\n".join(lines) + "\n", "ascii")
     with pytest.raises(StoreError):

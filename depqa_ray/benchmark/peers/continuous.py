@@ -124,21 +124,16 @@ class ContinuousEngine(Engine):
         self._prompt += len(ids)
         return key
 
-    def _completion(self, output: Any, prompt: Prompt, tokens: int, began: float) -> Completion:
+    def _completion(self, output: Any, prompt: Prompt, tokens: int, submitted: float) -> Completion:
         if output.error:
             self._raise_if_broken()
             return Completion(prompt.id, error=str(output.error))
-        seconds = time.perf_counter() - began
-        new = list(output.generated_tokens)
-        return Completion(
-            prompt_id=prompt.id,
-            text=self._lm.tokenizer.decode(new, skip_special_tokens=True),
-            prompt_tokens=tokens,
-            generated_tokens=len(new),
-            finish_reason="stop" if new and new[-1] in self._lm.eos else "length",
-            seconds=seconds,
-            first_token_seconds=output.timestamps[0] - began if output.timestamps else None,
-        )
+        seconds = time.perf_counter() - submitted
+        generation = self._lm.generation(prompt)
+        for token in output.generated_tokens:
+            generation.add(token)
+        first_token_seconds = output.timestamps[0] - submitted if output.timestamps else None
+        return generation.completion(tokens, seconds, first_token_seconds)
 
     def _raise_if_broken(self) -> None:
         if self._closed:

@@ -93,7 +93,7 @@ def parse_question(text: str) -> ParsedQuestion:
     kind = _kind_of_word(lower, start)
     asked = frozenset() if kind in ("number", "explanation") else _asked_nouns(words, lower, start)
     from_word = kind not in (None, "explanation")
-    of_nouns: Kind = next((kind for kind, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")
+    of_nouns: Kind = next((named for named, nouns in NOUNS_OF_KIND.items() if nouns & asked), "thing")
     return ParsedQuestion(text, words, lower, start, asked, kind or of_nouns, from_word, key_words(text))
 
 

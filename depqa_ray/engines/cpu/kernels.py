@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,12 +19,8 @@ def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
     rows = rows.contiguous()
     out = torch.empty_like(rows)
     size = rows.shape[-1]
-    kernel.functions.rms_norm_rows(
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, weight, out)),
-        *(ctypes.c_int64(rows.numel() // size), ctypes.c_int64(size), ctypes.c_float(eps)),
-        torch.get_num_threads(),
-        ctypes.c_void_p(kernel.parallel),
-    )
+    sizes = ctypes.c_int64(rows.numel() // size), ctypes.c_int64(size)
+    _call(kernel, "rms_norm_rows", (rows, weight, out), *sizes, ctypes.c_float(eps))
     return out
 
 
@@ -34,14 +31,14 @@ def argmax(rows: Tensor) -> Tensor | None:
         return None
     rows = rows.contiguous()
     indices = torch.empty(len(rows), dtype=torch.int64)
-    kernel.functions.argmax_rows(
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (rows, indices)),
-        *(ctypes.c_int64(size) for size in rows.shape),
-        torch.get_num_threads(),
-        ctypes.c_void_p(kernel.parallel),
-    )
+    _call(kernel, "argmax_rows", (rows, indices), *map(ctypes.c_int64, rows.shape))
     return indices
 
 
 def _kernel(rows: Tensor) -> Kernel | None:
     return load() if rows.device.type == "cpu" and rows.dtype == torch.bfloat16 and rows.numel() else None
+
+
+def _call(kernel: Kernel, name: str, tensors: tuple[Tensor, ...], *numbers: Any) -> None:
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
+    getattr(kernel.functions, name)(*pointers, *numbers, torch.get_num_threads(), ctypes.c_void_p(kernel.parallel))

@@ -21,7 +21,6 @@ class ReorderedLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
 
@@ -78,7 +77,7 @@ def optimize_for_cpu(model: nn.Module) -> None:
                 setattr(parent, name, FusedRMSNorm(child))
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if reorders and _is_gated(child):
+            if _is_gated(child):
                 setattr(parent, name, FusedMLP(child))
 
 

@@ -4,5 +4,5 @@
 - ``causal_lm``: the model with its tokenizer; ``chat``: from a prompt to tokens.
 - ``loop``: callers on one side, a ``BatchRunner`` in the compute thread on the other.
 - ``generation``: when a generation ends; ``detokenizer``: its text; ``sampler``: its next token.
-- ``memory``: running out of memory, and giving it back.
+- ``memory``: errors of running out of memory, and releasing it.
 """

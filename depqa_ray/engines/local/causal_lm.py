@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from depqa_ray.answering.json_objects import THINK_OPEN
-from depqa_ray.core import Completion, Prompt
+from depqa_ray.core import Prompt
 from depqa_ray.engines.base import EngineInfo, EngineSpec
 from depqa_ray.engines.local.chat import WARM_UP, prompt_text
 from depqa_ray.engines.local.detokenizer import TokenTexts
@@ -20,6 +20,11 @@ from depqa_ray.engines.local.generation import Generation
 from depqa_ray.errors import EngineError
 from depqa_ray.reader import weights_folder
 from depqa_ray.settings.types import EMBEDDED, DtypeName
+
+MODEL_ADVICE: Final = (
+    f"give a folder with a causal LM in safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED}"
+)
+"""What to do if a model cannot be loaded."""
 
 
 class CausalLM:
@@ -34,7 +39,7 @@ class CausalLM:
         self.dtype = torch_dtype(spec.dtype, self.device)
         source = model_source(self.name)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
-        with _as_engine_error(self.name):
+        with as_engine_error(self.name):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
@@ -77,38 +82,21 @@ class CausalLM:
         """A generation for the prompt, without tokens yet."""
         return Generation(prompt, self.sampling_params, self._texts, self.eos, self._thinking)
 
-    def completion(
-        self, generation: Generation, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None
-    ) -> Completion:
-        """The completion of a generation that has ended."""
-        return Completion(
-            prompt_id=generation.prompt.id,
-            text=generation.text,
-            prompt_tokens=prompt_tokens,
-            generated_tokens=len(generation.tokens),
-            finish_reason=generation.finish_reason or "length",
-            seconds=seconds,
-            first_token_seconds=first_token_seconds,
-        )
-
 
 def load_config(model_name: str) -> Any:
     """The model's configuration, without its weights. Raises EngineError if it cannot be loaded."""
-    with _as_engine_error(model_name):
+    with as_engine_error(model_name):
         return AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
 
 
 @contextmanager
-def _as_engine_error(model_name: str) -> Iterator[None]:
+def as_engine_error(model_name: str) -> Iterator[None]:
     """Turns an error of loading into one line: what cannot be loaded, why, and what to do."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EngineError(
-            f"cannot load the model {model_name!r}: {reason} (give a folder with a causal LM in safetensors, a hub "
-            f"id that this machine can reach, or --model-name {EMBEDDED})"
-        ) from error
+        raise EngineError(f"cannot load the model {model_name!r}: {reason} ({MODEL_ADVICE})") from error
 
 
 def model_source(model_name: str) -> str:

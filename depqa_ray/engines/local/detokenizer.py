@@ -46,8 +46,6 @@ class TextStream:
     - Of their text, ``_emitted`` characters have been returned; ``withheld`` are still parts of characters.
     """
 
-    __slots__ = ("_emitted", "_open", "_texts", "withheld")
-
     def __init__(self, texts: TokenTexts) -> None:
         self._texts = texts
         self._open: list[int] = []

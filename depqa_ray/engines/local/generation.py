@@ -5,14 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence, Set
 from hashlib import blake2b
-from typing import Final
 
 from depqa_ray.answering.json_end import JsonEnd
-from depqa_ray.core import FinishReason, Prompt
+from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
-
-_BITS: Final = 32
 
 
 class Generation:
@@ -21,8 +18,6 @@ class Generation:
     ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a ``<think>`` block.
     """
 
-    __slots__ = ("_end_detector", "_eos", "_limit", "_random", "_texts", "finish_reason", "prompt", "tokens")
-
     def __init__(
         self, prompt: Prompt, sampling_params: SamplingParams, texts: TokenTexts, eos: Set[int], thinking: bool = False
     ) -> None:
@@ -30,7 +25,6 @@ class Generation:
         self.prompt = prompt
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
-        self._limit = prompt.max_new_tokens
         self._eos: Set[int] = frozenset() if sampling_params.fixed_length else eos
         self._texts = texts
         self._end_detector = _EndDetector(sampling_params, texts, thinking) if watched else None
@@ -42,7 +36,7 @@ class Generation:
         self.tokens.append(token)
         if token in self._eos or (self._end_detector is not None and self._end_detector.ends_at(token)):
             self.finish_reason = "stop"
-        elif len(self.tokens) >= self._limit:
+        elif len(self.tokens) >= self.prompt.max_new_tokens:
             self.finish_reason = "length"
         return self.finish_reason is not None
 
@@ -51,7 +45,7 @@ class Generation:
 
         It has 32 bits, so that its product with any sum of probabilities stays below that sum.
         """
-        return self._random.getrandbits(_BITS) / (1 << _BITS) if self._random else 0.0
+        return self._random.getrandbits(32) / (1 << 32) if self._random else 0.0
 
     @property
     def text(self) -> str:
@@ -59,14 +53,24 @@ class Generation:
         text = self._texts.decode(self.tokens)
         return self._end_detector.cut(text) if self._end_detector else text
 
+    def completion(self, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None) -> Completion:
+        """The prompt's completion, once the generation has ended."""
+        return Completion(
+            prompt_id=self.prompt.id,
+            text=self.text,
+            prompt_tokens=prompt_tokens,
+            generated_tokens=len(self.tokens),
+            finish_reason=self.finish_reason or "length",
+            seconds=seconds,
+            first_token_seconds=first_token_seconds,
+        )
+
 
 class _EndDetector:
     """Finds what ends a text: a complete stop string, or a JSON object that closes.
 
     Invariant: ``_tail`` is the end of the text so far, one character shorter than the longest stop string.
     """
-
-    __slots__ = ("_behind", "_json", "_reach", "_stop", "_stream", "_tail")
 
     def __init__(self, sampling_params: SamplingParams, texts: TokenTexts, thinking: bool) -> None:
         self._stream = TextStream(texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
 from typing_extensions import override
@@ -14,14 +14,14 @@ from depqa_ray.engines.local.memory import keep_freed_memory
 from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.errors import EngineError
 
-Work = TypeVar("Work")
-Taken = TypeVar("Taken", contravariant=True)
+Work = TypeVar("Work", contravariant=True)
+Result = TypeVar("Result")
 
 
-class BatchRunner(Protocol[Taken]):
+class BatchRunner(Protocol[Work]):
     """Computes batches, step by step, in the loop's thread."""
 
-    def step(self, arrivals: Iterable[tuple[Taken, Caller]], departed: set[Caller]) -> Finished:
+    def step(self, arrivals: Iterable[tuple[Work, Caller]], departed: set[Caller]) -> Finished:
         """Accept arrivals, drop the work of departed callers, compute a step; returns what has ended."""
         ...
 
@@ -57,8 +57,8 @@ class EngineLoop(Generic[Work]):
         self._broken: EngineError | None = None
 
     async def submit(self, work: Sequence[Work]) -> AsyncIterator[list[Completion]]:
-        """Completions in groups, one for each item, as they end. A caller that stops iterating gives up the rest."""
-        self.raise_if_broken()
+        """Completions in groups, one for each item, as they end. If the caller stops iterating, the rest is dropped."""
+        self._raise_if_broken()
         caller = Caller(waiting=len(work))
         self._callers.add(caller)
         self._arrivals += [(item, caller) for item in work]
@@ -72,13 +72,13 @@ class EngineLoop(Generic[Work]):
             if caller.waiting:
                 self._departed.add(caller)
 
-    async def between_steps(self, work: Callable[[], None]) -> None:
-        """Call ``work`` in the loop's thread, between steps. Raises EngineError if the loop is broken."""
-        self.raise_if_broken()
+    async def call(self, thread: Executor, work: Callable[[], Result]) -> Result:
+        """Call ``work`` in a thread; in the loop's own, between steps. Raises EngineError if the loop is broken."""
+        self._raise_if_broken()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
         except asyncio.CancelledError:
-            self.raise_if_broken()  # closing, not the caller, may have cancelled the work
+            self._raise_if_broken()  # closing, not the caller, may have cancelled the work
             raise
 
     async def close(self) -> None:
@@ -88,8 +88,7 @@ class EngineLoop(Generic[Work]):
             self._worker.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def raise_if_broken(self) -> None:
-        """Raise the EngineError that broke the loop, if there is one."""
+    def _raise_if_broken(self) -> None:
         if self._broken:
             raise self._broken
 
@@ -116,8 +115,8 @@ class EngineLoop(Generic[Work]):
 class StaticBatcher(BatchRunner[Prompt]):
     """Static batches for a model that generates one at a time: up to ``max_batch_size`` prompts, first come first.
 
-    Prompts that arrive while a batch runs join the next one. ``generate`` returns a batch's completions in the order
-    of its prompts.
+    Prompts that arrive while a batch runs join the next one. ``generate`` returns a batch's completions, which may be
+    none, in the order of its prompts.
     """
 
     def __init__(self, generate: Callable[[list[Prompt]], list[Completion]], max_batch_size: int) -> None:
@@ -132,14 +131,10 @@ class StaticBatcher(BatchRunner[Prompt]):
     @override
     def step(self, arrivals: Iterable[tuple[Prompt, Caller]], departed: set[Caller]) -> Finished:
         self._waiting = [item for item in (*self._waiting, *arrivals) if item[1] not in departed]
-        batch = self._waiting[: self._max_batch_size]
-        del self._waiting[: self._max_batch_size]
-        if not batch:
-            return []
+        size = self._max_batch_size
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
         completions = self._generate([prompt for prompt, _ in batch])
-        if [prompt.id for prompt, _ in batch] != [completion.prompt_id for completion in completions]:
-            raise EngineError("the model's completions do not match its prompts")
-        return [(caller, completion) for (_, caller), completion in zip(batch, completions, strict=True)]
+        return list(zip((caller for _, caller in batch), completions, strict=True))
 
 
 def _deliver(finished: Finished) -> None:

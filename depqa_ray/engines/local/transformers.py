@@ -31,15 +31,14 @@ class TransformersEngine(Engine):
         self._spec = spec
         self._thread = compute_thread()
         self._loop = EngineLoop(StaticBatcher(self._generate, spec.max_batch_size), self._thread)
-        self._loaded: CausalLM | None = None
+        self._lm: CausalLM
 
     @override
     async def start(self) -> EngineInfo:
-        loop = asyncio.get_running_loop()
-        self._loaded = await loop.run_in_executor(self._thread, CausalLM, self._spec)
+        self._lm = await asyncio.get_running_loop().run_in_executor(self._thread, CausalLM, self._spec)
         async for _ in self.submit([WARM_UP]):
             pass
-        return self._loaded.info("transformers")
+        return self._lm.info("transformers")
 
     @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
@@ -51,8 +50,7 @@ class TransformersEngine(Engine):
 
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
         started = time.perf_counter()
-        lm = self._loaded
-        assert lm is not None, "start() comes first"
+        lm = self._lm
         ids = [token_ids(lm.tokenizer, prompt_text(lm.tokenizer, prompt)) for prompt in prompts]
         refusals = [too_long(prompt, len(row), lm.window) for prompt, row in zip(prompts, ids, strict=True)]
         generations = [lm.generation(prompt) for prompt in prompts]
@@ -60,7 +58,7 @@ class TransformersEngine(Engine):
         _generate_rows(lm, [ids[index] for index in fits], [generations[index] for index in fits])
         seconds = time.perf_counter() - started
         return [
-            refusal or lm.completion(generation, len(row), seconds)
+            refusal or generation.completion(len(row), seconds)
             for generation, row, refusal in zip(generations, ids, refusals, strict=True)
         ]
 

@@ -54,14 +54,14 @@ class AttentionMetadata:
 
 @dataclass(frozen=True, slots=True)
 class AttentionRange:
-    """The packed tokens ``first`` to ``last`` (exclusive) attend to the first ``length`` slots of a node.
+    """The packed tokens from ``first`` up to ``end`` (exclusive) attend to the first ``length`` slots of a node.
 
     ``level`` is the level of their partial results: 0 for the node's own tokens, then its ancestors, outermost first.
     ``mask`` is that of :func:`causal_mask`; None if each token sees all slots.
     """
 
     first: int
-    last: int
+    end: int
     start: int
     capacity: int
     length: int
@@ -108,7 +108,7 @@ class TorchAttention(AttentionBackend):
         partial = queries.new_zeros(self.levels, *queries.shape)
         lse = torch.full(partial.shape[:-1], -torch.inf, dtype=torch.float32, device=query.device)
         for part in self.ranges:
-            run = slice(part.first, part.last)
+            run = slice(part.first, part.end)
             out, weight = _attend(
                 queries[:, run].flatten(1, 2)[None],
                 *pool.view(layer, part.start, part.capacity, part.length, 1),

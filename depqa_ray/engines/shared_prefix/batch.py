@@ -40,11 +40,6 @@ class Chunk:
         """The number of the node's tokens that are computed after this step."""
         return self.index + self.count
 
-    @property
-    def last(self) -> int:
-        """The packed index of its last token."""
-        return self.first + self.count - 1
-
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
@@ -109,17 +104,17 @@ def torch_attention(ordered: Sequence[Chunk], group: int, device: torch.device) 
     by_slab: dict[Slab, list[Chunk]] = {}
     below: dict[PrefixNode, list[int]] = {}
     for chunk in ordered:
-        node, last = chunk.node, chunk.last + 1
+        node, end = chunk.node, chunk.first + chunk.count
         for ancestor in node.ancestors:
-            below.setdefault(ancestor, [chunk.first, 0])[1] = last
+            below.setdefault(ancestor, [chunk.first, 0])[1] = end
         if chunk.count == 1 and node.slab is not None:
             by_slab.setdefault(node.slab, []).append(chunk)
         else:
             mask = causal_mask(chunk.count, chunk.end, group, device)
-            ranges.append(AttentionRange(chunk.first, last, node.start, node.capacity, chunk.end, 0, mask))
+            ranges.append(AttentionRange(chunk.first, end, node.start, node.capacity, chunk.end, 0, mask))
     ranges += [
-        AttentionRange(first, last, node.start, node.capacity, len(node.tokens), 1 + len(node.ancestors))
-        for node, (first, last) in below.items()
+        AttentionRange(first, end, node.start, node.capacity, len(node.tokens), 1 + len(node.ancestors))
+        for node, (first, end) in below.items()
     ]
     slabs = [_slab_range(slab, chunks, device) for slab, chunks in by_slab.items()]
     return TorchAttention(1 + max(len(chunk.node.ancestors) for chunk in ordered), ranges, slabs)

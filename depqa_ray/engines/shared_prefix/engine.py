@@ -1,4 +1,4 @@
-"""The default engine: transformers models, each shared prefix computed once, all sequences decoded together."""
+"""The engine itself: it loads the model, allocates the pool, and turns prompts into sequences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import abc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import torch
 from typing_extensions import override
@@ -44,7 +45,7 @@ class SharedPrefixEngine(Engine):
         self._spec = spec
         self._fallback: TransformersEngine | None = None
         self._thread = compute_thread()
-        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize-prompts")
+        self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize-prompts")
         self._prefix_ids: Callable[[str], list[int]]
         self._lm: CausalLM
         self._batcher: ContinuousBatcher
@@ -61,16 +62,17 @@ class SharedPrefixEngine(Engine):
         async for (completion,) in self.submit([WARM_UP]):
             if completion.error:
                 raise EngineError(f"{self._spec.model_name}: {completion.error}")
-        self._batcher.reset_counters()
+        self._batcher.reset()
         return self._lm.info("shared_prefix")
 
     def _load(self) -> str:
         """Load the model and allocate the pool; returns why the model is not supported, "" if it is."""
-        reason = why_unsupported(load_config(self._spec.model_name))
+        reason = _why_unsupported(load_config(self._spec.model_name))
         if reason:
             return reason
         self._lm = CausalLM(self._spec)
-        self._prefix_ids = lru_cache(maxsize=512)(self._token_ids)  # siblings have theirs in common
+        # Siblings have their prefixes in common.
+        self._prefix_ids = lru_cache(maxsize=512)(partial(token_ids, self._lm.tokenizer))
         register()
         self._lm.model.set_attn_implementation(NAME)
         if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
@@ -85,13 +87,8 @@ class SharedPrefixEngine(Engine):
                 yield group
             return
         assert self._loop is not None, "start() comes first"
-        self._loop.raise_if_broken()
-        work = partial(self._tokenize, list(prompts), time.perf_counter())
-        try:
-            sequences, refused = await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
-        except asyncio.CancelledError:
-            self._loop.raise_if_broken()  # closing, not the caller, may have cancelled the work
-            raise
+        work = partial(self._tokenize, prompts, time.perf_counter())
+        sequences, refused = await self._loop.call(self._tokenize_thread, work)
         if refused:
             yield refused
         async for group in self._loop.submit(sequences):
@@ -107,7 +104,7 @@ class SharedPrefixEngine(Engine):
             await self._fallback.reset_prefix_cache()
             return
         assert self._loop is not None, "start() comes first"
-        await self._loop.between_steps(self._batcher.cache.evict_unused)
+        await self._loop.call(self._thread, self._batcher.cache.evict_unused)
 
     @override
     async def close(self) -> None:
@@ -115,7 +112,7 @@ class SharedPrefixEngine(Engine):
             await self._fallback.close()
         if self._loop:
             await self._loop.close()
-        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+        self._tokenize_thread.shutdown(wait=False, cancel_futures=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _allocate_pool(self) -> KVPool:
@@ -140,7 +137,7 @@ class SharedPrefixEngine(Engine):
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
-    def _tokenize(self, prompts: list[Prompt], submitted_at: float) -> tuple[list[Sequence], list[Completion]]:
+    def _tokenize(self, prompts: abc.Sequence[Prompt], submitted_at: float) -> tuple[list[Sequence], list[Completion]]:
         """The prompts' sequences, and the refusals of those that cannot be tokenized."""
         sequences, refused = [], []
         for prompt in prompts:
@@ -159,7 +156,7 @@ class SharedPrefixEngine(Engine):
         The whole prompt is tokenized, then cut: cuts never change what the model reads.
         """
         text = prompt_text(self._lm.tokenizer, prompt)
-        ids = self._token_ids(text)
+        ids = token_ids(self._lm.tokenizer, text)
         user = text.find(prompt.passage_text + prompt.question_text)
         passage = user + len(prompt.passage_text)
         ends = [user, passage, passage + prompt.context_chars] if user >= 0 else []
@@ -168,13 +165,10 @@ class SharedPrefixEngine(Engine):
             cut = common_length(self._prefix_ids(text[:end]), ids[:-1])
             if cut > cuts[-1]:
                 cuts.append(cut)
-        return [ids[a:b] for a, b in zip(cuts, [*cuts[1:], len(ids)], strict=True)]
-
-    def _token_ids(self, text: str) -> list[int]:
-        return token_ids(self._lm.tokenizer, text)
+        return [ids[a:b] for a, b in pairwise([*cuts, len(ids)])]
 
 
-def why_unsupported(config: object) -> str:
+def _why_unsupported(config: object) -> str:
     """Why shared prefixes are not supported for a model's config; "" if they are."""
     model_type = getattr(config, "model_type", "")
     if model_type not in _SUPPORTED:

@@ -12,13 +12,13 @@ from typing_extensions import override
 
 
 class OutputRows:
-    """The packed tokens [rows] whose output the present step needs; None for all."""
+    """Restricts the last layer of a decoder whose ``layers`` have ``self_attn.o_proj`` and ``mlp``.
 
-    def __init__(self) -> None:
+    ``rows`` [rows] are the packed tokens whose output the present step needs; None for all.
+    """
+
+    def __init__(self, model: Any, hidden_size: int) -> None:
         self.rows: Tensor | None = None
-
-    def bind(self, model: Any, hidden_size: int) -> None:
-        """Restrict the last layer of a decoder whose ``layers`` have ``self_attn.o_proj`` and ``mlp``."""
         last = model.layers[-1]
         last.self_attn.o_proj = _OnOutputRows(last.self_attn.o_proj, self, hidden_size)
         last.mlp = _OnOutputRows(last.mlp, self, hidden_size)

@@ -72,19 +72,19 @@ class PrefixCache:
         self._siblings: dict[int, list[PrefixNode]] = {}
         self._clock = 0
 
-    def admit(self, segments: list[list[int]], new_tokens: int) -> PrefixNode | None:
+    def admit(self, segments: list[list[int]], max_new_tokens: int) -> PrefixNode | None:
         """Return the leaf of a prompt: ``segments`` are its prefixes, outermost first, then its own tokens.
 
         None if there are too few free slots, which cannot be if there are no leaves and the capacity suffices.
         """
-        leaf = self._try_admit(segments, new_tokens)
+        leaf = self._try_admit(segments, max_new_tokens)
         if leaf is None and not self.leaves:
             # A prefix in the middle of the pool can leave no gap wide enough. Without leaves, all may go.
             self.evict_unused()
-            leaf = self._try_admit(segments, new_tokens)
+            leaf = self._try_admit(segments, max_new_tokens)
         return leaf
 
-    def _try_admit(self, segments: list[list[int]], new_tokens: int) -> PrefixNode | None:
+    def _try_admit(self, segments: list[list[int]], max_new_tokens: int) -> PrefixNode | None:
         path: list[PrefixNode] = []
         slab = None
         hit_tokens = 0
@@ -100,7 +100,7 @@ class PrefixCache:
                     node.ref_count += 1  # so that allocating for the next segment does not evict it
                     path.append(node)
                     tokens = tokens[len(node.tokens) :]
-            slab = self._slab_for(len(segments[-1]) + new_tokens)
+            slab = self._slab_for(len(segments[-1]) + max_new_tokens)
         finally:
             for node in reversed(path):
                 node.ref_count -= 1
@@ -167,7 +167,7 @@ class PrefixCache:
             node.parent.ref_count -= 1
 
     def release(self, leaf: PrefixNode) -> None:
-        """Remove the leaf of a sequence that has finished or was given up. Computed prefixes stay cached."""
+        """Remove the leaf of a sequence that has finished or was cancelled. Computed prefixes stay cached."""
         slab = leaf.slab
         assert slab is not None, "only leaves are released"
         self.leaves.remove(leaf)

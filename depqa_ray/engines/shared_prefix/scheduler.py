@@ -45,23 +45,21 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         self._group = lm.model.config.num_attention_heads // pool.kv_heads
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._output_rows = OutputRows()
-        self._output_rows.bind(lm.model.base_model, lm.model.config.hidden_size)
+        self._output_rows = OutputRows(lm.model.base_model, lm.model.config.hidden_size)
         self._step_tokens = _STEP_TOKENS
         self._failures = 0  # consecutive steps that ran out of memory
-        self.reset_counters()
+        self.reset()
 
-    def reset_counters(self) -> None:
-        """Reset all counters and evict unused prefixes."""
+    def reset(self) -> None:
+        """Evict unused prefixes and count from zero."""
         self.cache.evict_unused()
         self.cache.hit_tokens = self._prompt_tokens = self._decode_steps = self._out_of_memory = 0
         self._decode_seconds = 0.0
 
     def counts(self) -> EngineCounts:
         """The counts since the last reset."""
-        hits = self.cache.hit_tokens
-        computed = self._prompt_tokens - hits
-        return EngineCounts(computed, hits, self._decode_steps, self._decode_seconds, self._out_of_memory)
+        hits, steps = self.cache.hit_tokens, self._decode_steps
+        return EngineCounts(self._prompt_tokens - hits, hits, steps, self._decode_seconds, self._out_of_memory)
 
     @override
     def busy(self) -> bool:
@@ -88,10 +86,8 @@ class ContinuousBatcher(BatchRunner[Sequence]):
             self._remove(sequence)
         while self._waiting and len(self._running) < self._max_sequences and self._allocate(self._waiting[0]):
             self._running.append(self._waiting.pop(0))
-        if self._waiting and not self._running:  # even an empty pool has no slots for it
-            sequence = self._waiting.pop(0)
-            refused.append((sequence.caller, self._no_slots(sequence)))
-        elif not self._running:
+        assert self._running or not self._waiting, "an empty pool has slots for any sequence that may wait"
+        if not self._running:
             self._failures = 0
         return refused
 
@@ -101,18 +97,15 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         for sequence, caller in arrivals:
             sequence.caller = caller
             refusal = too_long(sequence.prompt, sequence.prompt_tokens, self._lm.window)
-            if refusal is None and sequence.needed_slots > self.cache.slots.capacity:
-                refusal = self._no_slots(sequence)
+            needed, capacity = sequence.prompt_tokens + sequence.prompt.max_new_tokens, self.cache.slots.capacity
+            if refusal is None and needed > capacity:
+                error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
+                refusal = Completion(sequence.prompt.id, error=error)
             if refusal:
                 refused.append((caller, refusal))
             else:
                 self._waiting.append(sequence)
         return refused
-
-    def _no_slots(self, sequence: Sequence) -> Completion:
-        needed, capacity = sequence.needed_slots, self.cache.slots.capacity
-        error = f"prompt and answer need {needed} KV slots, but {self._lm.memory_flag} has room for {capacity}"
-        return Completion(sequence.prompt.id, error=error)
 
     def _allocate(self, sequence: Sequence) -> bool:
         leaf = self.cache.admit(sequence.segments, sequence.prompt.max_new_tokens)
@@ -170,7 +163,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         """The packed index of the last token of each sequence that the chunks complete."""
         sequences = {sequence.leaf: sequence for sequence in self._running}
         return {
-            sequences[chunk.node]: chunk.last
+            sequences[chunk.node]: chunk.first + chunk.count - 1
             for chunk in chunks
             if chunk.node in sequences and chunk.end == len(chunk.node.tokens)
         }
@@ -192,7 +185,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         self._remove(sequence)
         seconds = time.perf_counter() - sequence.submitted_at
         first_token_seconds = sequence.first_token_at - sequence.submitted_at
-        return self._lm.completion(sequence.generation, sequence.prompt_tokens, seconds, first_token_seconds)
+        return sequence.generation.completion(sequence.prompt_tokens, seconds, first_token_seconds)
 
     def _remove(self, sequence: Sequence) -> None:
         self._running.remove(sequence)
@@ -201,7 +194,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     def _recover(self) -> Finished:
         """After a step without memory: repeat it with half of the sequences; after two in a row, fail its sequences.
 
-        To be called once the error is gone: until then it holds the tensors of the failed step.
+        Call it after the ``except`` block: the error's traceback holds the tensors of the failed step.
         """
         self._out_of_memory += 1
         self._failures += 1

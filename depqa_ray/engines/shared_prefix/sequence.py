@@ -1,4 +1,4 @@
-"""A prompt on its way through the engine."""
+"""A prompt and its generation on their way through the engine."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ class Sequence:
     def prompt_tokens(self) -> int:
         """The number of the prompt's tokens."""
         return sum(map(len, self.segments))
-
-    @property
-    def needed_slots(self) -> int:
-        """The number of slots that its prompt and its longest answer need."""
-        return self.prompt_tokens + self.prompt.max_new_tokens
 
     @property
     def decoding(self) -> bool:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from depqa_ray.core import Question
 from depqa_ray.report.svg.layout import Drawing, lay_out
 from depqa_ray.report.text import counted, isolated, one_line, reasons
 from depqa_ray.report.view import EdgeView, GraphView, NodeView
-from depqa_ray.results.schema import EdgeEntry, PassageEdges, PassageEntry
+from depqa_ray.results.schema import EdgeEntry, PassageEdges, PassageEntry, QuestionEntry
 
 _COSTS: Final = {"parallelism"}
 """Fields that differ between strategies with the same edges."""
 
 
-def labels_of(entry: PassageEntry) -> dict[str, str]:
+def labels_of(questions: Iterable[Question | QuestionEntry]) -> dict[str, str]:
     """The short names of a passage's questions, by id."""
-    return {question.id: f"Q{place}" for place, question in enumerate(entry.questions, 1)}
+    return {question.id: f"Q{place}" for place, question in enumerate(questions, 1)}
 
 
 def summary_text(entry: PassageEntry, edges: PassageEdges | None) -> str:
@@ -29,7 +30,7 @@ def summary_text(entry: PassageEntry, edges: PassageEdges | None) -> str:
 
 def graph_views(entry: PassageEntry) -> tuple[GraphView, ...]:
     """A graph for each distinct set of edges: mostly one, since all strategies ask the same model."""
-    labels = labels_of(entry)
+    labels = labels_of(entry.questions)
     groups: dict[str, list[tuple[str, PassageEdges]]] = {}
     for strategy in entry.strategies:
         if (edges := strategy.dag) is not None:
@@ -47,7 +48,6 @@ def _graph_view(entry: PassageEntry, edges: PassageEdges, names: Sequence[str], 
             label=labels[box.key],
             text=texts[box.key] or "(empty)",
             title=isolated(f"{labels[box.key]}: {texts[box.key]}"),
-            anchor=labels[box.key].lower(),
             box=box,
         )
         for box in drawing.boxes
@@ -104,7 +104,5 @@ def _edge_view(edge: EdgeEntry, labels: Mapping[str, str], drawing: Drawing, sta
         rationale=rationale,
         status=status,
         title=isolated(f"{child} needs {parent} ({edge.origin}, confidence {confidence}) {rationale}"),
-        path=line.path if line else "",
-        label_x=line.label_x if line else 0.0,
-        label_y=line.label_y if line else 0.0,
+        line=line,
     )

@@ -5,7 +5,7 @@ A line that passes a layer gets a lane of its own there, so that no line runs be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +59,10 @@ class _Slot:
     key: str | None
     edge: int = -1
 
+    @property
+    def height(self) -> float:
+        return _LANE_HEIGHT if self.key is None else BOX_HEIGHT
+
 
 def lay_out(keys: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
     """Lay out the nodes ``keys`` and the (parent, child) ``edges``; edges to unknown nodes or loops are left out.
@@ -106,22 +110,16 @@ def _mean_place(before: list[_Slot], places: dict[_Slot, float], default: int) -
     return sum(found) / len(found) if found else float(default)
 
 
-def _slot_height(slot: _Slot) -> float:
-    return _LANE_HEIGHT if slot.key is None else BOX_HEIGHT
-
-
 def _column_height(column: list[_Slot]) -> float:
-    return sum(_slot_height(slot) for slot in column) + _GAP_Y * max(0, len(column) - 1)
+    return sum(slot.height for slot in column) + _GAP_Y * max(0, len(column) - 1)
 
 
-def _stack(column: list[_Slot], height: float) -> list[tuple[_Slot, float]]:
+def _stack(column: list[_Slot], height: float) -> Iterator[tuple[_Slot, float]]:
     """The slots with their upper edges, the column centered in ``height``."""
     y = _MARGIN + (height - _column_height(column)) / 2
-    placed = []
     for slot in column:
-        placed.append((slot, y))
-        y += _slot_height(slot) + _GAP_Y
-    return placed
+        yield slot, y
+        y += slot.height + _GAP_Y
 
 
 def _left(layer: int) -> float:

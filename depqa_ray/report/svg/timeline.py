@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,8 @@ from depqa_ray.report.text import number, one_line, seconds
 
 LABEL_WIDTH: Final = 88.0
 CHART_WIDTH: Final = 560.0
-NOTE_WIDTH: Final = 192.0
-_GAP: Final = 16.0
+NOTE_X: Final = LABEL_WIDTH + CHART_WIDTH + 16.0
+WIDTH: Final = NOTE_X + 192.0
 _ROW_HEIGHT: Final = 26.0
 _AXIS_HEIGHT: Final = 30.0
 _LEAST_BAR: Final = 2.0
@@ -44,17 +44,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The chart of one strategy."""
+    """The chart of one strategy, WIDTH wide: labels, bars, and notes from NOTE_X on."""
 
-    strategy: str
-    width: float
     height: float
-    note_x: float
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
 
 
-def draw_timeline(strategy: str, steps: Sequence[StepResult], labels: Mapping[str, str], span: float) -> Timeline:
+def draw_timeline(steps: Iterable[StepResult], labels: Mapping[str, str], span: float) -> Timeline:
     """Draw the steps in the order of their dispatch, on an axis from 0 to ``span`` seconds.
 
     ``labels`` are the questions' short names by id. The charts of a passage share their span, so their bars compare.
@@ -63,9 +60,7 @@ def draw_timeline(strategy: str, steps: Sequence[StepResult], labels: Mapping[st
     ordered = sorted(steps, key=lambda step: (step.batch < 0, step.dispatched, step.ready, step.step_id))
     bars = tuple(_bar(step, labels, row * _ROW_HEIGHT, scale) for row, step in enumerate(ordered))
     ticks = tuple(Tick(LABEL_WIDTH + time * scale, f"{time:g} s") for time in tick_times(span))
-    note_x = LABEL_WIDTH + CHART_WIDTH + _GAP
-    height = len(bars) * _ROW_HEIGHT + _AXIS_HEIGHT
-    return Timeline(strategy, note_x + NOTE_WIDTH, height, note_x, bars, ticks)
+    return Timeline(len(bars) * _ROW_HEIGHT + _AXIS_HEIGHT, bars, ticks)
 
 
 def tick_times(span: float, most: int = 6) -> list[float]:

@@ -83,7 +83,7 @@ def plain(pool: KVPool, chunks: list[Chunk], query: Tensor, group: int, scaling:
         lengths = [*((node, len(node.tokens)) for node in chunk.node.ancestors), (chunk.node, chunk.end)]
         views = [pool.view(0, node.start, node.capacity, length, 1) for node, length in lengths]
         key, value = (torch.cat(parts, 2)[0].double().repeat_interleave(group, 0) for parts in zip(*views, strict=True))
-        scores = query[:, chunk.first : chunk.last + 1].double() @ key.transpose(1, 2) * scaling
+        scores = query[:, chunk.first : chunk.first + chunk.count].double() @ key.transpose(1, 2) * scaling
         later = torch.ones(scores.shape[1:], dtype=torch.bool).triu(scores.shape[2] - chunk.count + 1)
         found.append((scores.masked_fill(later, -torch.inf).softmax(-1) @ value).transpose(0, 1))
     return torch.cat(found)

@@ -31,7 +31,7 @@ def test_an_axis_without_length_has_one_tick() -> None:
 
 
 def test_bars_stand_where_their_times_are() -> None:
-    chart = draw_timeline("s", [step(ready=1.0, dispatched=2.0, completed=4.0)], LABELS, 4.0)
+    chart = draw_timeline([step(ready=1.0, dispatched=2.0, completed=4.0)], LABELS, 4.0)
 
     bar = chart.bars[0]
     assert bar.wait_x == LABEL_WIDTH + CHART_WIDTH / 4
@@ -40,7 +40,7 @@ def test_bars_stand_where_their_times_are() -> None:
 
 
 def test_a_step_that_was_never_sent_has_no_bar_and_says_so() -> None:
-    bar = draw_timeline("s", [step(batch=-1)], LABELS, 1.0).bars[0]
+    bar = draw_timeline([step(batch=-1)], LABELS, 1.0).bars[0]
 
     assert not bar.sent
     assert (bar.run_width, bar.note) == (0.0, "never sent")
