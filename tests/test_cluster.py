@@ -1,4 +1,4 @@
-"""`ray job submit` to a running cluster, as cluster/README.md tells it, against a cluster of this machine's own."""
+"""`ray job submit` to a running cluster, as cluster/README.md describes it, against a cluster of this machine's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    """A cluster with token authentication on; gives the environment that its users need."""
+    """A cluster with token authentication; yields the environment that its users need."""
     dashboard = free_port()
     environment = {
         **os.environ,
@@ -64,6 +64,7 @@ def cluster() -> Iterator[dict[str, str]]:
                 head.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(head.pid, signal.SIGKILL)
+                head.wait()
 
 
 def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -67,16 +68,17 @@ def read_musique(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     Raises InputError if the file cannot be read.
     """
     seen: set[str] = set()
-    for row in json_lines(path)():
-        try:
-            passage = _passage(row)
-            if passage.id in seen:
-                raise InputError(f"the id '{passage.id}' was given to an earlier item")
-        except InputError as error:
-            on_bad_row(row.bad(InputError(error.what, fix=_FIX)))
-            continue
-        seen.add(passage.id)
-        yield passage
+    with closing(json_lines(path)()) as rows:
+        for row in rows:
+            try:
+                passage = _passage(row)
+                if passage.id in seen:
+                    raise InputError(f"the id '{passage.id}' was given to an earlier item")
+            except InputError as error:
+                on_bad_row(row.bad(InputError(error.what, fix=_FIX)))
+                continue
+            seen.add(passage.id)
+            yield passage
 
 
 def _passage(row: Row) -> Passage:

@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +26,8 @@ from depqa_ray.passages.assembly import Group, assemble, states_dependencies
 from depqa_ray.passages.base import OnBadRow, Row
 from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
-RowSource = Callable[[], Iterator[Row]]
-"""Iterates over all rows from the start; called twice."""
+RowSource = Callable[[], Generator[Row, None, None]]
+"""Yields all rows from the start, and closes its file when closed; called twice."""
 
 HUB_ID: Final = "rajpurkar/squad"
 """SQuAD v1.1 on the Hugging Face hub."""
@@ -49,22 +49,24 @@ def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
         has_gold = has_gold or states_dependencies(row.value)
         with suppress(InputError):
             left[_digest(read_row(row, _COLUMNS, "a row"))] += 1
-    yield from assemble(_groups(source, left, on_bad_row), has_gold, on_bad_row)
+    with closing(_groups(source, left, on_bad_row)) as groups:
+        yield from assemble(groups, has_gold, on_bad_row)
 
 
-def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Iterator[Group]:
+def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Generator[Group, None, None]:
     """Each passage's rows once they are complete; ``left`` counts the rows still to come."""
     unfinished: dict[bytes, Group] = {}
-    for row in source():
-        columns = read_or_reject(row, _COLUMNS, "a row", on_bad_row)
-        if columns is None:
-            continue
-        key = _digest(columns)
-        unfinished.setdefault(key, Group(columns["title"], columns["context"], [])).rows.append(row)
-        left[key] -= 1
-        if not left[key]:
-            del left[key]
-            yield unfinished.pop(key)
+    with closing(source()) as rows:
+        for row in rows:
+            columns = read_or_reject(row, _COLUMNS, "a row", on_bad_row)
+            if columns is None:
+                continue
+            key = _digest(columns)
+            unfinished.setdefault(key, Group(columns["title"], columns["context"], [])).rows.append(row)
+            left[key] -= 1
+            if not left[key]:
+                del left[key]
+                yield unfinished.pop(key)
 
 
 def _digest(columns: _Columns) -> bytes:
@@ -76,7 +78,7 @@ def _digest(columns: _Columns) -> bytes:
 def json_lines(path: Path) -> RowSource:
     """The rows of a JSON lines file without its blank lines. Iterating raises InputError if it cannot be read."""
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Generator[Row, None, None]:
         try:
             with path.open(encoding="utf-8-sig") as lines:
                 for number, line in enumerate(lines, 1):
@@ -102,7 +104,7 @@ def _parse(line: str, where: str) -> Row:
 def parquet_rows(path: Path) -> RowSource:
     """The rows of a Parquet file, streamed. Iterating raises InputError if it cannot be read."""
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Generator[Row, None, None]:
         import datasets
 
         # The error below reports a failure; the library would log it as well.

@@ -75,7 +75,7 @@ class Manifest:
     cpus: int = 0
     devices: tuple[str, ...] = ()
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 def settings_manifest(

@@ -161,9 +161,13 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) 
 def _open_for_append(path: Path) -> BinaryIO:
     """Open a file of lines at its end. A torn last line is cut off, or the next line would continue it."""
     file = path.open("a+b")
-    size = file.seek(0, os.SEEK_END)
-    file.seek(_end_of_last_line(file, size))
-    file.truncate()
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(_end_of_last_line(file, size))
+        file.truncate()
+    except BaseException:
+        file.close()
+        raise
     return file
 
 

@@ -148,7 +148,7 @@ def test_given_any_json_value_for_an_answer_when_parsed_then_it_is_a_text(value:
 )
 def test_given_a_huge_text_of_one_piece_when_parsed_then_it_takes_no_time(piece: str) -> None:
     text = piece * (200_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()  # not the clock: other programs and coverage must not fail it
     parse_answer(text)
     parse_batch(text, [f"Q{number}" for number in range(1, 31)])
-    assert time.perf_counter() - start < 20  # it takes 2 s at the most; without limits it would take minutes
+    assert time.process_time() - start < 20  # it takes 2 s at the most; without limits it would take minutes

@@ -143,6 +143,6 @@ def test_given_adjacent_rows_when_read_then_a_passage_is_let_go_before_the_next_
 @given(st.lists(st.integers(0, 4), max_size=30))
 def test_given_rows_in_any_order_when_read_then_each_passage_has_all_its_rows_in_order(texts: list[int]) -> None:
     rows = [Row(f"row {at}", row(str(at), context=f"Text {text}.")) for at, text in enumerate(texts)]
-    passages = list(read_rows(lambda: iter(rows), raise_bad_row))
+    passages = list(read_rows(lambda: (row_ for row_ in rows), raise_bad_row))
     expected = [[str(at) for at, text in enumerate(texts) if text == wanted] for wanted in set(texts)]
     assert sorted(ids(passages)) == sorted(expected)

@@ -128,8 +128,8 @@ def test_a_record_in_the_wrong_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_second_outcome_of_a_question_is_refused(tmp_path: Path) -> None:
-    store = write_sample(tmp_path)
-    store.append(steps_of(velcarn(), "sequential")[0])
+    with write_sample(tmp_path) as store:
+        store.append(steps_of(velcarn(), "sequential")[0])
 
     with pytest.raises(StoreError, match="second outcome"):
         store.read()
