@@ -44,7 +44,7 @@ def save_random_model(config_folder: Path, folder: Path, dtype: DtypeName, seed:
             of_type = torch_dtype(dtype, device)
             model: Any = AutoModelForCausalLM.from_config(config, dtype=of_type, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(str(error).strip().splitlines()[0], str(config_folder)) from error
+        raise InputError((str(error).strip() or type(error).__name__).splitlines()[0], str(config_folder)) from error
     model.save_pretrained(folder, max_shard_size=_SHARD)
     for name in _TOKENIZER_FILES:
         if (config_folder / name).is_file():
