@@ -47,6 +47,12 @@ HOMES = {
 HEAVY = ("ray", "torch", "transformers", "datasets", "jinja2", "networkx", "numpy")
 """What the command line must not load before a command needs it."""
 
+LONGEST_FILE = 400
+"""The most lines of a module."""
+
+LONGEST_TEST_NAME = 60
+"""The most characters of a test's name; the rest belongs in its docstring."""
+
 
 @dataclass(frozen=True)
 class Module:
@@ -177,6 +183,24 @@ def loaded_by(module: str, folder: Path, names: Iterable[str]) -> list[str]:
     return sorted(set(names).intersection(shown.split()))
 
 
+def long_test_names(modules: list[Module]) -> list[str]:
+    """Test functions whose names are too long."""
+    return [
+        f"{module.name}: {node.name}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test")
+        and len(node.name) > LONGEST_TEST_NAME
+    ]
+
+
+def long_files(root: Path) -> list[str]:
+    """Modules with too many lines."""
+    lines = {path: path.read_text("utf-8").count("\n") for path in sorted(root.rglob("*.py"))}
+    return [f"{path.relative_to(root)}: {count}" for path, count in lines.items() if count > LONGEST_FILE]
+
+
 @pytest.fixture(scope="module")
 def modules() -> list[Module]:
     return read_tree(ROOT)
@@ -204,12 +228,24 @@ def test_each_library_is_imported_at_home_only(modules: list[Module]) -> None:
     assert strangers(modules) == []
 
 
-def test_nothing_runs_code_out_of_files(modules: list[Module]) -> None:
+def test_no_module_runs_code_from_files(modules: list[Module]) -> None:
+    """No module runs code that a file brings along."""
     assert forbidden(modules) == []
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by(f"{PACKAGE}.cli.commands", ROOT.parent, HEAVY) == []
+
+
+def test_names_of_tests_are_short() -> None:
+    """Every test function has a name of at most 60 characters."""
+    assert long_test_names(read_tree(Path(__file__).parent)) == []
+
+
+@pytest.mark.parametrize("root", [ROOT, Path(__file__).parent], ids=["package", "tests"])
+def test_no_file_is_long(root: Path) -> None:
+    """No module of the package or of the tests has more than 400 lines."""
+    assert long_files(root) == []
 
 
 @pytest.mark.parametrize(
@@ -232,11 +268,13 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         ),
     ],
 )
-def test_given_an_import_that_goes_up_then_it_is_told(tmp_path: Path, files: dict[str, str], broken: str) -> None:
+def test_import_that_goes_up_is_reported(tmp_path: Path, files: dict[str, str], broken: str) -> None:
+    """If an import goes up, or a part has no floor, the checker reports it."""
     assert floor_breaks(invented(tmp_path, files)) == [broken]
 
 
-def test_given_imports_that_go_down_or_sideways_then_all_is_well(tmp_path: Path) -> None:
+def test_imports_that_go_down_or_sideways_pass(tmp_path: Path) -> None:
+    """If imports go down or sideways, the checker reports nothing."""
     files = {
         "__init__.py": "from depqa_ray.cli.commands import main",
         "cli.py": "from depqa_ray.runtime import driver",
@@ -254,11 +292,13 @@ def test_given_imports_that_go_down_or_sideways_then_all_is_well(tmp_path: Path)
         {"p/a.py": "from depqa_ray.p import x", "p/__init__.py": "from depqa_ray.p.a import y"},
     ],
 )
-def test_given_modules_that_import_each_other_then_they_are_told(tmp_path: Path, files: dict[str, str]) -> None:
+def test_modules_that_import_each_other_are_reported(tmp_path: Path, files: dict[str, str]) -> None:
+    """If modules import each other, the checker reports the cycle."""
     assert len(module_cycles(invented(tmp_path, files))) == 1
 
 
-def test_given_a_chain_of_modules_then_it_is_no_cycle(tmp_path: Path) -> None:
+def test_chain_of_modules_is_no_cycle(tmp_path: Path) -> None:
+    """If modules import each other in a chain, the checker reports nothing."""
     files = {"p/__init__.py": "from depqa_ray.p.a import x", "p/a.py": "from depqa_ray.p.b import y", "p/b.py": ""}
     assert module_cycles(invented(tmp_path, files)) == []
 
@@ -276,11 +316,13 @@ def test_given_a_chain_of_modules_then_it_is_no_cycle(tmp_path: Path) -> None:
         ("runtimes/driver.py", "import ray"),
     ],
 )
-def test_given_a_library_away_from_home_then_it_is_told(tmp_path: Path, file: str, source: str) -> None:
+def test_library_outside_its_home_is_reported(tmp_path: Path, file: str, source: str) -> None:
+    """If a library is imported outside its home, the checker reports it."""
     assert strangers(invented(tmp_path, {file: source})) != []
 
 
-def test_given_libraries_at_home_then_all_is_well(tmp_path: Path) -> None:
+def test_libraries_at_home_pass(tmp_path: Path) -> None:
+    """If libraries are imported at home, the checker reports nothing."""
     files = {
         "runtime/ray/pool.py": "import ray\nimport rayon",
         "engines/vllm.py": "import torch, vllm",
@@ -302,15 +344,31 @@ def test_given_libraries_at_home_then_all_is_well(tmp_path: Path) -> None:
         "f(trust_remote_code=flag)",
     ],
 )
-def test_given_a_way_to_run_code_out_of_a_file_then_it_is_told(tmp_path: Path, source: str) -> None:
+def test_code_that_runs_files_is_reported(tmp_path: Path, source: str) -> None:
+    """If a module can run code from a file, the checker reports it."""
     assert len(forbidden(invented(tmp_path, {"a.py": source}))) == 1
 
 
-def test_given_harmless_namesakes_then_all_is_well(tmp_path: Path) -> None:
+def test_harmless_namesakes_pass(tmp_path: Path) -> None:
+    """If names only resemble the forbidden ones, the checker reports nothing."""
     source = "model.eval()\njson.load(x)\nf(trust_remote_code=False)\n'pickle'"
     assert forbidden(invented(tmp_path, {"a.py": source})) == []
 
 
-def test_given_a_module_that_loads_others_then_they_are_told(tmp_path: Path) -> None:
+def test_loaded_modules_are_reported(tmp_path: Path) -> None:
+    """If a module loads others, the checker reports them."""
     (tmp_path / "greedy.py").write_text("import wave", "utf-8")
     assert loaded_by("greedy", tmp_path, ("wave", "turtle")) == ["wave"]
+
+
+def test_long_name_of_a_test_is_reported(tmp_path: Path) -> None:
+    """If the name of a test is too long, the checker reports it."""
+    short, long = f"test_{'x' * 55}", f"test_{'x' * 56}"
+    source = f"def {short}(): ...\nclass A:\n    async def {long}(self): ..."
+    assert long_test_names(invented(tmp_path, {"test_a.py": source})) == [f"{PACKAGE}.test_a: {long}"]
+
+
+def test_long_file_is_reported(tmp_path: Path) -> None:
+    """If a module has more than 400 lines, the checker reports it."""
+    invented(tmp_path, {"a.py": "x = 1\n" * 400, "b.py": "x = 1\n" * 401})
+    assert long_files(tmp_path / PACKAGE) == ["b.py: 401"]

@@ -72,9 +72,8 @@ def submit(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
-def test_given_a_running_cluster_when_a_job_is_submitted_then_it_runs_there_and_ends_well(
-    cluster: dict[str, str], tmp_path: Path
-) -> None:
+def test_submitted_job_runs_on_the_cluster(cluster: dict[str, str], tmp_path: Path) -> None:
+    """If a job is submitted to a running cluster, it runs there and succeeds."""
     flags = ["--engine", "simulated", "--dataset", "embedded", "--context-count", "4", "--replicas", "2"]
     ended = submit(cluster, "run", *flags, "--run-dir", str(tmp_path / "run"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -83,15 +82,15 @@ def test_given_a_running_cluster_when_a_job_is_submitted_then_it_runs_there_and_
     assert "dependency_parallel" in ended.stdout
 
 
-def test_given_bad_flags_when_a_job_is_submitted_then_the_job_fails_and_its_one_line_is_shown(
-    cluster: dict[str, str],
-) -> None:
+def test_submitted_job_with_bad_flags_fails_in_one_line(cluster: dict[str, str]) -> None:
+    """If a submitted job has bad flags, it fails and its one-line error is shown."""
     ended = submit(cluster, "run", "--context-count", "many")
     assert ended.returncode != 0
     assert "--context-count" in ended.stdout + ended.stderr
 
 
-def test_given_no_command_then_the_script_says_how_it_is_used() -> None:
+def test_script_without_a_command_prints_its_usage() -> None:
+    """If no command is given, the script prints its usage."""
     ended = submit(dict(os.environ))
     assert ended.returncode == 2
     assert "usage:" in ended.stderr

@@ -53,7 +53,8 @@ def test_every_documented_command_is_understood(command: str) -> None:
         settings_of(command)
 
 
-def test_the_examples_of_the_scripts_before_keep_their_meaning() -> None:
+def test_examples_of_the_earlier_scripts_keep_their_meaning() -> None:
+    """The examples of the earlier scripts keep their meaning."""
     run, compare = (
         next(line for line in commands_of(PAGES["docs/running.md"]) if line.startswith(f"depqa-ray {name}  "))
         for name in ("run", "compare")
@@ -78,7 +79,8 @@ def test_there_are_two_set_up_commands() -> None:
     ]
 
 
-def test_the_flags_and_defaults_of_the_table_are_those_of_the_settings() -> None:
+def test_table_of_flags_matches_the_settings() -> None:
+    """The flags and defaults in the README's table are those of the settings."""
     settings, _, bench = PAGES["docs/settings.md"].partition("\n## Benchmarks\n")
     for text, model, more in ((settings, Settings, {"--config"}), (bench, BenchSettings, set())):
         rows = re.findall(r"^\| (`--.*?) \| (.*?) \|", text, re.M)

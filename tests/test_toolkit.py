@@ -36,7 +36,8 @@ def test_the_stub_and_the_mapping_agree() -> None:
     assert all(alias.asname == alias.name for _, alias in imports)  # a stub exports no other import
 
 
-def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:
+def test_unknown_public_name_is_an_attribute_error() -> None:
+    """If a public name is unknown, AttributeError is raised as for any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = depqa_ray.Nothing
 

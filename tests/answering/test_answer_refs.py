@@ -27,7 +27,8 @@ def ask(step: Step, answers: Mapping[str, str] | None = None, passage: Passage =
     return PromptBuilder(lambda passage: SYSTEM, 48).build(Job("independent", passage), step, answers or {})
 
 
-def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_and_in_the_history() -> None:
+def test_known_answer_fills_the_question_and_the_history() -> None:
+    """If an answer is known, it fills the answer refs of the question and of the history."""
     answers = {"1": "Ada #2", "2": ""}
     prompt = ask(Step("s", ("3",), context=("1", "2")), answers)
     assert prompt.question_text == (
@@ -38,14 +39,16 @@ def test_given_a_known_answer_when_asked_alone_then_it_stands_in_the_question_an
     assert prompt.question_text[prompt.context_chars :] == "Question: Does Ada #2 like unknown, or #10?"
 
 
-def test_given_no_answers_when_asked_alone_then_the_question_says_what_it_is_about() -> None:
+def test_unknown_answer_is_spelled_out_by_its_question() -> None:
+    """If no answer is known, an answer ref becomes the text of the question that it refers to."""
     assert ask(Step("s", ("3",))).question_text == (
         "Question: Does (the answer to: Who made the lamp?) like "
         "(the answer to: Where was (the answer to: Who made the lamp?) born?), or #10?"
     )
 
 
-def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out() -> None:
+def test_refs_of_a_shown_parent_are_spelled_out() -> None:
+    """If only the parent's answer is shown, the parent's own answer ref is spelled out."""
     prompt = ask(Step("s", ("3",), context=("2",)), {"1": "not shown", "2": "Kelham"})
     known = "Known: Where was (the answer to: Who made the lamp?) born? Answer: Kelham\n"
     assert prompt.question_text == f"{known}Question: Does (the answer to: Who made the lamp?) like Kelham, or #10?"
@@ -53,7 +56,8 @@ def test_given_a_parent_alone_when_shown_then_its_own_placeholder_is_spelled_out
 
 
 @pytest.mark.parametrize("form", ["batch", "edges"])
-def test_given_questions_asked_together_then_a_placeholder_names_the_label(form: PromptForm) -> None:
+def test_refs_between_questions_of_one_prompt_name_labels(form: PromptForm) -> None:
+    """If questions share a prompt, an answer ref names the label of the question that it refers to."""
     prompt = ask(Step("s", ("1", "2", "3"), form=form))
     assert prompt.question_text.splitlines()[:3] == [
         "Q1: Who made the lamp?",
@@ -63,7 +67,8 @@ def test_given_questions_asked_together_then_a_placeholder_names_the_label(form:
     assert prompt.reply_keys == ("Q1", "Q2", "Q3")
 
 
-def test_given_some_questions_asked_together_then_the_others_are_spelled_out_or_known() -> None:
+def test_refs_out_of_a_batch_are_spelled_out_or_filled() -> None:
+    """If an answer ref points out of the batch, it is spelled out, or filled if the answer is known."""
     assert ask(Step("s", ("1", "3"), form="batch")).question_text.splitlines() == [
         "Q1: Who made the lamp?",
         "Q2: Does (the answer to Q1) like (the answer to: Where was (the answer to Q1) born?), or #10?",
@@ -77,9 +82,8 @@ NUMBERS = st.integers(1, 12)
 
 
 @given(st.lists(NUMBERS | st.sampled_from([" ", "?", "#", "x"]), max_size=12), st.sets(NUMBERS), st.text("#12 x"))
-def test_given_any_placeholders_then_each_whole_one_is_filled_once(
-    parts: list[int | str], filled: set[int], filling: str
-) -> None:
+def test_each_whole_ref_is_filled_once(parts: list[int | str], filled: set[int], filling: str) -> None:
+    """Each whole answer ref that has a filling is filled once, and a part of a longer one is not."""
     fillings = {f"#{number}": f"<{number}{filling}>" for number in filled}
     # A part is followed by a space, so that no digit of the next one lengthens a placeholder.
     text = "".join(f"#{part} " if isinstance(part, int) else f"{part} " for part in parts)
@@ -90,7 +94,8 @@ def test_given_any_placeholders_then_each_whole_one_is_filled_once(
 
 
 @given(st.text(), st.text(st.characters(), max_size=9))
-def test_given_an_answer_of_any_text_then_it_stands_as_it_is(before: str, answer: str) -> None:
+def test_answer_of_any_text_is_filled_in_unchanged(before: str, answer: str) -> None:
+    """If an answer is any text, it is filled in unchanged."""
     assert fill_refs(f"{before.replace('#', '')}#1?", {"#1": answer}) == f"{before.replace('#', '')}{answer}?"
 
 
@@ -106,9 +111,8 @@ def composed(draw: st.DrawFn) -> Passage:
 
 
 @given(composed(), st.data())
-def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_question_begins(
-    passage: Passage, data: st.DataObject
-) -> None:
+def test_no_ref_is_left_and_context_ends_at_the_question(passage: Passage, data: st.DataObject) -> None:
+    """No prompt holds an answer ref, and the context ends where the question starts."""
     ids = [question.id for question in passage.questions]
     context = tuple(data.draw(st.lists(st.sampled_from(ids), unique=True)))
     step = Step("s", (data.draw(st.sampled_from(ids)),), context=context)
@@ -122,7 +126,8 @@ def test_given_any_step_then_no_placeholder_is_left_and_known_ends_where_the_que
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
-def test_given_questions_without_slots_then_their_texts_stand_as_they_are(texts: list[str]) -> None:
+def test_questions_without_refs_keep_their_texts(texts: list[str]) -> None:
+    """If questions have no answer refs, their texts stay as they are."""
     questions = tuple(Question(str(place), text, ()) for place, text in enumerate(texts))
     ids = tuple(question.id for question in questions)
     prompt = ask(Step("all", ids, form="batch"), passage=Passage("p", "", "", questions))

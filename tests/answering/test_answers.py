@@ -68,22 +68,24 @@ def test_given_exactly_the_json_when_parsed_then_it_is_strict(text: str) -> None
         ("{}", ""),
     ],
 )
-def test_given_something_near_the_json_when_parsed_then_the_answer_is_read_and_not_strict(
-    text: str, answer: str
-) -> None:
+def test_near_json_is_read_but_not_strict(text: str, answer: str) -> None:
+    """If a reply is nearly the JSON asked for, its answer is read but not strict."""
     assert parse_answer(text) == ParsedAnswer(answer, False)
 
 
 @pytest.mark.parametrize("text", ["<think>", '<think>maybe {"answer": "Paris"}', "<think></think><think>Paris"])
-def test_given_an_unfinished_thought_when_parsed_then_there_is_no_answer(text: str) -> None:
+def test_unfinished_thought_gives_no_answer(text: str) -> None:
+    """If a reply is an unfinished thought, there is no answer."""
     assert parse_answer(text) == ParsedAnswer("", False)
 
 
-def test_given_half_a_surrogate_pair_when_parsed_then_the_answer_can_be_written() -> None:
+def test_half_a_surrogate_pair_becomes_writable_text() -> None:
+    """If an answer holds half a surrogate pair, it is replaced so that the answer can be encoded."""
     assert parse_answer('{"answer": "\\ud800x"}').answer.encode() == b"?x"
 
 
-def test_given_exactly_the_asked_labels_when_a_batch_is_parsed_then_it_is_strict() -> None:
+def test_batch_with_exactly_the_labels_is_strict() -> None:
+    """If a batch reply holds exactly the labels asked for, its answers are strict."""
     parsed = parse_batch('{"Q2": "b", "Q1": "a"}', ["Q1", "Q2"])
     assert parsed == {"Q1": ParsedAnswer("a", True), "Q2": ParsedAnswer("b", True)}
 
@@ -101,16 +103,19 @@ def test_given_exactly_the_asked_labels_when_a_batch_is_parsed_then_it_is_strict
         '```\n{"Q1": "a", "Q2": "b"}\n```',
     ],
 )
-def test_given_something_near_a_batch_when_parsed_then_each_label_has_its_answer(text: str) -> None:
+def test_near_batch_gives_each_label_its_answer(text: str) -> None:
+    """If a reply is nearly the batch asked for, each label gets its answer and none is strict."""
     assert parse_batch(text, ["Q1", "Q2"]) == {"Q1": ParsedAnswer("a", False), "Q2": ParsedAnswer("b", False)}
 
 
-def test_given_a_missing_label_when_a_batch_is_parsed_then_its_answer_is_empty_and_nothing_is_strict() -> None:
+def test_missing_label_gives_an_empty_answer() -> None:
+    """If a label is missing, its answer is empty and no answer of the batch is strict."""
     assert parse_batch('{"Q1": "a"}', ["Q1", "Q2"]) == {"Q1": ParsedAnswer("a", False), "Q2": ParsedAnswer("", False)}
     assert parse_batch("no json at all", ["Q1"]) == {"Q1": ParsedAnswer("", False)}
 
 
-def test_given_edges_with_words_around_when_an_object_is_parsed_then_its_values_are_there() -> None:
+def test_object_within_words_is_parsed() -> None:
+    """If words surround an object, or it is cut short, its values are read; without one, the result is None."""
     assert first_object('Here: {"edges": [["Q1", "Q2", 0.9]]}.') == {"edges": [["Q1", "Q2", "0.9"]]}
     assert first_object('<think>hm</think>{"edges": [["Q1", "Q2"') == {"edges": [["Q1", "Q2"]]}
     assert first_object("none") is None
@@ -118,7 +123,8 @@ def test_given_edges_with_words_around_when_an_object_is_parsed_then_its_values_
 
 
 @given(st.text(max_size=80))
-def test_given_any_answer_when_a_model_writes_it_as_json_then_it_is_read_back_strictly(answer: str) -> None:
+def test_any_answer_written_as_json_is_read_strictly(answer: str) -> None:
+    """If a model writes any answer as JSON, it is read back stripped and strict."""
     for ascii_only in (True, False):
         assert parse_answer(json.dumps({"answer": answer}, ensure_ascii=ascii_only)) == ParsedAnswer(
             answer.strip(), True
@@ -126,7 +132,8 @@ def test_given_any_answer_when_a_model_writes_it_as_json_then_it_is_read_back_st
 
 
 @given(st.text() | NEARLY_JSON)
-def test_given_any_text_when_parsed_then_there_is_an_answer_and_no_error(text: str) -> None:
+def test_any_text_gives_an_answer_without_error(text: str) -> None:
+    """Any text is parsed without an error, and each answer can be encoded."""
     single, batch = parse_answer(text), parse_batch(text, ["Q1", "Q2"])
     first_object(text)
     assert single.answer == single.answer.strip()
@@ -136,7 +143,8 @@ def test_given_any_text_when_parsed_then_there_is_an_answer_and_no_error(text: s
 
 
 @given(JSON_VALUES, st.text(alphabet="ab \n.", max_size=10))
-def test_given_any_json_value_for_an_answer_when_parsed_then_it_is_a_text(value: object, around: str) -> None:
+def test_any_json_value_becomes_text(value: object, around: str) -> None:
+    """If the answer is any JSON value, it is read as text; only a string with nothing around is strict."""
     parsed = parse_answer(around + json.dumps({"answer": value}) + around)
     assert isinstance(parsed.answer, str)
     assert parsed.strict_json == (isinstance(value, str) and not around.strip())
@@ -146,7 +154,8 @@ def test_given_any_json_value_for_an_answer_when_parsed_then_it_is_a_text(value:
     "piece",
     ["{", '{"', '[{"', '{"a":', '{"answer": "', "<think>", "</think>", "```", '"', "\\", "]\\'{a", "a", "\n", "9"],
 )
-def test_given_a_huge_text_of_one_piece_when_parsed_then_it_takes_no_time(piece: str) -> None:
+def test_huge_text_of_one_piece_is_parsed_in_seconds(piece: str) -> None:
+    """If one piece repeats to 200,000 characters, parsing still takes only seconds."""
     text = piece * (200_000 // len(piece))
     start = time.process_time()  # not the clock: other programs and coverage must not fail it
     parse_answer(text)

@@ -56,9 +56,8 @@ def test_given_any_object_in_any_pieces_then_its_end_is_found(
 
 
 @given(NEARLY_JSON, CUTS)
-def test_given_any_text_then_an_end_is_that_of_an_object_and_the_first_one_is_not_missed(
-    text: str, cuts: list[int]
-) -> None:
+def test_end_is_that_of_an_object_and_the_first_counts(text: str, cuts: list[int]) -> None:
+    """However a text is cut, the end found is that of an object, and the first object is not missed."""
     found = end_of(pieces_of(text, cuts))
     assert found == end_of([text])
     assert found is None or found in {read_at(text, start) for start, char in enumerate(text) if char == "{"}
@@ -84,7 +83,8 @@ def test_given_a_text_letter_by_letter_then_it_ends_there(text: str, through: st
     assert end_of(list(text)) == (None if through is None else len(through))
 
 
-def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count() -> None:
+def test_braces_of_a_thought_that_the_prompt_opened_are_skipped() -> None:
+    """If the prompt opened a thought, the braces of the thought do not count."""
     text = 'So {"a": 1}.</think>\n{"a": 2}'
     assert end_of(list(text), thinking=True) == len(text)
     assert end_of(list(text)) == len('So {"a": 1}')

@@ -8,7 +8,8 @@ from depqa_ray.answering.predictions import read_predictions
 from depqa_ray.errors import InputError
 
 
-def test_given_an_official_file_when_read_then_the_answers_are_there(tmp_path: Path) -> None:
+def test_official_file_gives_its_answers(tmp_path: Path) -> None:
+    """An official prediction file is read into answers by question, even with a byte order mark."""
     path = tmp_path / "predictions.json"
     path.write_text('\ufeff{"q1": "Köln", "q2": ""}', encoding="utf-8")
     assert read_predictions(path) == {"q1": "Köln", "q2": ""}

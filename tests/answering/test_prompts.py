@@ -58,7 +58,8 @@ def test_the_texts_of_version_2_are_these_to_the_character() -> None:
     )
 
 
-def test_given_a_passage_then_its_example_asks_in_both_forms_and_answers_with_the_first_gold_answers() -> None:
+def test_example_has_both_forms_and_first_gold_answers() -> None:
+    """A worked example asks alone and in a batch, and answers with the first gold answers."""
     assert example_part(HARBOUR) == (
         "\n\nExample:\nPassage: The pier {0} is 90 m long. Ané built it.\n\n"
         'Question: Who built the pier?\n{"answer": "Ané"}\n\n'
@@ -67,7 +68,8 @@ def test_given_a_passage_then_its_example_asks_in_both_forms_and_answers_with_th
     )
 
 
-def test_given_an_example_then_its_parts_are_those_of_real_prompts() -> None:
+def test_parts_of_an_example_are_those_of_real_prompts() -> None:
+    """The parts of a worked example are those of real prompts."""
     ids = tuple(question.id for question in HARBOUR.questions)
     single = ask(Step("a", ("h1",)))
     batch = ask(Step("b", ids, form="batch"))
@@ -75,16 +77,16 @@ def test_given_an_example_then_its_parts_are_those_of_real_prompts() -> None:
     assert f"{batch.question_text}\n" in example_part(HARBOUR)
 
 
-def test_given_a_system_message_then_the_prompt_has_it_and_the_own_line_without() -> None:
+def test_system_message_replaces_the_default_line() -> None:
+    """If a system message is given, the prompt has it; otherwise it has the default line."""
     step = Step("a", ("h1",))
     assert ask(step).system == SYSTEM
     assert ask(step, system="Be brief.").system == "Be brief."
 
 
 @given(st.data(), st.integers(0, 4))
-def test_given_any_examples_then_no_prompt_holds_its_own_passage_and_the_others_share_their_message(
-    data: st.DataObject, shots: int
-) -> None:
+def test_no_prompt_shows_its_own_passage_as_an_example(data: st.DataObject, shots: int) -> None:
+    """No prompt shows its own passage as an example, and all other prompts share one message."""
     texts = data.draw(st.lists(st.text(min_size=1), min_size=shots + 1, max_size=9, unique=True))
     passages = [
         Passage(str(place), "", f"<{text}>", (Question(f"q{place}", f"[{place}]?", (f"gold-{place}.",)),))
@@ -109,9 +111,10 @@ def test_given_any_examples_then_no_prompt_holds_its_own_passage_and_the_others_
         ("batch", 12, (), [f"Q{n}" for n in range(1, 13)]),
     ],
 )
-def test_given_questions_then_the_reply_is_an_object_with_a_text_for_each(
+def test_reply_schema_has_a_text_for_each_question(
     form: PromptForm, count: int, context: tuple[str, ...], keys: list[str]
 ) -> None:
+    """The schema of a reply is an object with one text for each question."""
     passage = Passage("p", "", "A text.", tuple(Question(f"q{n}", "Who?", ("x",)) for n in range(12)))
     step = Step("s", tuple(f"q{n}" for n in range(count)), context=context, form=form)
     schema = reply_schema(ask(step, dict.fromkeys(context, "Halden"), passage=passage))
@@ -120,7 +123,8 @@ def test_given_questions_then_the_reply_is_an_object_with_a_text_for_each(
     assert schema["additionalProperties"] is False
 
 
-def test_given_the_request_for_edges_then_the_reply_names_for_each_question_others_with_numbers() -> None:
+def test_reply_schema_for_edges_has_numbers_for_others() -> None:
+    """If a prompt asks for edges, the schema gives each question the other ones with numbers."""
     schema = reply_schema(ask(Step("e", ("h1", "h2"), form="edges")))
     assert schema["required"] == ["Q1", "Q2"]
     assert {name: list(parents["properties"]) for name, parents in schema["properties"].items()} == {

@@ -43,7 +43,8 @@ Score = Callable[[str, str], float]
         ("snake_case", "snakecase"),
     ],
 )
-def test_given_a_text_when_normalized_then_the_official_rules_hold(text: str, normalized: str) -> None:
+def test_normalization_follows_the_official_rules(text: str, normalized: str) -> None:
+    """Normalisation follows the official SQuAD rules."""
     assert normalize_answer(text) == normalized
 
 
@@ -60,14 +61,14 @@ def test_given_a_text_when_normalized_then_the_official_rules_hold(text: str, no
         ("unknown", [UNKNOWN], 1.0, 1.0),
     ],
 )
-def test_given_an_answer_when_scored_then_exact_match_and_f1_are_the_official_ones(
-    answer: str, golds: list[str], exact: float, overlap: float
-) -> None:
+def test_exact_match_and_f1_are_the_official_ones(answer: str, golds: list[str], exact: float, overlap: float) -> None:
+    """Exact match and F1 of an answer are the official ones."""
     assert exact_match(answer, golds) == exact
     assert f1(answer, golds) == pytest.approx(overlap)
 
 
-def test_given_no_json_when_scored_strictly_then_even_the_right_answer_counts_nothing() -> None:
+def test_strict_score_needs_json() -> None:
+    """If a reply is not strict JSON, even the right answer has a strict score of 0."""
     assert strict("Paris", True, ["paris"]) == 1.0
     assert strict("Paris", False, ["paris"]) == 0.0
     assert strict("in Paris", True, ["paris"]) == 0.0
@@ -84,14 +85,14 @@ def test_given_no_json_when_scored_strictly_then_even_the_right_answer_counts_no
         ("Paris", "The", 0.0),
     ],
 )
-def test_given_an_answer_when_scored_leniently_then_it_holds_the_gold_as_a_run_of_words(
-    answer: str, gold: str, counts: float
-) -> None:
+def test_lenient_score_needs_the_gold_as_a_run_of_words(answer: str, gold: str, counts: float) -> None:
+    """An answer scores leniently if it holds the gold answer as a run of words."""
     assert lenient(answer, [gold]) == counts
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
-def test_given_any_answer_when_scored_then_the_scores_keep_their_order(answer: str, golds: list[str]) -> None:
+def test_scores_of_an_answer_keep_their_order(answer: str, golds: list[str]) -> None:
+    """Strict is at most exact match, exact match is at most lenient, and all lie between 0 and 1."""
     assert 0.0 <= strict(answer, True, golds) <= exact_match(answer, golds) <= lenient(answer, golds) <= 1.0
     assert 0.0 <= f1(answer, golds) <= 1.0
     if exact_match(answer, golds) and normalize_answer(answer):
@@ -99,13 +100,15 @@ def test_given_any_answer_when_scored_then_the_scores_keep_their_order(answer: s
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
-def test_given_another_gold_answer_when_scored_then_no_score_falls(answer: str, golds: list[str]) -> None:
+def test_another_gold_answer_lowers_no_score(answer: str, golds: list[str]) -> None:
+    """If another gold answer is added, no score falls."""
     for score in (exact_match, f1, lenient):
         assert score(answer, golds) >= score(answer, golds[:1])
 
 
 @given(TEXTS)
-def test_given_a_normalized_text_when_normalized_again_then_only_new_articles_go(text: str) -> None:
+def test_normalized_text_has_no_punctuation_or_extra_spaces(text: str) -> None:
+    """A normalised text has no punctuation, no double spaces and no spaces at its ends."""
     once = normalize_answer(text)
     assert once == once.strip()
     assert "  " not in once
@@ -144,7 +147,8 @@ def random_pairs(count: int) -> list[tuple[str, str]]:
     return [(text(), text() if rng.random() < 0.8 else "New York 1,850") for _ in range(count)]
 
 
-def test_given_20000_random_pairs_when_scored_by_torchmetrics_then_the_numbers_are_the_same() -> None:
+def test_scores_equal_those_of_torchmetrics() -> None:
+    """For 20,000 random pairs, exact match and F1 equal those of torchmetrics."""
     squad = pytest.importorskip("torchmetrics.functional.text.squad")
     for answer, gold in random_pairs(20_000):
         assert exact_match(answer, [gold]) == float(squad._compute_exact_match_score(answer, gold))
@@ -152,7 +156,8 @@ def test_given_20000_random_pairs_when_scored_by_torchmetrics_then_the_numbers_a
             assert f1(answer, [gold]) == pytest.approx(float(squad._compute_f1_score(answer, gold)), abs=1e-6)
 
 
-def test_given_20000_random_pairs_when_scored_by_transformers_then_the_numbers_are_the_same() -> None:
+def test_scores_equal_those_of_transformers() -> None:
+    """For 20,000 random pairs, exact match and F1 equal those of transformers."""
     metrics = pytest.importorskip("transformers.data.metrics.squad_metrics", exc_type=ImportError)
     for answer, gold in random_pairs(20_000):
         assert exact_match(answer, [gold]) == metrics.compute_exact(gold, answer)
@@ -161,7 +166,8 @@ def test_given_20000_random_pairs_when_scored_by_transformers_then_the_numbers_a
 
 
 @pytest.mark.filterwarnings("ignore:Unanswered question")
-def test_given_predictions_with_holes_when_scored_then_torchmetrics_agrees() -> None:
+def test_scores_with_missing_predictions_equal_torchmetrics() -> None:
+    """If predictions are missing, the scores equal those of torchmetrics and the missing ones are named."""
     text = pytest.importorskip("torchmetrics.text")
     pairs = [(answer, gold) for answer, gold in random_pairs(500) if normalize_answer(gold)]
     questions = tuple(Question(str(at), "?", (gold, gold + " too")) for at, (_, gold) in enumerate(pairs))
@@ -178,19 +184,22 @@ def test_given_predictions_with_holes_when_scored_then_torchmetrics_agrees() -> 
     assert score.missing == tuple(question.id for at, question in enumerate(questions) if at % 7 == 0)
 
 
-def test_given_an_unanswerable_question_when_scored_then_no_answer_and_unknown_are_right() -> None:
+def test_empty_and_unknown_answer_the_unanswerable() -> None:
+    """If a question is unanswerable, the empty answer and 'unknown' are right."""
     passage = Passage("p", "t", "c", (Question("q", "?", (UNKNOWN,)), Question("r", "?", ("Paris",))))
     for right in ("", "unknown", "Unknown."):
         assert score_predictions({"q": right, "r": ""}, [passage]) == SquadScore(50.0, 50.0, 2)
     assert score_predictions({"q": "Paris", "r": "unknown"}, [passage]) == SquadScore(0.0, 0.0, 2)
 
 
-def test_given_no_question_when_scored_then_the_user_is_told() -> None:
+def test_scoring_no_question_is_an_error() -> None:
+    """If there is no question to score, InputError is raised."""
     with pytest.raises(InputError, match="no question to score"):
         score_predictions({}, [])
 
 
-def test_given_the_gold_of_squad_dev_when_scored_then_everything_is_right(shared_data: Path) -> None:
+def test_gold_answers_of_squad_dev_score_100(shared_data: Path) -> None:
+    """The gold answers of SQuAD dev score 100 on all of its 10,570 questions."""
     file = shared_data / "squad" / "dev-v1.1.json"
     passages = list(load_passages(str(file), split=""))
     predictions = {question.id: question.answers[0] for passage in passages for question in passage.questions}

@@ -30,12 +30,14 @@ def test_given_the_embedded_reader_then_two_engines_are_measured(tmp_path: Path)
     assert results["ceilings"]["flops"] > 1e9
 
 
-def test_given_two_engines_then_their_answers_are_those_of_generate() -> None:
+def test_answers_of_two_engines_equal_generate() -> None:
+    """If two engines are verified, the answers of both equal those of generate."""
     flags = ("--engines", "shared_prefix,transformers:batch=4", "--lengths", "real", "--verify", "12")
     assert main(["bench", "engine", *EMBEDDED, *flags, "--dtype", "float32"]) == 0
 
 
-def test_given_a_configuration_then_a_model_of_its_shape_is_drawn_and_measured(tmp_path: Path) -> None:
+def test_random_weights_take_the_shape_of_a_configuration(tmp_path: Path) -> None:
+    """If only a configuration is given, a model of its shape gets random weights and is measured."""
     from depqa_ray.benchmark.ceilings import model_shape
 
     folder = save_tiny_model(tmp_path / "tiny", max_position_embeddings=4096)
@@ -61,6 +63,7 @@ def test_given_a_configuration_then_a_model_of_its_shape_is_drawn_and_measured(t
     assert figures["cached_tokens"] > 0
 
 
-def test_given_no_configuration_then_one_line_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_configuration_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the folder for random weights has no configuration, the last line of the error says so."""
     assert main(["bench", "engine", *EMBEDDED[:2], "--random-weights", str(tmp_path)]) == 1
     assert "has no config.json" in capsys.readouterr().err.splitlines()[-1]

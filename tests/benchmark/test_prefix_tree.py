@@ -13,9 +13,8 @@ ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1,
 
 
 @given(ROWS)
-def test_each_distinct_beginning_is_computed_once_and_each_prompts_last_token_for_each_prompt(
-    rows: list[list[int]],
-) -> None:
+def test_each_distinct_prefix_is_computed_once(rows: list[list[int]]) -> None:
+    """Each distinct prefix is computed once, but the last token of a prompt once for each prompt."""
     beginnings = {tuple(row[:end]) for row in rows for end in range(1, len(row) + 1)}
     ends = Counter(map(tuple, rows))
     work = prompt_work(rows)
@@ -25,9 +24,8 @@ def test_each_distinct_beginning_is_computed_once_and_each_prompts_last_token_fo
 
 
 @given(ROWS, st.data())
-def test_a_beginning_is_read_in_as_many_steps_as_its_longest_row_decodes(
-    rows: list[list[int]], data: st.DataObject
-) -> None:
+def test_prefix_is_read_in_the_steps_of_its_longest_sequence(rows: list[list[int]], data: st.DataObject) -> None:
+    """A prefix is read in as many steps as its longest sequence decodes."""
     steps = [data.draw(st.integers(0, 4)) for _ in rows]
     reads = 0
     for step in range(1, 5):  # step by step: what the rows that still decode have below them

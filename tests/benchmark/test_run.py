@@ -39,7 +39,8 @@ def measured(**flags: str) -> BenchResults:
     return run_benchmark(settings(**flags), "depqa-ray bench engine", lambda _: None)
 
 
-def test_given_engines_then_they_take_turns_and_end_together(workers: FakeWorkers) -> None:
+def test_engines_alternate_and_end_together(workers: FakeWorkers) -> None:
+    """If there are several engines, one runs at a time, the others are stopped, and all end together."""
     measured(engines="shared_prefix,transformers,one_by_one", repeats="2")
     names = ("shared_prefix", "transformers", "one_by_one")
     runs = [(label, what) for label, what in workers.log if what.startswith("Run")]
@@ -50,7 +51,8 @@ def test_given_engines_then_they_take_turns_and_end_together(workers: FakeWorker
     assert workers.log.index(("the machine's measurement", "ended")) < workers.log.index(("shared_prefix", "start"))
 
 
-def test_given_repeats_then_no_prompt_comes_twice_and_each_is_as_long() -> None:
+def test_repeats_have_new_prompts_of_equal_length() -> None:
+    """No prompt comes in two repeats, and the prompts of all repeats are equally long."""
     ten = settings(repeats="10")
     passages = draw_passages(ten)
     texts = [[p.system + p.passage_text + p.question_text for p in repeat_prompts(passages, ten, r)] for r in range(11)]
@@ -58,7 +60,8 @@ def test_given_repeats_then_no_prompt_comes_twice_and_each_is_as_long() -> None:
     assert len({tuple(map(len, repeat)) for repeat in texts}) == 1
 
 
-def test_given_what_workers_reply_then_the_figures_follow(workers: FakeWorkers) -> None:
+def test_figures_follow_from_the_replies_of_workers(workers: FakeWorkers) -> None:
+    """The figures of a benchmark follow from the replies of its workers."""
     results = measured(engines="shared_prefix,transformers", repeats="3")
     first = results.engines[0]
     figures = first.repeats[0]
@@ -76,16 +79,17 @@ def test_given_what_workers_reply_then_the_figures_follow(workers: FakeWorkers) 
     assert BenchResults.model_validate_json(results.model_dump_json()) == results
 
 
-def test_given_a_limit_then_whole_passages_are_answered_and_a_note_says_so(workers: FakeWorkers) -> None:
+def test_limit_keeps_whole_passages_and_adds_a_note(workers: FakeWorkers) -> None:
+    """If an engine has a limit, it answers whole passages and a note says so."""
     results = measured(engines="shared_prefix,one_by_one", one_by_one_limit="1")
     assert results.engines[1].passages == 1
     assert results.engines[1].questions < results.engines[0].questions
     assert any("first 1 of 3 passages" in note for note in results.notes)
 
 
-def test_given_prompts_that_fail_and_answers_that_end_early_then_notes_say_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_failed_prompts_and_early_ends_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If prompts fail or answers end early, notes say so."""
+
     def half(prompt: object) -> object:
         done = answered(prompt)  # type: ignore[arg-type]
         return replace(done, error="refused") if done.prompt_tokens % 2 else replace(done, generated_tokens=3)
@@ -97,15 +101,17 @@ def test_given_prompts_that_fail_and_answers_that_end_early_then_notes_say_so(
     assert [note.split(" ")[1] for note in results.notes] == ["failed", "ended"]
 
 
-def test_given_an_engine_that_answers_nothing_then_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_answers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an engine answers no prompt, the benchmark raises EngineError instead of giving a figure."""
     use(monkeypatch, FakeWorkers({"vllm": lambda prompt: replace(answered(prompt), error="no")}))
     with pytest.raises(EngineError, match="vllm answered none of"):
         measured(engines="vllm")
 
 
-def test_given_the_command_then_it_prints_and_writes_what_it_compared(
+def test_command_prints_and_writes_what_it_compared(
     workers: FakeWorkers, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    """The benchmark command prints its comparison and writes it as JSON and Markdown."""
     flags = [item for name, value in FLAGS.items() for item in (f"--{name.replace('_', '-')}", value)]
     files = ["--json-out", str(tmp_path / "b.json"), "--markdown-out", str(tmp_path / "b.md")]
     assert main(["bench", "engine", *flags, *files, "--repeats", "2"]) == 0
@@ -117,16 +123,16 @@ def test_given_the_command_then_it_prints_and_writes_what_it_compared(
     assert markdown(written) == (tmp_path / "b.md").read_text("utf-8")
 
 
-def test_given_an_engine_that_answers_as_generate_does_then_verify_ends_well(
+def test_verify_passes_for_an_engine_that_equals_generate(
     workers: FakeWorkers, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """If an engine answers as generate does, --verify ends with exit code 0."""
     assert main(["bench", "engine", "--dataset", "embedded", "--verify", "20", "--dtype", "float32"]) == 0
     assert "20 prompts" in capsys.readouterr().out
 
 
-def test_given_a_planted_difference_then_verify_names_it_and_ends_with_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_names_a_planted_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If an answer differs, --verify names the place in one line and ends with exit code 1."""
     use(monkeypatch, FakeWorkers({"transformers": cut_short}))
     assert main(["bench", "engine", "--dataset", "embedded", "--verify", "20", "--dtype", "float32"]) == 1
     shown = capsys.readouterr().out

@@ -21,7 +21,8 @@ def test_one_by_one_is_a_batch_of_one() -> None:
     assert parse_engine("one_by_one:passages=3").batch == 1
 
 
-def test_given_an_engine_twice_with_other_options_then_both_are_measured() -> None:
+def test_engine_with_two_sets_of_options_is_kept_twice() -> None:
+    """If an engine is named twice with different options, both choices are kept."""
     settings = load_bench_settings({"engines": "transformers:batch=8,transformers:batch=32"})
     assert [choice.batch for choice in settings.engines] == [8, 32]
 
@@ -42,7 +43,8 @@ def test_given_an_engine_twice_with_other_options_then_both_are_measured() -> No
         ({"max_questions": "3"}, "--min-questions"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(flags: dict[str, str], said: str) -> None:
+def test_senseless_settings_are_a_one_line_error(flags: dict[str, str], said: str) -> None:
+    """If the settings of a benchmark make no sense, the error is one line."""
     with pytest.raises(SettingsError) as caught:
         load_bench_settings(flags)
     assert said in str(caught.value)

@@ -37,16 +37,19 @@ def scripted(code: str) -> WorkerProcess:
     return WorkerProcess("shared_prefix", command=[sys.executable, "-c", code])
 
 
-def test_given_a_spec_when_sent_then_it_arrives_whole() -> None:
+def test_engine_spec_survives_json() -> None:
+    """If an engine's spec is sent as JSON, it arrives unchanged."""
     assert spec_from_json(asdict(SPEC)) == SPEC
 
 
-def test_given_counts_then_their_difference_is_taken_where_both_are_known() -> None:
+def test_difference_of_counts_needs_both_values() -> None:
+    """Counts are subtracted only if both values are known."""
     before, after = EngineCounts(3, None, 1, 0.5), EngineCounts(5, 2, 4, 2.0, 1)
     assert counted_between(before, after) == EngineCounts(2, None, 3, 1.5, 1)
 
 
-def test_given_prompts_of_two_callers_then_each_is_answered_and_the_time_is_the_walls(worker: WorkerProcess) -> None:
+def test_worker_answers_two_callers_and_reports_wall_time(worker: WorkerProcess) -> None:
+    """If two callers send prompts, the worker answers all and reports the time of the wall clock."""
     assert start(worker)["info"]["engine"] == "simulated"
     for _ in range(2):
         reply = worker.run([PROMPTS[:2], PROMPTS[2:]], stagger=0.2)
@@ -54,13 +57,15 @@ def test_given_prompts_of_two_callers_then_each_is_answered_and_the_time_is_the_
         assert 0.2 <= reply.seconds < 30
 
 
-def test_given_an_engine_that_there_is_not_then_the_worker_says_so_and_lives_on(worker: WorkerProcess) -> None:
+def test_worker_survives_an_unknown_engine(worker: WorkerProcess) -> None:
+    """If an engine is unknown, the worker reports it and goes on."""
     with pytest.raises(EngineError, match="the worker: there is no engine 'magic'"):
         start(worker, "magic")
     assert start(worker)["info"]["engine"] == "simulated"
 
 
-def test_given_libraries_that_print_then_replies_are_still_replies() -> None:
+def test_printing_libraries_do_not_break_replies() -> None:
+    """If a library prints, the replies stay intact and the output is kept as stderr."""
     code = """
 import json, os, sys
 from depqa_ray.benchmark import worker
@@ -84,7 +89,8 @@ worker.main()
         ("pass", "shared_prefix died with code 0: it said nothing"),
     ],
 )
-def test_given_a_worker_that_dies_then_one_line_has_the_end_of_what_it_said(code: str, said: str) -> None:
+def test_death_of_a_worker_is_one_line_with_its_last_output(code: str, said: str) -> None:
+    """If a worker dies, the error is one line with the end of its output."""
     with scripted(code) as worker:
         with pytest.raises(EngineError) as caught:
             worker.run([PROMPTS])
@@ -92,19 +98,22 @@ def test_given_a_worker_that_dies_then_one_line_has_the_end_of_what_it_said(code
         assert "\n" not in str(caught.value)
 
 
-def test_given_an_owner_who_fails_then_the_worker_ends_too() -> None:
+def test_worker_ends_if_its_owner_fails() -> None:
+    """If the owner of a worker fails, the worker ends too."""
     with pytest.raises(RuntimeError), WorkerProcess("the worker") as worker:
         raise RuntimeError
     assert worker._process.poll() is not None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_process_has_a_peak_and_one_that_is_gone_has_none() -> None:
+def test_peak_memory_of_a_missing_process_is_none() -> None:
+    """A running process has a peak of memory; for a missing one it is None."""
     assert (peak_bytes(os.getpid()) or 0) > 1 << 20
     assert peak_bytes(1 << 30) is None
 
 
-def test_given_a_worker_that_is_stopped_then_it_and_its_children_stand_still_and_go_on_after() -> None:
+def test_stopped_worker_and_its_children_pause_and_resume() -> None:
+    """If a worker is stopped, its children stop with it, and all resume afterwards."""
     code = "import subprocess, sys; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); input(); c.kill()"
     with scripted(code) as busy:
         child = int(busy._process.stdout.readline())  # type: ignore[union-attr]  # it is a pipe

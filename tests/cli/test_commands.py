@@ -70,9 +70,8 @@ def test_every_setting_has_a_flag_and_shows_its_default(command: str, capsys: py
         (["demo", "--stop", "a,b", "--top-p", "0.9"], {"stop": "a,b", "top_p": "0.9"}),
     ],
 )
-def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
-    arguments: list[str], given: dict[str, object]
-) -> None:
+def test_flags_are_parsed_and_absent_ones_leave_no_setting(arguments: list[str], given: dict[str, object]) -> None:
+    """Given flags become settings, and absent flags leave none."""
     assert given_settings(_parser().parse_args(arguments)) == given
 
 
@@ -99,18 +98,18 @@ def test_flags_are_understood_and_those_that_are_not_given_leave_no_trace(
         (["score", "none.json", "embedded"], "none.json"),
     ],
 )
-def test_what_a_user_gets_wrong_is_told_in_one_line(
+def test_user_errors_are_one_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    """If the command line is wrong, the error is one line with exit code 2, and no file is written."""
     code, text = said_by(capsys, *arguments)
     assert code == 2
     assert said in text
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_variable_is_told_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_variable_is_a_one_line_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an environment variable is bad, the error is one line that names it."""
     monkeypatch.setenv("DEPQA_SEED", "x")
     code, text = said_by(capsys, "run")
     assert code == 2
@@ -127,9 +126,10 @@ def test_a_bad_variable_is_told_in_one_line(
         ("a.parquet", "PAR?"),
     ],
 )
-def test_a_bad_data_file_is_told_in_one_line_and_leaves_no_run(
+def test_bad_data_file_is_one_line_and_leaves_no_run(
     name: str, text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    """If a data file is bad, the error is one line that names it, and no run is left."""
     (tmp_path / name).write_text(text, "utf-8")
     code, said = said_by(capsys, "run", "--dataset", name, "--engine", "simulated", "--run-dir", "r")
     assert code == 2
@@ -137,7 +137,8 @@ def test_a_bad_data_file_is_told_in_one_line_and_leaves_no_run(
     assert not (tmp_path / "r").exists()
 
 
-def test_a_report_of_no_run_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_without_a_run_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """If there is no run to report, the error is one line that names the path."""
     code, text = said_by(capsys, "report", "none")
     assert code == 1
     assert "none" in text
@@ -152,9 +153,8 @@ def test_given_a_run_then_its_report_can_have_other_intervals(capsys: pytest.Cap
     assert json.loads(Path("r/results.json").read_text("utf-8"))["bootstrap"]["baseline"] == "full_batch"
 
 
-def test_what_may_be_on_somewhere_can_be_turned_off_and_nothing_is_doubly_negated(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_flags_that_are_on_can_be_turned_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag that may be on can be turned off, and no flag is doubly negated."""
     for command in ("run", "compare", "demo"):
         assert _parser().parse_args([command, "--no-isolate"]).isolate is False
         with pytest.raises(SystemExit):
@@ -162,7 +162,8 @@ def test_what_may_be_on_somewhere_can_be_turned_off_and_nothing_is_doubly_negate
         assert "--no-no-" not in capsys.readouterr().out
 
 
-def test_given_a_run_then_its_predictions_score_what_its_table_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_of_a_run_score_what_its_results_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the predictions of a run are scored, the figures are those of its results."""
     write_sample(Path("r"))
     assert main(["report", "r"]) == 0
     results = RunResults.model_validate_json(Path("r/results.json").read_text("utf-8"))
@@ -188,9 +189,10 @@ def test_given_a_run_then_its_report_can_be_a_table_too(capsys: pytest.CaptureFi
     ("flag", "value", "said"),
     [("--baseline", "independent", "takes no part"), ("--resamples", "1", "100"), ("--confidence", "x", "number")],
 )
-def test_what_a_report_cannot_use_is_told_in_one_line_and_changes_nothing(
+def test_bad_report_flag_is_one_line_and_changes_nothing(
     flag: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """If report cannot use a flag, the error is one line and no results are written."""
     write_sample(Path("r"))
 
     code, text = said_by(capsys, "report", "r", flag, value)
@@ -199,7 +201,8 @@ def test_what_a_report_cannot_use_is_told_in_one_line_and_changes_nothing(
     assert not Path("r/results.json").exists()
 
 
-def test_worlds_answered_as_they_should_be_score_100(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_gold_answers_of_worlds_score_100(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """If the predictions are the gold answers of worlds, they score 100."""
     assert main(["worlds", "--count", "3", "--seed", "7", "--out", "w.json"]) == 0
     golds = {q.id: q.answers[0] for passage in load_passages("w.json") for q in passage.questions}
     Path("p.json").write_text(json.dumps(golds), "utf-8")
@@ -209,7 +212,8 @@ def test_worlds_answered_as_they_should_be_score_100(capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out) == {"exact_match": 100.0, "f1": 100.0}
 
 
-def test_a_question_without_prediction_is_told_and_scores_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_question_without_prediction_is_reported_and_scores_0(capsys: pytest.CaptureFixture[str]) -> None:
+    """If a question has no prediction, the command reports it and scores it 0."""
     Path("p.json").write_text("{}", "utf-8")
     assert main(["score", "p.json", "embedded"]) == 0
     shown = capsys.readouterr()
@@ -250,9 +254,10 @@ def assert_complete(folder: Path, strategies: tuple[str, ...]) -> None:
         ("demo", ("sequential", "full_batch", "independent", "dependency_parallel", "dependency_layered")),
     ],
 )
-def test_given_a_command_then_its_run_is_complete_and_made_again_to_the_byte(
+def test_run_is_complete_and_its_report_repeats_to_the_byte(
     command: str, strategies: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    """A command leaves a complete run, and report makes the same results and index again to the byte."""
     flags = ("--run-dir", "r", "--html-dir", "h", "--json-out", "j.json", "--parquet-out", "a.parquet")
     assert main([command, *SIMULATED, *flags]) == 0
     shown = capsys.readouterr().out
@@ -282,7 +287,8 @@ def test_given_the_demo_then_its_pages_are_in_its_run_directory(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_ray")
-def test_given_a_preset_then_the_published_figures_stand_beside_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preset_shows_published_figures_next_to_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """If a preset is given, the published figures are shown next to those of the run."""
     preset = ("--preset", "qwen3-4b-squad-1000x5", "--deps", "heuristic")
     assert main(["compare", *SIMULATED, *preset, "--run-dir", "r", "--html-dir", "h"]) == 0
     shown = capsys.readouterr().out
@@ -298,7 +304,8 @@ def test_given_a_preset_then_the_published_figures_stand_beside_the_runs(capsys:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_ray")
-def test_given_a_system_prompt_and_shots_then_the_manifest_keeps_what_was_asked() -> None:
+def test_manifest_keeps_system_prompt_and_examples() -> None:
+    """If a system prompt and examples are asked for, the manifest keeps them."""
     Path("line.txt").write_text("Answer briefly.\n", "utf-8")
     assert main(["run", *SIMULATED, "--system-prompt-file", "line.txt", "--shots", "2", "--run-dir", "r"]) == 0
     settings = json.loads(Path("r/manifest.json").read_text("utf-8"))["settings"]
@@ -308,7 +315,8 @@ def test_given_a_system_prompt_and_shots_then_the_manifest_keeps_what_was_asked(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_ray")
-def test_given_a_run_directory_that_is_there_then_it_is_refused_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_run_directory_is_refused_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the run directory holds a run, the command refuses it and leaves the run unchanged."""
     assert main(["run", *SIMULATED, "--run-dir", "r"]) == 0
     before = Path("r/outcomes.jsonl").read_bytes()
     capsys.readouterr()
@@ -321,7 +329,8 @@ def test_given_a_run_directory_that_is_there_then_it_is_refused_and_kept(capsys:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_ray")
-def test_given_bad_rows_to_skip_then_they_are_set_aside_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_bad_rows_are_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """If bad rows are skipped, they are left out and counted; otherwise no run is made."""
     assert main(["worlds", "--count", "4", "--out", "w.json"]) == 0
     data = json.loads(Path("w.json").read_text("utf-8"))
     del data["data"][1]["paragraphs"][0]["context"]

@@ -18,24 +18,28 @@ def edges(*pairs: str) -> list[Edge]:
     return [Edge(*pair) for pair in pairs]
 
 
-def test_given_gold_edges_then_they_are_told() -> None:
+def test_gold_edges_are_returned() -> None:
+    """If a passage has gold edges, they are returned."""
     assert gold_edges(passage((Edge("a", "b"),))) == (Edge("a", "b"),)
     assert gold_edges(passage(())) == ()
 
 
-def test_given_a_data_set_without_gold_edges_then_asking_for_them_says_what_to_do() -> None:
+def test_error_for_missing_gold_edges_says_what_to_do() -> None:
+    """If the data set has no gold edges, the error says where else edges can come from."""
     with pytest.raises(InputError, match=r"p1: .* heuristic or from the model"):
         gold_edges(passage(None))
 
 
-def test_given_some_right_edges_then_ratios_tell_which_share() -> None:
+def test_quality_has_the_ratios_of_right_edges() -> None:
+    """If some edges are right, the ratios give their shares."""
     quality = edge_quality("abcd", edges("ab", "ac", "bd"), edges("ab", "ad"))
     assert quality == EdgeQuality(matched=1, proposed=3, gold=2, right_questions=2, questions=4)
     assert (quality.precision, quality.recall) == (pytest.approx(1 / 3), 0.5)
     assert (quality.f1, quality.right_share) == (pytest.approx(0.4), 0.5)
 
 
-def test_given_nothing_to_get_wrong_then_all_is_right() -> None:
+def test_quality_without_edges_is_1() -> None:
+    """If there are neither proposed nor gold edges, every ratio is 1."""
     quality = edge_quality("ab", [], [])
     assert (quality.precision, quality.recall, quality.f1, quality.right_share) == (1.0, 1.0, 1.0, 1.0)
 

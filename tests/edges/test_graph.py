@@ -36,25 +36,29 @@ def chains(made: DependencyGraph) -> list[tuple[str, ...]]:
     return found
 
 
-def test_given_a_diamond_then_relatives_are_told_in_asked_order() -> None:
+def test_relatives_come_in_asked_order() -> None:
+    """Parents, children and ancestors in a diamond come in asked order."""
     assert DIAMOND.parents("d") == ("b", "c")
     assert DIAMOND.children("a") == ("b", "c")
     assert DIAMOND.ancestors("d") == ("a", "b", "c")
     assert DIAMOND.ancestors("e") == ()
 
 
-def test_given_a_diamond_then_each_layer_holds_what_can_be_asked_next() -> None:
+def test_layers_of_a_diamond_hold_what_can_be_asked_next() -> None:
+    """Each layer of a diamond holds the questions that can be asked next."""
     assert DIAMOND.layers() == (("a", "e"), ("b", "c"), ("d",))
     assert (DIAMOND.depth, DIAMOND.width) == (3, 2)
 
 
-def test_given_no_questions_then_there_is_nothing_to_do() -> None:
+def test_empty_graph_has_no_layers_and_no_work() -> None:
+    """If there are no questions, there are no layers, no order and no critical path."""
     empty = graph("")
     assert (empty.layers(), empty.depth, empty.width, empty.topological_order()) == ((), 0, 0, ())
     assert (empty.critical_path({}), empty.critical_work({}), empty.parallelism({})) == ((), 0.0, 1.0)
 
 
-def test_given_questions_without_edges_then_the_order_is_the_asked_one() -> None:
+def test_questions_without_edges_keep_the_asked_order() -> None:
+    """If questions have no edges, the topological order is the asked one."""
     assert graph("cab").topological_order() == ("c", "a", "b")
 
 
@@ -69,7 +73,8 @@ def test_given_equal_chains_then_the_one_asked_first_is_critical() -> None:
     assert DIAMOND.critical_path(dict.fromkeys("abcde", 1.0)) == ("a", "b", "d")
 
 
-def test_given_a_graph_then_its_repr_tells_its_edges() -> None:
+def test_repr_of_a_graph_shows_its_edges() -> None:
+    """The repr of a graph shows its edges."""
     assert repr(graph("ab", "ab")) == "DependencyGraph(['a', 'b'], a->b)"
     assert "no edges" in repr(graph("a"))
 
@@ -84,7 +89,8 @@ def test_given_a_graph_then_its_repr_tells_its_edges() -> None:
         ("abc", ["ab", "bc", "ca"], "cycle"),
     ],
 )
-def test_given_what_is_no_dag_then_building_it_fails(questions: str, pairs: list[str], message: str) -> None:
+def test_building_a_graph_that_is_no_dag_fails(questions: str, pairs: list[str], message: str) -> None:
+    """If questions and edges are no DAG, building the graph raises ValueError."""
     with pytest.raises(ValueError, match=message):
         graph(questions, *pairs)
 
@@ -96,7 +102,8 @@ def test_given_an_unknown_question_then_asking_for_it_fails() -> None:
 
 
 @pytest.mark.parametrize("work", [-1.0, float("nan")])
-def test_given_work_that_is_no_length_then_it_is_refused(work: float) -> None:
+def test_negative_or_nan_work_is_refused(work: float) -> None:
+    """If the work of a question is negative or NaN, ValueError is raised."""
     with pytest.raises(ValueError, match="not a length"):
         graph("a").critical_path({"a": work})
 
@@ -107,7 +114,8 @@ def test_given_a_question_without_work_then_it_is_refused() -> None:
 
 
 @given(graphs())
-def test_layers_and_order_hold_every_question_once_and_respect_the_edges(made: DependencyGraph) -> None:
+def test_layers_and_order_respect_the_edges(made: DependencyGraph) -> None:
+    """Layers and order hold every question once, and parents come before their children."""
     layer = {question: number for number, members in enumerate(made.layers()) for question in members}
     order = made.topological_order()
 

@@ -60,21 +60,25 @@ def test_given_a_reference_then_it_points_at_what_it_fits(texts: tuple[str, ...]
         "Who lives in the 1st answer?",
     ],
 )
-def test_given_a_number_or_a_place_then_that_question_is_meant(question: str) -> None:
+def test_number_or_position_points_at_that_question(question: str) -> None:
+    """If a question names the number or position of another one, that one is its parent."""
     assert sure_parents("Which town is old?", question) == ["1"]
 
 
-def test_given_two_numbers_then_both_questions_are_meant() -> None:
+def test_two_numbers_point_at_both_questions() -> None:
+    """If a question names two numbers, both questions are its parents."""
     assert sure_parents("Who is A?", "Who is B?", "Is it questions 1 and 2 that agree?") == ["1", "2"]
 
 
 @pytest.mark.parametrize("question", ["Who led the #1 while #2 slept?", "What did the #2 give to #1?", "#2 >> #1"])
-def test_given_hashes_of_which_one_is_no_rank_then_all_are_references(question: str) -> None:
+def test_hashes_are_all_refs_if_one_is_no_rank(question: str) -> None:
+    """If one hash of a question cannot be a rank, all its hashes are answer refs."""
     assert sure_parents("Who is A?", "Who is B?", question) == ["1", "2"]
 
 
 @pytest.mark.parametrize("question", ["#1 >> place of birth", "Who met the #1 when it rained?", "Is #1 's town old?"])
-def test_given_a_placeholder_in_the_way_of_composed_questions_then_it_is_a_reference(question: str) -> None:
+def test_hash_as_in_composed_questions_is_a_ref(question: str) -> None:
+    """If a hash is placed as in composed questions, it is an answer ref."""
     assert sure_parents("Who is A?", question) == ["1"]
 
 
@@ -95,16 +99,19 @@ def test_given_a_placeholder_in_the_way_of_composed_questions_then_it_is_a_refer
         "Which lake is fed by the river and where does that river rise?",
     ],
 )
-def test_given_a_question_that_stands_alone_then_it_has_no_parent(question: str) -> None:
+def test_question_without_a_reference_has_no_parent(question: str) -> None:
+    """If a question refers to no other one, it has no parent."""
     assert sure_parents("Who lives near which river in which town?", "Which river flows?", question) == []
 
 
-def test_given_several_fitting_questions_then_the_latest_is_meant() -> None:
+def test_latest_of_several_fitting_questions_is_the_parent() -> None:
+    """If several questions fit a reference, the latest one is the parent."""
     towns = ("In which town was Ada born?", "In which town was Bo born?", "Who founded Velcarn?")
     assert sure_parents(*towns, "Who is the mayor of that town?") == ["2"]
 
 
-def test_given_several_things_then_all_that_fit_are_meant() -> None:
+def test_plural_points_at_all_fitting_questions() -> None:
+    """If a question refers to several things, all fitting questions are its parents; both means the last two."""
     towns = ("In which town was Ada born?", "In which town was Bo born?", "In which town was Cy born?")
     assert sure_parents(*towns, "Which river links those towns?") == ["1", "2", "3"]
     assert sure_parents(*towns, "Which river links both towns?") == ["2", "3"]
@@ -114,29 +121,34 @@ def test_given_a_word_within_a_word_then_it_is_no_reference() -> None:
     assert propose("Which river flows?", "Whither goes the Sheriff of Itsville?") == ()
 
 
-def test_given_a_pronoun_far_from_what_it_fits_then_the_default_confidence_drops_it() -> None:
+def test_far_pronoun_is_below_the_default_confidence() -> None:
+    """If a pronoun is far from the question that it fits, its edge is below the default confidence."""
     texts = ("Who founded Velcarn?", "What is sold?", "What is made?", "When was he born?")
     weak = [edge for edge in propose(*texts) if edge.child == "4"]
     assert [edge.parent for edge in weak] == ["1"]
     assert weak[0].confidence < DEFAULT_CONFIDENCE
 
 
-def test_given_a_question_that_sums_up_then_it_needs_those_of_the_same_things() -> None:
+def test_summing_question_needs_those_about_the_same_things() -> None:
+    """If a question sums up, its parents are the questions about the same things."""
     texts = ("How many employees does Velcarn have?", "How many employees does Quorex have?", "Who sings?")
     assert sure_parents(*texts, "How many employees do the companies have altogether?") == ["1", "2"]
 
 
-def test_given_more_shared_words_then_the_sum_is_surer() -> None:
+def test_more_shared_words_raise_the_confidence_of_a_sum() -> None:
+    """If a question shares more words with a sum, its edge has more confidence."""
     texts = ("How many old employees has Velcarn?", "How many employees sing in Kelham?")
     first, second = propose(*texts, "How many old employees do they have in total?")
     assert first.confidence > second.confidence
 
 
-def test_given_a_sum_over_one_question_then_there_is_nothing_to_sum_up() -> None:
+def test_sum_over_one_question_has_no_parent() -> None:
+    """If only one question could be summed up, there is no parent."""
     assert sure_parents("Who votes in the council?", "How many votes in total does the Council have?") == []
 
 
-def test_given_an_edge_then_it_says_why_and_whence() -> None:
+def test_proposed_edge_has_its_reason_and_origin() -> None:
+    """A proposed edge has its reason and its origin."""
     assert propose("Which town is old?", "Who is the mayor of that town?") == (
         Edge("1", "2", 0.9, '"that town" points at it', "heuristic"),
     )

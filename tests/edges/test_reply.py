@@ -34,11 +34,13 @@ def test_given_an_edge_in_any_wrapping_then_it_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "none", '{"answer": "x"}', '{"Q1": "Rome", "Q2": "1999"}', '{"Q9": {}}', '<think>{"Q1": {}}', "[]"]
 )
-def test_given_nothing_about_any_question_then_the_reply_is_unreadable(text: str) -> None:
+def test_reply_about_no_question_is_unreadable(text: str) -> None:
+    """If a reply says nothing about any question, it is unreadable."""
     assert parse_edges(text, IDS) == ProposedEdges()
 
 
-def test_given_that_no_question_needs_another_then_that_is_an_answer() -> None:
+def test_reply_without_edges_is_readable() -> None:
+    """If a reply says that no question needs another, it is readable and has no edges."""
     assert parse_edges('{"Q1": {}, "Q2": {}}', IDS) == ProposedEdges(readable=True)
 
 

@@ -60,22 +60,26 @@ all_rules = st.builds(
 )
 
 
-def test_given_a_sure_edge_then_it_is_kept_as_it_was() -> None:
+def test_confident_edge_is_kept_unchanged() -> None:
+    """If an edge has enough confidence, it is kept unchanged."""
     edge = Edge("a", "b", 0.9, "says so", "model")
     assert select_edges(QUESTIONS, [edge], rules()) == Selection((edge,), (), COST)
 
 
-def test_given_a_doubtful_edge_then_it_is_dropped() -> None:
+def test_edge_of_low_confidence_is_dropped() -> None:
+    """If an edge has low confidence, it is dropped."""
     assert reasons(select_edges(QUESTIONS, [Edge("a", "b", 0.44)], rules())) == {"ab": "low confidence"}
 
 
-def test_given_a_long_parent_then_its_edge_must_be_surer() -> None:
+def test_edge_of_a_long_parent_needs_more_confidence() -> None:
+    """If a parent is long, its edge needs more confidence."""
     questions = [Question("a", "word " * 60, ()), QUESTIONS[1]]
     assert reasons(select_edges(questions, [Edge("a", "b", 0.6)], rules())) == {"ab": "costs too much"}
     assert pairs(select_edges(questions, [Edge("a", "b", 0.8)], rules())) == ["ab"]
 
 
-def test_given_too_many_parents_then_the_surest_stay() -> None:
+def test_parents_of_most_confidence_stay_if_too_many() -> None:
+    """If a question has too many parents, those of most confidence stay."""
     edges = [Edge("a", "d", 0.6), Edge("b", "d", 0.9), Edge("c", "d", 0.8)]
     selection = select_edges(QUESTIONS, edges, rules(max_dependencies=2))
     assert (pairs(selection), reasons(selection)) == (["bd", "cd"], {"ad": "too many parents"})
@@ -87,13 +91,15 @@ def test_given_a_cycle_then_its_weakest_edge_is_dropped() -> None:
     assert (pairs(selection), reasons(selection)) == (["ca", "ab"], {"bc": "closes a cycle", "dd": "closes a cycle"})
 
 
-def test_given_a_pair_twice_then_the_surer_edge_is_kept() -> None:
+def test_repeated_edge_of_more_confidence_is_kept() -> None:
+    """If a pair comes twice, the edge of more confidence is kept."""
     selection = select_edges(QUESTIONS, [Edge("a", "b", 0.5), Edge("a", "b", 0.7)], rules())
     assert [edge.confidence for edge in selection.selected] == [0.7]
     assert reasons(selection) == {"ab": "duplicate"}
 
 
-def test_given_a_budget_then_it_is_closed_by_the_first_edge_that_does_not_fit() -> None:
+def test_budget_is_closed_by_the_first_edge_that_does_not_fit() -> None:
+    """If an edge does not fit into the budget, it closes the budget for all later ones."""
     questions = [QUESTIONS[0], Question("b", "one two three four five", ()), *QUESTIONS[2:]]
     edges = [Edge("a", "c", 0.9), Edge("b", "c", 0.9), Edge("a", "d", 0.5)]
     selection = select_edges(questions, edges, rules(budget=2 * COST))
@@ -101,7 +107,8 @@ def test_given_a_budget_then_it_is_closed_by_the_first_edge_that_does_not_fit() 
     assert reasons(selection) == {"bc": "over budget", "ad": "over budget"}
 
 
-def test_given_an_own_counter_then_it_is_asked_for_the_costs() -> None:
+def test_custom_counter_gives_the_costs() -> None:
+    """If a counter of tokens is given, it gives the costs."""
     assert select_edges(QUESTIONS, [Edge("a", "b")], rules(), lambda text: 7).cost == 7 + ANSWER_TOKENS + LINE_TOKENS
 
 
@@ -116,11 +123,13 @@ def test_given_a_rule_out_of_range_then_it_is_refused(values: tuple[float, float
         SelectionRules(*values)
 
 
-def test_given_a_text_then_its_words_and_marks_are_counted() -> None:
+def test_token_estimate_counts_words_and_marks() -> None:
+    """The estimate of tokens counts the words and marks of a text."""
     assert estimate_tokens("Who founded St. Ives, then?") == 8
 
 
-def test_given_worlds_and_the_default_settings_then_all_gold_edges_are_kept() -> None:
+def test_default_settings_keep_all_gold_edges_of_worlds() -> None:
+    """With the default settings, selection keeps all gold edges of worlds."""
     defaults = selection_rules(Settings())
     for passage in generate_worlds(200, seed=5):
         assert not select_edges(passage.questions, gold_edges(passage), defaults).dropped

@@ -87,13 +87,16 @@ def prompt(name: str, own: str = "Question: Who is it?", limit: int = 6) -> Prom
     return Prompt(name, "Answer.", "Passage: Ada lives in Halden.\n\n", own, limit)
 
 
-def test_given_more_prompts_than_a_batch_holds_then_each_gets_exactly_one_completion(build: BuildEngine) -> None:
+def test_each_prompt_gets_exactly_one_completion(build: BuildEngine) -> None:
+    """If there are more prompts than a batch holds, each still gets exactly one completion."""
     prompts = [prompt(str(number), f"Question: Who is {'very ' * number}old?") for number in range(11)]
     found = with_engine(build(), lambda engine: answers(engine, *prompts))
     assert sorted(c.prompt_id for c in found) == sorted(p.id for p in prompts)  # type: ignore[attr-defined]
 
 
-def test_given_callers_at_the_same_time_then_each_hears_of_its_own_prompts_only(build: BuildEngine) -> None:
+def test_concurrent_callers_get_only_their_own_completions(build: BuildEngine) -> None:
+    """If callers submit at the same time, each gets only its own completions."""
+
     async def use(engine: Engine) -> list[list[Completion]]:
         calls = [answers(engine, *(prompt(f"{caller}.{number}") for number in range(3))) for caller in range(4)]
         return await asyncio.gather(*calls)
@@ -102,7 +105,8 @@ def test_given_callers_at_the_same_time_then_each_hears_of_its_own_prompts_only(
         assert sorted(c.prompt_id for c in found) == [f"{caller}.{number}" for number in range(3)]
 
 
-def test_given_a_completion_then_its_tokens_are_counted_and_within_the_limit(build: BuildEngine) -> None:
+def test_tokens_of_a_completion_are_counted_within_the_limit(build: BuildEngine) -> None:
+    """The tokens of a completion are counted and stay within the limit."""
     short, long = with_engine(build(), lambda e: answers(e, prompt("a", limit=2), prompt("b", limit=9)))
     assert 1 <= short.generated_tokens <= 2
     assert 1 <= long.generated_tokens <= 9
@@ -110,7 +114,9 @@ def test_given_a_completion_then_its_tokens_are_counted_and_within_the_limit(bui
     assert short.finish_reason in ("stop", "length")
 
 
-def test_given_the_same_prompt_alone_and_among_others_then_its_completion_is_the_same(build: BuildEngine) -> None:
+def test_completion_does_not_depend_on_other_prompts(build: BuildEngine) -> None:
+    """A prompt gets the same completion alone and among others."""
+
     async def use(engine: Engine) -> tuple[list[Completion], list[Completion]]:
         others = [prompt(str(number), f"Question: {'Why? ' * (number + 1)}") for number in range(3)]
         return await answers(engine, prompt("x")), await answers(engine, *others, prompt("x"))
@@ -124,11 +130,14 @@ def test_given_the_same_prompt_alone_and_among_others_then_its_completion_is_the
     )
 
 
-def test_given_nothing_to_answer_then_nothing_comes(build: BuildEngine) -> None:
+def test_no_prompts_give_no_completions(build: BuildEngine) -> None:
+    """If there are no prompts, there are no completions."""
     assert with_engine(build(), answers) == []
 
 
-def test_given_a_caller_who_leaves_then_the_others_are_still_answered(build: BuildEngine) -> None:
+def test_leaving_caller_does_not_stop_the_others(build: BuildEngine) -> None:
+    """If a caller leaves, the others are still answered."""
+
     async def use(engine: Engine) -> list[Completion]:
         leaving = engine.submit([prompt(f"gone{number}") for number in range(9)])
         await anext(aiter(leaving))
@@ -139,9 +148,9 @@ def test_given_a_caller_who_leaves_then_the_others_are_still_answered(build: Bui
     assert found.prompt_id == "stays"
 
 
-def test_given_a_passage_that_was_read_when_the_engine_forgets_then_it_is_read_anew_with_the_same_answer(
-    build: BuildEngine,
-) -> None:
+def test_reset_makes_the_engine_read_a_passage_again(build: BuildEngine) -> None:
+    """If the prefix cache is reset, a passage is computed again and the answer stays the same."""
+
     async def run() -> None:
         engine = build()
         info = await engine.start()
@@ -163,7 +172,9 @@ def test_given_a_passage_that_was_read_when_the_engine_forgets_then_it_is_read_a
     asyncio.run(run())
 
 
-def test_given_rows_that_run_when_the_engine_forgets_then_nothing_is_lost(build: BuildEngine) -> None:
+def test_reset_during_work_loses_nothing(build: BuildEngine) -> None:
+    """If the prefix cache is reset while sequences run, no answer is lost or changed."""
+
     async def use(engine: Engine) -> tuple[list[Completion], list[Completion]]:
         prompts = [prompt(str(number), f"Question: {'Why? ' * number}", 30) for number in range(9)]
         waiting = asyncio.create_task(answers(engine, *prompts))
@@ -179,7 +190,9 @@ def test_given_rows_that_run_when_the_engine_forgets_then_nothing_is_lost(build:
     assert len(found) == 9
 
 
-def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(build: BuildEngine) -> None:
+def test_closed_engine_fails_waiting_and_later_callers(build: BuildEngine) -> None:
+    """If an engine is closed, waiting and later callers get EngineError."""
+
     async def run() -> None:
         engine = build()
         await engine.start()
@@ -195,9 +208,8 @@ def test_given_a_closed_engine_then_who_waits_and_who_comes_later_hear_of_it(bui
     asyncio.run(asyncio.wait_for(run(), 240))  # vLLM's start alone takes up to a minute
 
 
-def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why(
-    build: BuildEngine, request: pytest.FixtureRequest
-) -> None:
+def test_prompt_that_cannot_be_answered_fails_alone(build: BuildEngine, request: pytest.FixtureRequest) -> None:
+    """If a prompt cannot be answered, only this prompt fails and says why."""
     # The tiny model's window is 512 tokens; the simulated engine refuses by script; a server is sent text only.
     engine = build(faults=(Fault("refuse", 2),))
     bad = "Question: \udcff" if "openai" in request.node.name else "Question: " + "why " * 600
@@ -207,7 +219,9 @@ def test_given_a_prompt_that_cannot_be_answered_then_it_alone_fails_and_says_why
     assert found["a"].error is None and found["c"].error is None
 
 
-def test_given_an_engine_that_dies_then_it_is_an_error_for_all_and_never_silence() -> None:
+def test_death_of_an_engine_is_an_error_for_all_callers() -> None:
+    """If an engine dies, all callers get EngineError instead of waiting for ever."""
+
     async def run() -> None:
         engine = build_engine(EngineSpec("simulated", "none", "auto", 4, 1.0, 0.9, faults=(Fault("die", 3),)))
         with pytest.raises(EngineError, match="died"):
@@ -218,7 +232,9 @@ def test_given_an_engine_that_dies_then_it_is_an_error_for_all_and_never_silence
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
-def test_given_a_fault_of_another_replica_then_it_does_not_strike() -> None:
+def test_fault_of_another_replica_has_no_effect() -> None:
+    """If a fault is meant for another replica, it has no effect on this one."""
+
     async def run() -> list[Completion]:
         faults = (Fault("die", 1, "replica-0"),)
         return await answers(
@@ -239,13 +255,15 @@ def generated(
 
 
 @deciding
-def test_given_no_more_than_eos_then_answers_run_to_it(build: BuildEngine, scripted_model: Path) -> None:
+def test_answers_run_to_eos_without_other_stops(build: BuildEngine, scripted_model: Path) -> None:
+    """If only EOS can stop answers, they run to it."""
     found = generated(build, scripted_model, SamplingParams())
     assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
 
 
 @deciding
-def test_given_json_to_stop_at_then_each_row_ends_with_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
+def test_each_sequence_stops_at_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
+    """If answers stop at JSON, each sequence ends with its own object, if it has one."""
     assert generated(build, scripted_model, SamplingParams(stop_at_json=True)) == {
         "j": (r'{"answer": "a } \" b"}', 4, "stop"),
         "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
@@ -264,7 +282,8 @@ def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scr
 
 
 @deciding
-def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: BuildEngine, scripted_model: Path) -> None:
+def test_nothing_ends_an_answer_of_fixed_length_early(build: BuildEngine, scripted_model: Path) -> None:
+    """If the length is fixed, neither stop strings nor objects nor EOS end an answer early."""
     found = generated(
         build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11
     )
@@ -272,14 +291,16 @@ def test_given_a_fixed_length_then_nothing_ends_an_answer_before_it(build: Build
 
 
 @deciding
-def test_given_a_limit_then_an_answer_that_is_cut_short_says_so(build: BuildEngine, scripted_model: Path) -> None:
+def test_answer_cut_at_the_limit_has_the_reason_length(build: BuildEngine, scripted_model: Path) -> None:
+    """If the limit cuts an answer short, its reason is length."""
     found = generated(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
     assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
     assert found["p"] == ("plain text", 3, "stop")
 
 
 @deciding
-def test_given_a_seed_then_drawn_answers_are_the_same_in_any_company(build: BuildEngine) -> None:
+def test_seed_fixes_drawn_answers_in_any_batch(build: BuildEngine) -> None:
+    """With one seed, drawn answers are the same in any batch; another seed gives others."""
     prompts = [prompt(f"p{number}", f"Question: {'who ' * number}?", 8 + number) for number in range(6)]
 
     def drawn(seed: int, order: list[int], batch: int) -> dict[str, str]:

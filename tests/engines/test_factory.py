@@ -29,9 +29,10 @@ print(json.dumps({name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GO
         ("simulated", {}, (None, None)),
     ],
 )
-def test_given_an_engine_that_computes_here_then_its_threads_wait_awake_for_a_short_time_only(
+def test_threads_of_a_local_engine_spin_only_briefly(
     engine: str, given: dict[str, str], then: tuple[str | None, str | None]
 ) -> None:
+    """If an engine computes locally, its threads spin only briefly, unless the environment says otherwise."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     ran = subprocess.run(

@@ -65,7 +65,9 @@ def test_given_no_client_then_the_error_says_what_to_install(monkeypatch: pytest
     assert "pip install 'depqa-ray[openai]'" in refused(OpenAIEngine(spec("http://127.0.0.1:1/v1")))
 
 
-def test_given_a_busy_server_then_its_prompts_are_asked_again_and_answered() -> None:
+def test_prompts_of_a_busy_server_are_sent_again() -> None:
+    """If the server is busy, its prompts are sent again and answered."""
+
     def script(body: dict[str, Any], number: int) -> Reply:
         return Reply((429, 503)[number % 2], {"error": {"message": "later"}}) if number < 4 else GOOD
 
@@ -75,13 +77,16 @@ def test_given_a_busy_server_then_its_prompts_are_asked_again_and_answered() -> 
     assert (server.times("Q a"), server.times("Q b")) == (4, 4)
 
 
-def test_given_a_server_that_fails_for_ever_then_it_is_asked_so_often_and_no_more() -> None:
+def test_failing_server_is_asked_a_bounded_number_of_times() -> None:
+    """If the server always fails, the engine gives up after a fixed number of requests."""
     with scripted(lambda body, n: Reply(500, {"error": {"message": "boom"}})) as server:
         assert "boom" in refused(OpenAIEngine(spec(server.url)))
     assert len(server.asked) == 3
 
 
-def test_given_a_prompt_that_the_server_breaks_on_then_it_alone_fails_with_bounded_retries() -> None:
+def test_prompt_that_breaks_the_server_fails_alone() -> None:
+    """If a prompt breaks the server, only this prompt fails, after bounded retries."""
+
     def script(body: dict[str, Any], number: int) -> Reply:
         return Reply(500, {"error": {"message": "boom"}}) if asks(body, "bad") else GOOD
 
@@ -94,7 +99,9 @@ def test_given_a_prompt_that_the_server_breaks_on_then_it_alone_fails_with_bound
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_given_a_prompt_that_is_refused_then_it_alone_fails_at_once(status: int) -> None:
+def test_refused_prompt_fails_alone_and_at_once(status: int) -> None:
+    """If the server refuses a prompt, only this prompt fails, without retries."""
+
     def script(body: dict[str, Any], number: int) -> Reply:
         too_long = Reply(status, {"error": {"message": f"context length exceeded, said to {KEY}"}})
         return too_long if asks(body, "long") else GOOD
@@ -107,9 +114,8 @@ def test_given_a_prompt_that_is_refused_then_it_alone_fails_at_once(status: int)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_given_a_server_that_echoes_a_key_it_does_not_take_then_the_key_is_not_shown(
-    status: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_key_is_not_shown(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """If the server echoes a key that it refuses, neither the error nor the log shows the key."""
     caplog.set_level(logging.DEBUG)
     with scripted(lambda body, n: Reply(status, {"error": {"message": f"wrong key {KEY}, {KEY[:9]}..."}})) as server:
         message = refused(OpenAIEngine(spec(server.url)))
@@ -123,7 +129,9 @@ def test_given_a_wrong_model_then_the_error_says_what_to_check() -> None:
         assert "(404): check --model-name m and --openai-base-url" in refused(OpenAIEngine(spec(server.url)))
 
 
-def test_given_a_key_that_is_withdrawn_then_all_hear_of_it() -> None:
+def test_withdrawn_key_fails_all_callers() -> None:
+    """If a key is withdrawn, running and later callers get EngineError."""
+
     def script(body: dict[str, Any], number: int) -> Reply:
         return GOOD if "none?" in str(body) and number == 1 else Reply(401, {"error": {"message": KEY}})
 
@@ -149,12 +157,14 @@ def test_given_a_key_that_is_withdrawn_then_all_hear_of_it() -> None:
         (completion("a", "content_filter"), "ended the answer by 'content_filter'"),
     ],
 )
-def test_given_a_server_that_sends_something_else_then_it_is_told(body: Any, message: str) -> None:
+def test_unexpected_reply_is_reported(body: Any, message: str) -> None:
+    """If the server sends something unexpected, the error says what is wrong."""
     with scripted(lambda asked, n: Reply(200, body)) as server:
         assert message in refused(OpenAIEngine(spec(server.url)))
 
 
-def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() -> None:
+def test_prompt_that_hangs_fails_at_the_timeout() -> None:
+    """If the server hangs on a prompt, this prompt fails at the timeout and the others are answered."""
     script = lambda body, n: GOOD._replace(seconds=5.0 if asks(body, "slow") else 0.0)  # noqa: E731
     with scripted(script) as server:
         engine = OpenAIEngine(spec(server.url, timeout=1.5))
@@ -163,7 +173,8 @@ def test_given_a_server_that_hangs_on_a_prompt_then_that_prompt_fails_in_time() 
     assert other.error is None
 
 
-def test_given_nobody_at_the_address_then_it_is_told_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+def test_unreachable_address_is_reported_without_password(caplog: pytest.LogCaptureFixture) -> None:
+    """If no server is at the address, the error shows neither the user nor the password."""
     caplog.set_level(logging.DEBUG)
     message = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
     assert "cannot be reached (" in message and message.endswith("check --openai-base-url, and that it runs")
@@ -171,11 +182,13 @@ def test_given_nobody_at_the_address_then_it_is_told_without_the_password(caplog
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://ann:pass@host/v1", "http://", "http://host:port/v1"])
-def test_given_an_address_that_is_none_then_the_error_shows_how_one_looks(url: str) -> None:
+def test_malformed_address_error_shows_a_valid_one(url: str) -> None:
+    """If the address is malformed, the error shows a valid one."""
     assert "--openai-base-url http://HOST:PORT/v1" in refused(OpenAIEngine(spec(url)))
 
 
-def test_given_a_user_in_the_address_then_the_server_hears_of_it_and_nobody_else() -> None:
+def test_user_in_the_address_reaches_only_the_server() -> None:
+    """If the address holds a user, only the server gets it, and no description shows it."""
     with scripted(lambda body, n: GOOD) as server:
         made = spec(server.url.replace("://", "://ann:pw@"))
         info = asyncio.run(OpenAIEngine(made).start())
@@ -184,9 +197,8 @@ def test_given_a_user_in_the_address_then_the_server_hears_of_it_and_nobody_else
     assert "ann" not in repr(made)
 
 
-def test_given_no_address_in_the_settings_then_that_of_the_environment_is_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_address_comes_from_the_environment_if_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the settings name no address, that of the environment is used."""
     with scripted(lambda body, n: GOOD) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.delenv("OPENAI_API_KEY")
@@ -194,9 +206,8 @@ def test_given_no_address_in_the_settings_then_that_of_the_environment_is_asked(
     assert len(server.asked) == 2
 
 
-def test_given_a_key_with_a_line_end_then_it_is_left_out_and_one_that_cannot_be_sent_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_key_is_stripped_and_an_unsendable_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a key ends with a line end, it is stripped; if it cannot be sent, the error says so."""
     with scripted(lambda body, n: GOOD) as server:
         monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
         asyncio.run(OpenAIEngine(spec(server.url)).start())
@@ -205,7 +216,8 @@ def test_given_a_key_with_a_line_end_then_it_is_left_out_and_one_that_cannot_be_
         assert "OPENAI_API_KEY holds characters" in refused(OpenAIEngine(spec(server.url)))
 
 
-def test_given_more_prompts_than_may_be_asked_at_once_then_the_rest_waits() -> None:
+def test_prompts_beyond_the_batch_size_wait() -> None:
+    """If there are more prompts than the batch size, the rest waits."""
     with scripted(lambda body, n: GOOD._replace(seconds=0.02)) as server:
         found = with_engine(
             OpenAIEngine(spec(server.url, batch=3)), lambda engine: answers(engine, *prompts(*"abcdefghij"))
@@ -213,7 +225,9 @@ def test_given_more_prompts_than_may_be_asked_at_once_then_the_rest_waits() -> N
     assert len(found) == 10 and server.most == 3
 
 
-def test_given_a_caller_who_leaves_then_what_was_not_asked_yet_never_is() -> None:
+def test_unsent_prompts_of_a_leaving_caller_are_dropped() -> None:
+    """If a caller leaves, its unsent prompts are never sent."""
+
     async def use(engine: OpenAIEngine) -> None:
         leaving = engine.submit(prompts(*"abcdefghij"))
         await anext(aiter(leaving))
@@ -226,7 +240,8 @@ def test_given_a_caller_who_leaves_then_what_was_not_asked_yet_never_is() -> Non
     assert len(server.asked) <= 5
 
 
-def test_given_how_to_decode_then_the_server_is_told_what_it_has_to_know() -> None:
+def test_request_holds_the_sampling_params_that_matter() -> None:
+    """A request holds the sampling parameters that the server has to know."""
     with scripted(lambda body, n: GOOD) as server:
         plain, drawn = spec(server.url), spec(server.url, temperature=0.5, top_p=0.9, seed=3, stop=tuple("vwxyz"))
         for made in (plain, drawn):
@@ -280,14 +295,16 @@ def test_given_a_fixed_length_then_it_is_refused_at_the_start() -> None:
         ("", SamplingParams(stop=("x",), stop_at_json=True), ("", False)),
     ],
 )
-def test_given_text_that_a_server_went_on_with_then_it_ends_where_local_engines_end_it(
+def test_text_that_runs_on_is_cut_as_local_engines_end_it(
     text: str, sampling_params: SamplingParams, ended: tuple[str, bool]
 ) -> None:
+    """If a server's text runs on, it is cut where local engines end it."""
     assert cut_answer(text, sampling_params) == ended
 
 
 @pytest.mark.slow
-def test_given_the_embedded_reader_behind_a_real_server_then_its_answers_are_those_of_the_reader_here() -> None:
+def test_served_reader_answers_as_the_local_one() -> None:
+    """If a real server serves the embedded reader, its answers are those of the local reader."""
     passage = "Passage: Velcarn was founded by Mira Oston. Mira Oston was born in Harrowick.\n\n"
     asked = [
         Prompt(question, SYSTEM, passage, question_part(question), 40)

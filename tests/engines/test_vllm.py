@@ -56,16 +56,16 @@ def test_given_no_vllm_then_the_error_says_what_to_install(monkeypatch: pytest.M
     assert "\n" not in str(caught.value)
 
 
-def test_given_a_seed_and_a_prompt_then_its_own_seed_is_always_the_same_and_fits() -> None:
+def test_seed_of_a_prompt_is_stable_and_fits() -> None:
+    """The seed of a prompt follows from the seed and its id, and fits into 63 bits."""
     seeds = [row_seed(seed, name) for seed in (0, 1) for name in ("a", "b")]
     assert seeds[0] == 6_612_858_177_627_257_344
     assert len(set(seeds)) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_given_a_death_that_vllm_has_not_noted_yet_then_it_is_no_refusal_of_the_prompt(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unnoticed_death_of_vllm_is_no_refused_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If vLLM has not noted its own death yet, the prompt does not count as refused."""
     require_vllm()
     from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -113,7 +113,8 @@ def test_given_float32_then_greedy_tokens_are_those_of_generate(folder: Path) ->
 
 
 @pytest.mark.slow
-def test_given_stop_at_json_then_each_reply_is_the_object_asked_for_and_nothing_else() -> None:
+def test_stop_at_json_gives_exactly_the_object_asked_for() -> None:
+    """If answers stop at JSON, each reply is the object asked for and nothing else."""
     require_vllm()
     questions = ["Who founded Velcarn?", "Where was Mira Oston born?"]
     both = ("Q1", "Q2")
@@ -131,7 +132,8 @@ def test_given_stop_at_json_then_each_reply_is_the_object_asked_for_and_nothing_
 
 
 @pytest.mark.slow
-def test_given_a_temperature_then_a_prompt_has_its_own_draw_whatever_its_company(folder: Path) -> None:
+def test_temperature_gives_each_prompt_its_own_draw(folder: Path) -> None:
+    """If a temperature is set, each prompt has its own draw in any batch."""
     twins = [Prompt(name, "S", "P", "Q", 30) for name in "abcd"]
 
     async def use(engine: VllmEngine) -> tuple[list[Completion], list[Completion]]:
@@ -153,7 +155,8 @@ def test_given_a_fixed_length_then_only_the_limit_ends_an_answer(folder: Path) -
 
 
 @pytest.mark.slow
-def test_given_the_embedded_model_then_it_answers_as_with_transformers() -> None:
+def test_vllm_answers_as_transformers_does() -> None:
+    """With the embedded model, vLLM answers as transformers does."""
     require_vllm()
     prompts = [
         Prompt("one", SYSTEM, PASSAGE, question_part("Who founded Velcarn?"), 40),
@@ -165,7 +168,8 @@ def test_given_the_embedded_model_then_it_answers_as_with_transformers() -> None
 
 
 @pytest.mark.slow
-def test_given_a_folder_without_a_model_then_the_error_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+def test_folder_without_a_model_is_a_one_line_error(tmp_path: Path) -> None:
+    """If a folder holds no model, the error is one line."""
     require_vllm()
     with pytest.raises(EngineError, match="vLLM cannot load the model") as caught:
         asyncio.run(VllmEngine(spec(tmp_path)).start())

@@ -32,7 +32,8 @@ def answer_refs(tmp_path: Path, *steps: str) -> list[tuple[tuple[str, str], ...]
     return [question.answer_refs for question in passage.questions]
 
 
-def test_given_an_item_when_loaded_then_its_steps_are_the_questions_of_its_paragraphs(tmp_path: Path) -> None:
+def test_steps_of_an_item_become_questions(tmp_path: Path) -> None:
+    """The steps of an item become the questions of its paragraphs."""
     (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", *STEPS)))
     assert passage == Passage(
         "a",
@@ -46,20 +47,23 @@ def test_given_an_item_when_loaded_then_its_steps_are_the_questions_of_its_parag
     )
 
 
-def test_given_aliases_when_loaded_then_only_the_final_answer_has_them_and_each_once(tmp_path: Path) -> None:
+def test_only_the_final_answer_has_aliases(tmp_path: Path) -> None:
+    """Only the final answer has the aliases, each of them once."""
     item = composed("a", *STEPS, answer="Kelham", answer_aliases=["Kelham", "Old Kelham", "Old Kelham"])
     (passage,) = load(write_lines(tmp_path / "set.jsonl", item))
     assert [question.answers for question in passage.questions] == [("gold 1",), ("Kelham", "Old Kelham")]
     assert [question.final for question in passage.questions] == [False, True]
 
 
-def test_given_a_single_step_when_loaded_then_it_is_final_and_depends_on_nothing(tmp_path: Path) -> None:
+def test_single_step_is_final_and_has_no_parent(tmp_path: Path) -> None:
+    """If an item has a single step, it is final and has no parent."""
     (passage,) = load(write_lines(tmp_path / "set.jsonl", composed("a", "Who made it?", answer_aliases=[])))
     assert passage.questions == (Question("a-1", "Who made it?", ("the end",), final=True),)
     assert passage.gold_edges == ()
 
 
-def test_given_two_roots_when_loaded_then_the_step_that_joins_them_needs_both(tmp_path: Path) -> None:
+def test_step_that_joins_two_roots_needs_both(tmp_path: Path) -> None:
+    """If a step joins two roots, it refers to both."""
     assert answer_refs(tmp_path, "Who?", "Where?", "Did #2 see #1, or #2 itself?") == [
         (),
         (),
@@ -67,7 +71,8 @@ def test_given_two_roots_when_loaded_then_the_step_that_joins_them_needs_both(tm
     ]
 
 
-def test_given_more_than_nine_steps_when_loaded_then_1_is_not_found_in_10(tmp_path: Path) -> None:
+def test_ref_1_is_not_found_in_10(tmp_path: Path) -> None:
+    """If an item has more than nine steps, #10 is not read as #1."""
     assert answer_refs(tmp_path, *["Who?"] * 10, "Is it #10?")[-1] == (("#10", "a-10"),)
 
 
@@ -95,9 +100,8 @@ def test_given_more_than_nine_steps_when_loaded_then_1_is_not_found_in_10(tmp_pa
         ({"question_decomposition": [{"question": "#0?", "answer": "a"}]}, "step 1 asks for #0, which is no earlier"),
     ],
 )
-def test_given_a_bad_item_when_loaded_then_it_is_told_or_set_aside(
-    tmp_path: Path, changes: dict[str, Any], what: str
-) -> None:
+def test_bad_item_is_refused_or_skipped(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    """If an item is bad, loading fails and names its row, or the item is skipped and reported."""
     assert_bad(tmp_path, composed("b", *STEPS, **changes), what)
 
 
@@ -105,9 +109,8 @@ def test_given_a_bad_item_when_loaded_then_it_is_told_or_set_aside(
     ("line", "what"),
     [("{", "not JSON: "), ("[" * 100_000, "not JSON: "), ("[]", "a row must be an object, not a list")],
 )
-def test_given_a_line_that_is_no_item_when_loaded_then_it_is_told_or_set_aside(
-    tmp_path: Path, line: str, what: str
-) -> None:
+def test_line_that_is_no_item_is_refused_or_skipped(tmp_path: Path, line: str, what: str) -> None:
+    """If a line is no item, loading fails and names its row, or the line is skipped and reported."""
     assert_bad(tmp_path, line, what)
 
 
@@ -125,14 +128,16 @@ def assert_bad(tmp_path: Path, bad: Any, what: str) -> None:
     json.dumps(bad_row.row)
 
 
-def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:
+def test_file_that_is_not_text_fails(tmp_path: Path) -> None:
+    """If a file is not UTF-8 text, loading fails even if bad rows are skipped."""
     path = tmp_path / "set.jsonl"
     path.write_bytes(b"\xff\xff\n")
     with pytest.raises(InputError, match="not UTF-8 text"):
         load_the_rest(str(path))
 
 
-def test_given_many_long_items_when_read_then_one_is_held_at_a_time(tmp_path: Path) -> None:
+def test_long_items_are_held_one_at_a_time(tmp_path: Path) -> None:
+    """If items are long, only one of them is held in memory at a time."""
     paragraphs = [{"title": "T", "paragraph_text": "x" * 100_000}]
     path = write_lines(tmp_path / "set.jsonl", *(composed(str(n), *STEPS, paragraphs=paragraphs) for n in range(50)))
     tracemalloc.start()
@@ -144,7 +149,8 @@ def test_given_many_long_items_when_read_then_one_is_held_at_a_time(tmp_path: Pa
     assert peak < 1_500_000  # the file has 5 MB
 
 
-def test_given_real_items_when_loaded_then_all_are_there_and_the_heuristic_finds_their_edges(shared_data: Path) -> None:
+def test_heuristic_finds_all_edges_of_real_items(shared_data: Path) -> None:
+    """Real items are loaded completely, and the heuristic finds exactly their edges."""
     passages = load(str(shared_data / "musique" / "musique_ans_dev_100.jsonl"))
     assert len(passages) == 100
     assert {len(passage.questions) for passage in passages} == {2, 3, 4}

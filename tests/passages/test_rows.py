@@ -36,7 +36,8 @@ def write_parquet(path: Path, *rows: dict[str, Any]) -> str:
     return str(path)
 
 
-def test_given_json_lines_when_loaded_then_rows_of_one_text_are_one_passage(tmp_path: Path) -> None:
+def test_rows_of_one_text_form_one_passage(tmp_path: Path) -> None:
+    """If rows of JSON lines have the same title and text, they form one passage."""
     path = write_lines(
         tmp_path / "set.jsonl", row("q1"), row("q2", context="Other."), "", row("q3"), row("q4", title="U")
     )
@@ -50,13 +51,15 @@ def test_given_json_lines_when_loaded_then_rows_of_one_text_are_one_passage(tmp_
     assert len({passage.id for passage in passages}) == 3
 
 
-def test_given_parquet_when_loaded_then_it_is_read_as_json_lines_are(tmp_path: Path) -> None:
+def test_parquet_is_read_as_json_lines_are(tmp_path: Path) -> None:
+    """A Parquet file gives the same passages as JSON lines do."""
     rows = [row("q1"), row("q2", context="Other."), row("q3")]
     lines = load(write_lines(tmp_path / "set.jsonl", *rows))
     assert load(write_parquet(tmp_path / "a [1] set.parquet", *rows)) == lines
 
 
-def test_given_parquet_with_dependencies_when_loaded_then_gold_edges_are_there(tmp_path: Path) -> None:
+def test_dependencies_in_parquet_become_gold_edges(tmp_path: Path) -> None:
+    """If a Parquet file holds dependencies, they become gold edges."""
     rows = [
         row("q1", depends_on=None, is_impossible=False),
         row("q2", depends_on=["q1"], is_impossible=True),
@@ -66,14 +69,16 @@ def test_given_parquet_with_dependencies_when_loaded_then_gold_edges_are_there(t
     assert passage.questions[1].answers == (UNKNOWN,)
 
 
-def test_given_a_bad_row_of_a_parquet_file_when_skipped_then_it_is_set_aside(tmp_path: Path) -> None:
+def test_bad_row_of_parquet_is_skipped_and_reported(tmp_path: Path) -> None:
+    """If a bad row of a Parquet file is skipped, it is reported and the rest is read."""
     path = write_parquet(tmp_path / "set.parquet", row("q1"), row("q2", question=""), row("q3"))
     passages, (bad,) = load_the_rest(path)
     assert ids(passages) == [["q1", "q3"]]
     assert (bad.where, bad.row["id"]) == (f"{path}: row 2", "q2")
 
 
-def test_given_no_parquet_in_a_parquet_file_when_loaded_then_one_line_says_so(tmp_path: Path) -> None:
+def test_file_that_is_not_parquet_is_a_one_line_error(tmp_path: Path) -> None:
+    """If a Parquet file holds no Parquet, the error is one line."""
     path = tmp_path / "set.parquet"
     path.write_text("no parquet")
     with pytest.raises(InputError, match="not a Parquet file that can be read") as error:
@@ -100,7 +105,8 @@ def test_given_no_parquet_in_a_parquet_file_when_loaded_then_one_line_says_so(tm
         (row("q2", answers={"answer_start": [0]}), "'text' is missing"),
     ],
 )
-def test_given_a_bad_line_when_loaded_then_it_is_told_or_set_aside(tmp_path: Path, bad: Any, what: str) -> None:
+def test_bad_line_is_refused_or_skipped(tmp_path: Path, bad: Any, what: str) -> None:
+    """If a line is bad, loading fails and names its row, or the line is skipped and reported."""
     path = write_lines(tmp_path / "set.jsonl", row("q1"), bad, row("q3"))
     with pytest.raises(InputError) as error:
         load(path)
@@ -113,20 +119,22 @@ def test_given_a_bad_line_when_loaded_then_it_is_told_or_set_aside(tmp_path: Pat
     json.dumps(bad_row.row)
 
 
-def test_given_half_a_character_in_a_title_then_rows_are_read_as_the_official_schema_is(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_in_a_title_is_accepted(tmp_path: Path) -> None:
     (passage,) = load(write_lines(tmp_path / "set.jsonl", row("q1", title="\ud800")))
     (official,) = load(write_json(tmp_path / "set.json", document(qa("q1"), title="\ud800")))
     assert passage == official
 
 
-def test_given_bytes_that_are_no_text_when_loaded_then_the_file_fails(tmp_path: Path) -> None:
+def test_file_that_is_not_text_fails(tmp_path: Path) -> None:
+    """If a file is not UTF-8 text, loading fails even if bad rows are skipped."""
     path = tmp_path / "set.jsonl"
     path.write_bytes(b"\xff\xff\n")
     with pytest.raises(InputError, match="not UTF-8 text"):
         load_the_rest(str(path))
 
 
-def test_given_adjacent_rows_when_read_then_a_passage_is_let_go_before_the_next_one_is_read() -> None:
+def test_passage_is_yielded_before_the_next_one_is_read() -> None:
+    """If the rows of a passage are adjacent, it is yielded before the next one is read."""
     read: list[str] = []
 
     def source() -> Any:
@@ -141,7 +149,8 @@ def test_given_adjacent_rows_when_read_then_a_passage_is_let_go_before_the_next_
 
 
 @given(st.lists(st.integers(0, 4), max_size=30))
-def test_given_rows_in_any_order_when_read_then_each_passage_has_all_its_rows_in_order(texts: list[int]) -> None:
+def test_rows_in_any_order_form_whole_passages(texts: list[int]) -> None:
+    """Whatever the order of rows, each passage has all its rows in order."""
     rows = [Row(f"row {at}", row(str(at), context=f"Text {text}.")) for at, text in enumerate(texts)]
     passages = list(read_rows(lambda: (row_ for row_ in rows), raise_bad_row))
     expected = [[str(at) for at, text in enumerate(texts) if text == wanted] for wanted in set(texts)]

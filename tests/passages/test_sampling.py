@@ -33,11 +33,13 @@ def dags(draw: st.DrawFn) -> Passage:
     return passage("p", size, draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else [])
 
 
-def test_given_passages_with_too_few_questions_when_sampled_then_they_are_left_out() -> None:
+def test_passages_with_too_few_questions_are_left_out() -> None:
+    """If a passage has too few questions, it is left out of the sample."""
     assert [p.id for p in sample(PASSAGES, at_least=5)] == [p.id for p in PASSAGES if len(p.questions) >= 5]
 
 
-def test_given_a_count_when_sampled_then_so_many_come_in_their_order() -> None:
+def test_sample_has_the_count_and_keeps_the_order() -> None:
+    """A sample has the count asked for, keeps the order of the passages and follows from the seed."""
     drawn = [p.id for p in sample(PASSAGES, contexts=10)]
     assert len(drawn) == 10
     assert drawn == [p.id for p in PASSAGES if p.id in drawn]
@@ -45,26 +47,32 @@ def test_given_a_count_when_sampled_then_so_many_come_in_their_order() -> None:
     assert drawn != [p.id for p in sample(PASSAGES, contexts=10, seed=2)]
 
 
-def test_given_fewer_passages_than_asked_when_sampled_then_all_come() -> None:
+def test_sample_of_fewer_passages_has_all() -> None:
+    """If there are fewer passages than asked for, the sample has all."""
     assert sample(PASSAGES[:3], contexts=10) == PASSAGES[:3]
 
 
-def test_given_another_order_when_sampled_then_the_same_passages_and_questions_are_drawn() -> None:
+def test_sample_does_not_depend_on_the_order_of_passages() -> None:
+    """If the passages come in another order, the same ones and the same questions are drawn."""
     forwards, backwards = sample(PASSAGES, 10, 4, 4), sample(PASSAGES[::-1], 10, 4, 4)
     assert forwards == backwards[::-1]
 
 
-def test_given_more_passages_when_sampled_then_a_passage_keeps_its_questions() -> None:
+def test_questions_of_a_passage_do_not_depend_on_others() -> None:
+    """If there are more passages, a passage keeps its questions."""
     alone, among = sample([PASSAGES[5]], at_most=2), sample(PASSAGES, at_most=2)
     assert alone[0] == among[5]
 
 
-def test_given_every_passage_when_drawn_many_times_then_each_is_drawn_about_as_often() -> None:
+def test_each_passage_is_sampled_about_as_often() -> None:
+    """Over many seeds, each passage is sampled about as often."""
     drawn = [p.id for seed in range(400) for p in sample(PASSAGES, contexts=10, seed=seed)]
     assert all(60 < drawn.count(p.id) < 140 for p in PASSAGES)  # 100 expected, standard deviation 8.7
 
 
-def test_given_all_passages_of_an_endless_stream_when_sampled_then_they_come_as_they_are_read() -> None:
+def test_all_passages_of_a_stream_come_as_they_are_read() -> None:
+    """If all passages of a stream are wanted, each comes as soon as it is read."""
+
     def endless() -> Iterator[Passage]:
         return (passage(f"p{number}", 3) for number in count())
 
@@ -73,26 +81,28 @@ def test_given_all_passages_of_an_endless_stream_when_sampled_then_they_come_as_
 
 
 @pytest.mark.parametrize("contexts", [0, 3])
-def test_given_no_passage_with_enough_questions_when_sampled_then_one_line_says_so(contexts: int) -> None:
+def test_no_passage_with_enough_questions_is_an_error(contexts: int) -> None:
+    """If no passage has enough questions, the error says so and names the fix."""
     with pytest.raises(InputError) as error:
         sample(PASSAGES, contexts=contexts, at_least=9, at_most=9)
     assert str(error.value) == "no passage has at least 9 questions (of 40; the most are 6); lower --min-questions"
 
 
-def test_given_no_passage_at_all_when_sampled_then_one_line_says_so() -> None:
+def test_no_passage_at_all_is_an_error() -> None:
+    """If there is no passage at all, the error says so."""
     with pytest.raises(InputError, match="no passage with a usable question"):
         sample([])
 
 
-def test_given_a_range_upside_down_when_sampled_then_one_line_says_so() -> None:
+def test_reversed_range_is_an_error() -> None:
+    """If the most questions are fewer than the least, the error says so."""
     with pytest.raises(InputError, match="fewer than"):
         sample(PASSAGES, at_least=3, at_most=2)
 
 
 @given(dags(), st.integers(1, 9), st.integers(0, 1000))
-def test_given_gold_edges_when_questions_are_drawn_then_no_kept_question_loses_a_parent(
-    whole: Passage, size: int, seed: int
-) -> None:
+def test_drawn_question_keeps_its_parents(whole: Passage, size: int, seed: int) -> None:
+    """If questions are drawn, no kept question loses a parent."""
     part = sample_questions(whole, size, seed)
     kept = {question.id for question in part.questions}
     assert len(kept) == min(size, len(whole.questions))
@@ -101,20 +111,22 @@ def test_given_gold_edges_when_questions_are_drawn_then_no_kept_question_loses_a
     assert all(edge.parent in kept for edge in part.gold_edges or ())
 
 
-def test_given_no_gold_edges_when_questions_are_drawn_then_none_are_invented() -> None:
+def test_drawing_questions_invents_no_gold_edges() -> None:
+    """If a passage has no gold edges, drawing questions invents none."""
     assert sample_questions(passage("p", 6), 3, seed=1).gold_edges is None
     assert sample_questions(passage("p", 6, []), 3, seed=1).gold_edges == ()
 
 
-def test_given_a_passage_when_drawn_with_many_seeds_then_each_question_has_its_turn() -> None:
+def test_each_question_of_a_passage_is_drawn_for_some_seed() -> None:
+    """Over many seeds, each question of a passage is drawn."""
     drawn = {question.id for seed in range(50) for question in sample_questions(passage("p", 6), 2, seed).questions}
     assert len(drawn) == 6
 
 
 @given(dags(), st.integers(1, 9), st.integers(0, 1000))
-def test_given_slots_along_the_gold_edges_when_questions_are_drawn_then_they_name_kept_questions(
-    whole: Passage, size: int, seed: int
-) -> None:
+def test_answer_refs_of_drawn_questions_name_kept_ones(whole: Passage, size: int, seed: int) -> None:
+    """If answer refs follow the gold edges, those of drawn questions name kept questions."""
+
     def refs(id_: str) -> tuple[tuple[str, str], ...]:
         return tuple((f"#{edge.parent}", edge.parent) for edge in whole.gold_edges or () if edge.child == id_)
 
@@ -133,7 +145,8 @@ def examples(passages: list[Passage], number: int = 3, at_least: int = 1, seed: 
     return draw_examples(passages, count=number, min_questions=at_least, seed=seed)
 
 
-def test_given_a_seed_when_examples_are_drawn_then_they_are_the_same_in_any_order_of_the_file() -> None:
+def test_examples_do_not_depend_on_the_order_of_the_file() -> None:
+    """With one seed, the examples are the same in any order of the file."""
     drawn = examples(PASSAGES, at_least=4)
     assert drawn == examples(PASSAGES[::-1], at_least=4)
     assert drawn != examples(PASSAGES, at_least=4, seed=2)
@@ -144,14 +157,16 @@ def test_given_one_more_example_when_drawn_then_the_others_stay() -> None:
     assert examples(PASSAGES, 4)[:3] == examples(PASSAGES, 3)
 
 
-def test_given_passages_of_the_same_text_when_examples_are_drawn_then_each_text_comes_once() -> None:
+def test_examples_have_different_texts() -> None:
+    """If passages have the same text, only one of them serves as an example."""
     twins = [replace(item, id=f"{item.id}#{copy}") for item in PASSAGES[:5] for copy in range(3)]
     assert len({example.text for example in examples(twins, 5)}) == 5
     with pytest.raises(InputError, match="the data set has 5"):
         examples(twins, 6)
 
 
-def test_given_too_few_passages_when_examples_are_drawn_then_one_line_says_so() -> None:
+def test_too_few_passages_for_examples_is_an_error() -> None:
+    """If there are too few passages for the examples, the error says so and names the fix."""
     with pytest.raises(InputError) as error:
         examples(PASSAGES, 7, at_least=6)
     assert str(error.value) == (
@@ -160,6 +175,7 @@ def test_given_too_few_passages_when_examples_are_drawn_then_one_line_says_so() 
     )
 
 
-def test_given_every_passage_when_examples_are_drawn_many_times_then_each_has_its_turn() -> None:
+def test_each_passage_is_an_example_about_as_often() -> None:
+    """Over many seeds, each passage serves as an example about as often."""
     drawn = [example.id for seed in range(400) for example in examples(PASSAGES, 10, seed=seed)]
     assert all(60 < drawn.count(p.id) < 140 for p in PASSAGES)  # 100 expected, standard deviation 8.7

@@ -23,7 +23,8 @@ from tests.passages.documents import row
 @pytest.mark.parametrize(
     "name", ["none", "none.csv", "none.json", "none.jsonl", "none.parquet", "n" * 5000 + ".json", "\0.json"]
 )
-def test_given_a_name_that_means_nothing_when_asked_for_then_it_fails_at_once(tmp_path: Path, name: str) -> None:
+def test_unknown_dataset_name_fails_at_once(tmp_path: Path, name: str) -> None:
+    """If the name of a data set means nothing, loading fails at once."""
     with pytest.raises(InputError, match=r"give squad, embedded, or the path of a \.json") as error:
         load_passages(str(tmp_path / name), split="train")
     assert str(tmp_path / name) in str(error.value)
@@ -35,7 +36,8 @@ def test_given_a_folder_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> 
         load_passages(str(tmp_path / "set.json"), split="train")
 
 
-def test_given_musique_without_a_file_when_asked_for_then_it_fails_at_once(tmp_path: Path) -> None:
+def test_musique_without_a_file_fails_at_once(tmp_path: Path) -> None:
+    """If musique: names no file that can be read, loading fails at once."""
     with pytest.raises(InputError) as error:
         load_passages("musique:")
     assert str(error.value) == "'musique:' names no file; write the path of a MuSiQue-Ans .jsonl file behind it"
@@ -46,7 +48,8 @@ def test_given_musique_without_a_file_when_asked_for_then_it_fails_at_once(tmp_p
         assert "\n" not in str(error.value)
 
 
-def test_given_the_hub_when_it_is_reached_then_its_rows_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_the_hub_are_grouped_into_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the hub is reached, its rows are grouped into passages."""
     datasets = pytest.importorskip("datasets")
     asked: list[Any] = []
 
@@ -74,9 +77,8 @@ def test_given_the_hub_when_it_is_reached_then_its_rows_are_grouped(monkeypatch:
         ),
     ],
 )
-def test_given_the_hub_when_it_cannot_be_used_then_one_line_says_so(
-    monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str
-) -> None:
+def test_unusable_hub_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str) -> None:
+    """If the hub cannot be used, the error is one line with a fix."""
     datasets = pytest.importorskip("datasets")
 
     def load_dataset(*args: Any, **kwargs: Any) -> None:
@@ -88,13 +90,15 @@ def test_given_the_hub_when_it_cannot_be_used_then_one_line_says_so(
     assert str(error.value) == message
 
 
-def test_given_the_shipped_worlds_when_generated_again_then_they_are_the_same() -> None:
+def test_shipped_worlds_equal_generated_ones() -> None:
+    """If the shipped worlds are generated again, they are the same."""
     assert EMBEDDED_FILE.read_text(encoding="utf-8") == worlds_text(EMBEDDED_COUNT, EMBEDDED_SEED), (
         "the generator changed: run python -m depqa_ray.passages.synthetic.export"
     )
 
 
-def test_given_the_embedded_set_when_loaded_then_it_is_the_generated_worlds() -> None:
+def test_embedded_data_set_equals_the_generated_worlds() -> None:
+    """The embedded data set holds the generated worlds."""
     loaded = list(load_passages("embedded"))
     generated = list(generate_worlds(EMBEDDED_COUNT, EMBEDDED_SEED))
     assert len(loaded) == EMBEDDED_COUNT
@@ -110,34 +114,39 @@ def test_given_the_embedded_set_when_loaded_then_it_is_the_generated_worlds() ->
         }
 
 
-def test_given_a_folder_that_is_not_there_when_worlds_are_written_then_it_is_made(tmp_path: Path) -> None:
+def test_missing_folder_is_made_for_worlds(tmp_path: Path) -> None:
+    """If the folder for worlds is missing, it is made."""
     path = tmp_path / "a" / "b" / "worlds.json"
     write_worlds(path, 2, seed=5, shape=WorldShape(questions=3))
     assert [len(p.questions) for p in load_passages(str(path), split="")] == [3, 3]
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_given_a_path_below_a_file_when_worlds_are_written_then_one_line_says_so(tmp_path: Path) -> None:
+def test_worlds_cannot_be_written_below_a_file(tmp_path: Path) -> None:
+    """If the path for worlds lies below a file, the error asks for another path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written: .*; choose another path"):
         write_worlds(tmp_path / "file" / "worlds.json", 1, seed=1)
 
 
-def test_given_a_folder_in_the_way_when_worlds_are_written_then_no_draft_is_left(tmp_path: Path) -> None:
+def test_failed_writing_of_worlds_leaves_no_draft(tmp_path: Path) -> None:
+    """If a folder is in the way of the file for worlds, writing fails and leaves no draft."""
     (tmp_path / "worlds.json").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         write_worlds(tmp_path / "worlds.json", 1, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ["worlds.json"]
 
 
-def test_given_no_world_that_can_be_when_written_then_one_line_says_so(tmp_path: Path) -> None:
+def test_impossible_worlds_are_an_error(tmp_path: Path) -> None:
+    """If the worlds asked for are impossible, the error says why."""
     with pytest.raises(InputError, match="at least 1"):
         write_worlds(tmp_path / "worlds.json", 0, seed=1)
     with pytest.raises(InputError, match="ask for fewer"):
         write_worlds(tmp_path / "worlds.json", 40, seed=1, shape=WorldShape(questions=12, depth=1, entities=2))
 
 
-def test_given_the_package_when_imported_then_heavy_libraries_are_not() -> None:
+def test_importing_passages_loads_no_heavy_library() -> None:
+    """If passages and answering are imported, no heavy library is loaded."""
     code = (
         "import sys, depqa_ray.passages.sources, depqa_ray.passages.sampling, depqa_ray.answering.answers, "
         "depqa_ray.answering.scoring; print({'datasets', 'pyarrow', 'json_repair', 'torch'} & sys.modules.keys())"

@@ -22,7 +22,8 @@ def load_the_rest(path: str) -> tuple[list[Passage], list[BadRow]]:
     return list(load_passages(path, split="", on_bad_row=bad.append)), bad
 
 
-def test_given_an_official_file_when_loaded_then_each_paragraph_is_a_passage(tmp_path: Path) -> None:
+def test_each_paragraph_of_an_official_file_is_a_passage(tmp_path: Path) -> None:
+    """Each paragraph of an official file becomes a passage."""
     two = document(qa("q1"), qa("q2"))
     two["data"][0]["paragraphs"].append({"context": "Another.", "qas": [qa("q3")]})
     first, second = load(write_json(tmp_path / "set.json", two))
@@ -35,19 +36,22 @@ def test_given_an_official_file_when_loaded_then_each_paragraph_is_a_passage(tmp
     assert (second.id, second.title, second.text) == ("T#2", "T", "Another.")
 
 
-def test_given_one_text_twice_when_loaded_then_its_questions_are_one_passage(tmp_path: Path) -> None:
+def test_paragraphs_of_one_text_form_one_passage(tmp_path: Path) -> None:
+    """If a title and text come twice, their questions form one passage."""
     parts = document(qa("q1"))["data"] + document(qa("q2"), title="U")["data"] + document(qa("q3"))["data"]
     passages = load(write_json(tmp_path / "set.json", {"data": parts}))
     assert [[question.id for question in passage.questions] for passage in passages] == [["q1", "q3"], ["q2"]]
 
 
-def test_given_an_unanswerable_question_when_loaded_then_unknown_is_expected(tmp_path: Path) -> None:
+def test_unanswerable_question_expects_unknown(tmp_path: Path) -> None:
+    """If a question is unanswerable, its gold answer is unknown."""
     rows = [qa("q1", is_impossible=True, answers=[]), qa("q2", is_impossible=False), qa("q3", is_impossible=True)]
     (passage,) = load(write_json(tmp_path / "set.json", document(*rows)))
     assert [question.answers for question in passage.questions] == [(UNKNOWN,), ("gold q2",), (UNKNOWN,)]
 
 
-def test_given_dependencies_anywhere_when_loaded_then_every_passage_has_gold_edges(tmp_path: Path) -> None:
+def test_dependencies_anywhere_give_all_passages_gold_edges(tmp_path: Path) -> None:
+    """If any question has dependencies, every passage of the file has gold edges."""
     value = document(qa("q1"), qa("q2", depends_on=["q1", "q1"]), qa("q3", depends_on=["q1", "q2"]))
     value["data"] += document(qa("q4"), title="U")["data"]
     first, second = load(write_json(tmp_path / "set.json", value))
@@ -56,12 +60,14 @@ def test_given_dependencies_anywhere_when_loaded_then_every_passage_has_gold_edg
     assert second.gold_edges == ()
 
 
-def test_given_no_dependencies_when_loaded_then_gold_edges_are_not_known(tmp_path: Path) -> None:
+def test_no_dependencies_mean_unknown_gold_edges(tmp_path: Path) -> None:
+    """If a file has no dependencies, its gold edges are not known."""
     (passage,) = load(write_json(tmp_path / "set.json", document(qa("q1"))))
     assert passage.gold_edges is None
 
 
-def test_given_empty_dependencies_when_loaded_then_gold_edges_are_known_to_be_none(tmp_path: Path) -> None:
+def test_empty_dependencies_mean_no_gold_edges(tmp_path: Path) -> None:
+    """If the dependencies of a file are empty, it is known to have no gold edges."""
     (passage,) = load(write_json(tmp_path / "set.json", document(qa("q1", depends_on=[]))))
     assert passage.gold_edges == ()
 
@@ -91,9 +97,8 @@ BAD_QUESTIONS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "what"), BAD_QUESTIONS)
-def test_given_a_bad_question_when_loaded_then_one_line_says_what_and_where(
-    tmp_path: Path, bad: Any, what: str
-) -> None:
+def test_bad_question_is_one_line_with_its_place(tmp_path: Path, bad: Any, what: str) -> None:
+    """If a question is bad, the error is one line with its place and a fix."""
     path = write_json(tmp_path / "set.json", document(qa("q1"), bad, qa("q3")))
     with pytest.raises(InputError) as error:
         load(path)
@@ -103,9 +108,8 @@ def test_given_a_bad_question_when_loaded_then_one_line_says_what_and_where(
 
 
 @pytest.mark.parametrize(("bad", "what"), BAD_QUESTIONS)
-def test_given_a_bad_question_when_skipped_then_it_is_set_aside_and_the_rest_goes_on(
-    tmp_path: Path, bad: Any, what: str
-) -> None:
+def test_bad_question_is_skipped_and_the_rest_is_read(tmp_path: Path, bad: Any, what: str) -> None:
+    """If a bad question is skipped, it is reported and the rest is read."""
     path = write_json(tmp_path / "set.json", document(qa("q1"), bad, qa("q3")))
     (passage,), (row,) = load_the_rest(path)
     assert [question.id for question in passage.questions] == ["q1", "q3"]
@@ -134,9 +138,8 @@ def test_given_a_bad_question_when_skipped_then_it_is_set_aside_and_the_rest_goe
         ),
     ],
 )
-def test_given_a_bad_article_or_paragraph_when_loaded_then_it_is_told_or_set_aside(
-    tmp_path: Path, change: Any, place: str, what: str
-) -> None:
+def test_bad_article_or_paragraph_is_refused_or_skipped(tmp_path: Path, change: Any, place: str, what: str) -> None:
+    """If an article or paragraph is bad, loading fails and names its place, or it is skipped and reported."""
     value = document(qa("q1"))
     change(value)
     path = write_json(tmp_path / "set.json", value)
@@ -148,7 +151,8 @@ def test_given_a_bad_article_or_paragraph_when_loaded_then_it_is_told_or_set_asi
     assert row.where == f"{path}: {place}"
 
 
-def test_given_a_circle_when_skipped_then_all_that_depends_on_it_is_set_aside(tmp_path: Path) -> None:
+def test_skipping_a_cycle_skips_what_depends_on_it(tmp_path: Path) -> None:
+    """If a cycle is skipped, all that depends on it is skipped too."""
     rows = [
         qa("q1", depends_on=["q2"]),
         qa("q2", depends_on=["q1"]),
@@ -161,7 +165,8 @@ def test_given_a_circle_when_skipped_then_all_that_depends_on_it_is_set_aside(tm
     assert [row.row["id"] for row in bad] == ["q4", "q1", "q2", "q3"]
 
 
-def test_given_a_bad_parent_when_skipped_then_its_children_are_set_aside_too(tmp_path: Path) -> None:
+def test_skipping_a_bad_parent_skips_its_children(tmp_path: Path) -> None:
+    """If a bad parent is skipped, its children and theirs are skipped too."""
     rows = [qa("q1", answers=[]), qa("q2", depends_on=["q1"]), qa("q3", depends_on=["q2"]), qa("q4")]
     (passage,), bad = load_the_rest(write_json(tmp_path / "set.json", document(*rows)))
     assert [question.id for question in passage.questions] == ["q4"]
@@ -182,9 +187,10 @@ def test_given_a_bad_parent_when_skipped_then_its_children_are_set_aside_too(tmp
     ],
 )
 @pytest.mark.parametrize("on_bad_row", [raise_bad_row, lambda row: None])
-def test_given_a_file_that_is_bad_as_a_whole_when_loaded_then_it_always_fails(
+def test_file_that_is_bad_as_a_whole_always_fails(
     tmp_path: Path, content: bytes, what: str, on_bad_row: OnBadRow
 ) -> None:
+    """If a file is bad as a whole, loading fails even if bad rows are skipped."""
     path = tmp_path / "set.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:

@@ -14,9 +14,8 @@ from tests.runtime.helpers import edge, passage, passages_with_edges
 
 
 @given(passages_with_edges())
-def test_given_any_passage_then_every_strategy_asks_each_question_once_and_shows_only_answers_that_are_there(
-    drawn: tuple,
-) -> None:
+def test_every_strategy_asks_each_question_once(drawn: tuple) -> None:
+    """Every strategy asks each question once and shows only answers that are there by then."""
     passage_, edges = drawn
     for strategy in STRATEGIES:
         plan = compile_plan(strategy, passage_, edges)
@@ -37,23 +36,24 @@ def test_given_any_passage_then_every_strategy_asks_each_question_once_and_shows
 
 
 @given(passages_with_edges())
-def test_given_any_edges_then_only_the_strategies_that_use_them_take_notice(drawn: tuple) -> None:
+def test_strategies_without_edges_ignore_them(drawn: tuple) -> None:
+    """If a strategy does not use edges, its plan does not depend on them."""
     passage_, edges = drawn
     for strategy in set(STRATEGIES) - USES_EDGES:
         assert compile_plan(strategy, passage_, edges) == compile_plan(strategy, passage_, ())
     assert set(STRATEGIES) >= USES_EDGES
 
 
-def test_given_an_edge_then_each_strategy_that_uses_edges_has_another_plan() -> None:
+def test_edge_changes_the_plan_of_strategies_that_use_edges() -> None:
+    """If there is an edge, each strategy that uses edges has another plan than without it."""
     backwards = (edge("p", 2, 0),)
     for strategy in USES_EDGES:
         assert compile_plan(strategy, passage("p", 3), backwards) != compile_plan(strategy, passage("p", 3), ())
 
 
 @given(passages_with_edges(), st.integers())
-def test_given_an_order_then_the_sequential_strategies_are_one_chain_that_shows_the_whole_history(
-    drawn: tuple, seed: int
-) -> None:
+def test_sequential_strategies_are_one_chain_with_history(drawn: tuple, seed: int) -> None:
+    """The sequential strategies are one chain of steps, and each step shows the whole history."""
     passage_, edges = drawn
     for strategy in ("sequential", "sequential_shuffled", "sequential_ordered"):
         steps = compile_plan(strategy, passage_, edges, seed=seed).steps
@@ -64,7 +64,8 @@ def test_given_an_order_then_the_sequential_strategies_are_one_chain_that_shows_
 
 
 @given(passages_with_edges())
-def test_given_edges_then_sequential_ordered_asks_each_question_after_those_it_needs(drawn: tuple) -> None:
+def test_sequential_ordered_asks_parents_first(drawn: tuple) -> None:
+    """The strategy sequential_ordered asks each question after its parents."""
     passage_, edges = drawn
     place = {
         step.questions[0]: place for place, step in enumerate(compile_plan("sequential_ordered", passage_, edges).steps)
@@ -72,7 +73,9 @@ def test_given_edges_then_sequential_ordered_asks_each_question_after_those_it_n
     assert all(place[edge_.parent] < place[edge_.child] for edge_ in edges)
 
 
-def test_given_a_seed_then_sequential_shuffled_draws_the_same_order_again_and_others_for_others() -> None:
+def test_sequential_shuffled_order_follows_from_the_seed() -> None:
+    """The order of sequential_shuffled follows from the seed and the passage."""
+
     def order(name: str, seed: int) -> tuple[int, ...]:
         steps = compile_plan("sequential_shuffled", passage(name, 5), (), seed=seed).steps
         return tuple(int(step.questions[0].rpartition("q")[2]) for step in steps)
@@ -82,14 +85,16 @@ def test_given_a_seed_then_sequential_shuffled_draws_the_same_order_again_and_ot
     assert len({order(f"p{number}", 1) for number in range(20)}) > 10
 
 
-def test_given_a_fork_and_a_join_then_dependency_parallel_follows_the_edges() -> None:
+def test_dependency_parallel_follows_a_fork_and_a_join() -> None:
+    """If edges fork and join, the plan of dependency_parallel follows them."""
     edges = (edge("p", 0, 1), edge("p", 0, 2), edge("p", 1, 3), edge("p", 2, 3))
     plan = compile_plan("dependency_parallel", passage("p", 4), edges)
     assert [step.parents for step in plan.steps] == [(), ("ask:p-q0",), ("ask:p-q0",), ("ask:p-q1", "ask:p-q2")]
     assert plan.steps[3].context == ("p-q1", "p-q2")
 
 
-def test_given_layers_then_dependency_layered_waits_for_all_of_the_layer_before() -> None:
+def test_dependency_layered_waits_for_the_whole_layer() -> None:
+    """The strategy dependency_layered waits for all questions of the layer before."""
     plan = compile_plan("dependency_layered", passage("p", 3), (edge("p", 0, 2),))
     assert plan.steps[2].parents == ("ask:p-q0",)
     assert plan.steps[2].barriers == ("ask:p-q0", "ask:p-q1")

@@ -33,7 +33,8 @@ def test_it_is_a_plain_qwen3_that_generates_greedily() -> None:
     assert len(tokenizer) <= config.vocab_size
 
 
-def test_the_worlds_that_ship_are_not_the_ones_measured_on() -> None:
+def test_shipped_worlds_are_not_the_held_out_ones() -> None:
+    """The shipped worlds have another seed than the held-out ones."""
     assert HELD_OUT_SEED != EMBEDDED_SEED
 
 

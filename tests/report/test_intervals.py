@@ -35,7 +35,8 @@ def alone(records: RunRecords) -> RunRecords:
 
 
 @pytest.mark.parametrize("shown", [table, page])
-def test_given_several_strategies_then_averages_differences_and_marks_are_shown(shown: object) -> None:
+def test_averages_differences_and_marks_are_shown(shown: object) -> None:
+    """If there are several strategies, averages, differences and marks are shown."""
     text = " ".join(shown(sample_records()).split())  # type: ignore[operator]
 
     for part in (
@@ -50,7 +51,8 @@ def test_given_several_strategies_then_averages_differences_and_marks_are_shown(
         assert part in text
 
 
-def test_given_a_difference_then_it_is_marked_where_its_interval_excludes_zero() -> None:
+def test_difference_is_marked_if_its_interval_excludes_zero() -> None:
+    """If the interval of a difference excludes zero, the difference is marked."""
     lines = [line for line in table(sample_records()).splitlines() if "full_batch" in line]
 
     assert [line.endswith("] *") for line in lines] == [True, True, True, False, True]
@@ -58,7 +60,8 @@ def test_given_a_difference_then_it_is_marked_where_its_interval_excludes_zero()
 
 
 @pytest.mark.parametrize("factor", [1, 1000])
-def test_given_large_figures_then_lines_fit_into_80_columns_with_nothing_cut(factor: int) -> None:
+def test_large_figures_fit_into_80_columns(factor: int) -> None:
+    """If figures are large, lines fit into 80 columns and nothing is cut."""
     records = sample_records()
     steps = tuple(replace(step, prompt_tokens=step.prompt_tokens * factor) for step in records.steps)
 
@@ -68,7 +71,8 @@ def test_given_large_figures_then_lines_fit_into_80_columns_with_nothing_cut(fac
     assert "…" not in text
 
 
-def test_given_one_strategy_then_only_its_own_intervals_are_shown() -> None:
+def test_one_strategy_shows_only_its_own_intervals() -> None:
+    """If there is one strategy, only its own intervals are shown."""
     text = table(alone(sample_records()))
 
     assert "[0.667, 0.800]" in text
@@ -78,7 +82,8 @@ def test_given_one_strategy_then_only_its_own_intervals_are_shown() -> None:
     assert "[0.667, 0.800]" in page(alone(sample_records()))
 
 
-def test_given_one_passage_then_differences_stand_without_intervals_and_one_strategy_has_nothing_to_say() -> None:
+def test_one_passage_gives_differences_without_intervals() -> None:
+    """If there is one passage, differences have no intervals, and a single strategy shows nothing."""
     text = table(sample_records(lantern()))
 
     assert "[" not in text and "-0.333" in text and "over 1 passage," in text
@@ -86,7 +91,8 @@ def test_given_one_passage_then_differences_stand_without_intervals_and_one_stra
     assert "resamples" not in page(alone(sample_records(lantern())))
 
 
-def test_given_passages_that_a_strategy_did_not_reach_then_the_note_says_what_is_compared() -> None:
+def test_note_says_which_passages_are_compared() -> None:
+    """If a strategy did not reach all passages, a note says which ones are compared."""
     records = sample_records()
     cut = replace(records, finished=records.finished[1:])
 
@@ -94,7 +100,8 @@ def test_given_passages_that_a_strategy_did_not_reach_then_the_note_says_what_is
     assert "both strategies finished" not in table(records)
 
 
-def test_given_a_strange_name_then_it_is_shown_and_never_obeyed() -> None:
+def test_hostile_strategy_name_is_shown_as_text() -> None:
+    """If a strategy's name holds markup or controls, it is shown as text."""
     records = sample_records()
     name = "<b>x</b>\x1b[2J"
     steps = tuple(replace(s, strategy=name) if s.strategy == "sequential" else s for s in records.steps)

@@ -38,7 +38,8 @@ def results(**settings: Any) -> RunResults:
     return compute_results(records_of(sample_records(), **(PROTOCOL | settings)))
 
 
-def test_given_a_run_of_the_preset_then_its_rows_stand_beside_the_published_ones() -> None:
+def test_rows_of_a_preset_run_are_next_to_published_ones() -> None:
+    """If a run uses the preset, its figures are next to the published ones."""
     found = results()
     view = published_table(found)
     assert view is not None
@@ -53,7 +54,8 @@ def test_given_a_run_of_the_preset_then_its_rows_stand_beside_the_published_ones
     assert "1,000 passages" in view.caption and "over 2 passages" in view.caption
 
 
-def test_given_a_second_gold_answer_then_it_counts_in_the_official_score_alone() -> None:
+def test_second_gold_answer_counts_in_the_official_score() -> None:
+    """A second gold answer counts in the official score and not in that of the first gold answer."""
     record = velcarn()
     first = record.passage.questions[0]
     questions = (Question(first.id, first.text, ("Somebody", *first.answers)), *record.passage.questions[1:])
@@ -69,7 +71,8 @@ def test_given_a_second_gold_answer_then_it_counts_in_the_official_score_alone()
     assert (ordered[3], ordered[6]) == ("1.000", "0.800")
 
 
-def test_given_edges_that_the_model_was_asked_for_then_their_tokens_count_where_they_are_used() -> None:
+def test_edge_tokens_count_for_strategies_that_use_edges() -> None:
+    """If the model is asked for edges, the tokens count for the strategies that use them."""
     records = records_of(sample_records())
     asked = tuple(
         replace(step, step_id="edges", outcomes=(), prompt_tokens=1000, generated_tokens=0)
@@ -92,12 +95,14 @@ def notes(**settings: Any) -> str:
     return "\n".join(view.notes)
 
 
-def test_given_the_settings_of_the_protocol_then_the_notes_say_so() -> None:
+def test_protocol_settings_are_noted_as_such() -> None:
+    """If the settings are those of the protocol, the notes say so."""
     assert notes(strategies=PROTOCOL["strategies"][::-1]).startswith("All settings of the run are those of the")
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
-def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(name: str) -> None:
+def test_changed_protocol_setting_is_noted_alone(name: str) -> None:
+    """If a setting of the protocol was changed, the notes name it and no other."""
     text = notes(**{name: 7}).splitlines()[0]
     flag = "--" + name.replace("_", "-")
     assert text.startswith(f"This run is not the published protocol: {flag} 7 instead of ")
@@ -105,13 +110,15 @@ def test_given_any_setting_that_was_changed_then_the_notes_name_it_and_no_other(
 
 
 @pytest.mark.parametrize("named", [None, "another", 5])
-def test_given_no_preset_or_one_that_nobody_knows_then_there_is_no_table(named: object) -> None:
+def test_no_table_without_a_known_preset(named: object) -> None:
+    """If a run names no known preset, there is no table."""
     found = results(preset=named)
     assert published_table(found) is None
     assert "ublished" not in render(index_view(found)) + "\n".join(result_lines(found))
 
 
-def test_given_a_run_without_any_of_the_strategies_then_there_is_no_table() -> None:
+def test_no_table_without_any_published_strategy() -> None:
+    """If a run has none of the published strategies, there is no table."""
     records = sample_records()
     manifest = replace(records.manifest, settings={"preset": PRESET})
     steps = tuple(replace(step, strategy="dependency_layered") for step in records.steps[:5])
@@ -126,7 +133,8 @@ def test_the_lines_on_the_terminal_fit_into_80_columns() -> None:
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "{{ 7 * 7 }}", "\x1b[31m", "a\nb"])
-def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> None:
+def test_hostile_setting_becomes_neither_markup_nor_control(hostile: str) -> None:
+    """If a setting holds markup or controls, it is shown as text."""
     found = results(model_name=hostile)
     html = render(index_view(found))
     page = read_page(html)
@@ -147,7 +155,8 @@ def test_no_setting_of_a_stranger_becomes_markup_or_control(hostile: str) -> Non
         ("context_count", 3, "--context-count 3 instead of 1000"),
     ],
 )
-def test_given_any_setting_that_answers_depend_on_then_a_change_is_told(setting: str, value: Any, text: str) -> None:
+def test_changed_answer_affecting_setting_is_noted(setting: str, value: Any, text: str) -> None:
+    """If any setting that affects answers was changed, the notes say so."""
     plain, changed = published_table(results()), published_table(results(**{setting: value}))
     assert plain is not None and changed is not None
     assert "All settings of the run are those of the published protocol." in plain.notes

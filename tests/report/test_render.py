@@ -73,7 +73,8 @@ def assert_harmless(page: Page) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_of_a_stranger_becomes_markup(text: str) -> None:
+def test_hostile_text_becomes_no_markup(text: str) -> None:
+    """If a text of the data is hostile, no page takes it as markup."""
     for html in pages(hostile_records(text)):
         assert_harmless(read_page(html))
         html.encode("utf-8")
@@ -82,7 +83,8 @@ def test_no_text_of_a_stranger_becomes_markup(text: str) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(), max_size=40).filter(lambda text: text != "other"))
-def test_no_text_at_all_becomes_markup(text: str) -> None:
+def test_arbitrary_text_becomes_no_markup(text: str) -> None:
+    """If a text of the data is arbitrary, no page takes it as markup."""
     for html in pages(hostile_records(text)):
         assert_harmless(read_page(html))
 
@@ -126,7 +128,8 @@ def test_the_same_run_makes_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_folder_is_a_store_error(tmp_path: Path) -> None:
+    """If the folder for the pages cannot be written, StoreError is raised."""
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match="cannot write"):
@@ -161,7 +164,8 @@ def test_tables_and_pictures_can_be_read_aloud() -> None:
         assert len(ids) == len(set(ids))
 
 
-def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
+def test_final_answers_have_a_table_on_the_index() -> None:
+    """If there are final answers, the index has a table of them."""
     page = read_page(pages(sample_records(with_final(velcarn())))[0])
 
     assert any("steps on the way" in element.text for element in page.all("caption"))
@@ -182,7 +186,8 @@ def test_final_answers_have_a_table_on_the_index_where_there_are_some() -> None:
         ({"engine": "transformers", "dataset": "squad", "model": "Qwen/Qwen3-4B"}, None),
     ],
 )
-def test_what_the_figures_cannot_say_is_noted(labels: dict[str, object], note: str | None) -> None:
+def test_limits_of_the_figures_are_noted(labels: dict[str, object], note: str | None) -> None:
+    """If figures are simulated or the reader does not know the data, a note says so."""
     for html in pages(sample_records(**labels)):
         notes = [element.text for element in read_page(html).all("p") if element.attributes.get("role") == "note"]
         shown = [text for text in notes if "without an answer" not in text]

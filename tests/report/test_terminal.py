@@ -71,7 +71,8 @@ def test_no_strategy_is_cut_where_figures_are_large(name: str) -> None:
     assert "0.800" in text
 
 
-def test_a_name_that_is_too_long_gives_way_to_the_figures() -> None:
+def test_long_name_is_cut_in_favour_of_the_figures() -> None:
+    """If a strategy's name is too long, it is cut and the figures are not."""
     text = printed(renamed("a strategy with a name that is longer than anyone would want to read"))
 
     assert max(map(len, text.splitlines())) <= 80
@@ -79,7 +80,8 @@ def test_a_name_that_is_too_long_gives_way_to_the_figures() -> None:
     assert "0.800" in text
 
 
-def test_many_passages_are_left_to_the_results_unless_asked_for() -> None:
+def test_many_passages_are_printed_only_on_request() -> None:
+    """If there are many passages, their figures are printed only if asked for."""
     many = [
         replace(velcarn(), passage=replace(velcarn().passage, id=f"v{number}", title=f"Velcarn {number}"))
         for number in range(MOST_PASSAGES + 1)
@@ -91,7 +93,8 @@ def test_many_passages_are_left_to_the_results_unless_asked_for() -> None:
     assert "31. Velcarn 30" in printed(records, all_passages=True)
 
 
-def test_titles_are_neither_markup_nor_control() -> None:
+def test_hostile_titles_become_neither_markup_nor_control() -> None:
+    """If a title holds markup or controls, it is printed as text."""
     record = velcarn()
     record = replace(record, passage=replace(record.passage, title="[red]x[/red] [link=file:///]y[/link] \x1b[2J"))
 
@@ -125,16 +128,19 @@ def test_a_strategy_that_finished_no_final_question_has_dashes() -> None:
     assert rows[3].split() == ["dependency_parallel", "0", "—", "—"]
 
 
-def test_an_empty_run_prints_empty_sheets() -> None:
+def test_empty_run_prints_empty_tables() -> None:
+    """If a run is empty, its tables are printed without passages."""
     assert "Averages over 0 passages" in printed(RunRecords(sample_manifest()))
 
 
-def test_passages_that_a_strategy_did_not_reach_show_in_the_title() -> None:
+def test_title_shows_if_passages_were_not_reached() -> None:
+    """If a strategy did not reach all passages, the title shows it."""
     records = sample_records()
     assert "Averages over 1 to 2 passages" in printed(replace(records, finished=records.finished[:-1]))
 
 
-def test_failures_and_edge_tokens_have_a_column_where_there_are_some() -> None:
+def test_failures_and_edge_tokens_have_columns_if_present() -> None:
+    """If there are failures or tokens for edges, they have a column."""
     records = sample_records()
     edges = replace(records.steps[-1], step_id="edges", outcomes=(), generated_tokens=321)
     answered = tuple(
@@ -154,7 +160,8 @@ def test_simulated_figures_are_noted() -> None:
     assert "simulated" not in printed(sample_records(engine="transformers"))
 
 
-def test_questions_without_an_answer_are_noted_with_their_usual_reason() -> None:
+def test_unanswered_questions_are_noted_with_the_usual_reason() -> None:
+    """If questions have no answer, a note gives their number and usual reason."""
     text = " ".join(printed(sample_records()).split())
     assert "Note: sequential: 2 questions without an answer, mostly because: the engine ran out of room." in text
     assert "full_batch: 2 questions without" not in text

@@ -11,7 +11,8 @@ from depqa_ray.report.text import isolated, number, one_line, rate, score, secon
 
 
 @given(st.text(st.characters()))
-def test_visible_text_controls_nothing_and_can_be_written(text: str) -> None:
+def test_visible_text_has_no_control_characters(text: str) -> None:
+    """A text made visible has no control characters and can be encoded."""
     shown = visible(text)
 
     shown.encode("utf-8")
@@ -28,11 +29,13 @@ def test_isolated_text_holds_no_direction_of_its_own(text: str) -> None:
 
 
 @given(st.text(), st.integers(2, 30))
-def test_short_text_is_short(text: str, width: int) -> None:
+def test_shortened_text_fits_its_width(text: str, width: int) -> None:
+    """A shortened text fits its width."""
     assert len(shorten(text, width)) <= width
 
 
-def test_one_line_is_one_line() -> None:
+def test_one_line_joins_lines_and_shows_controls() -> None:
+    """The lines of a text are joined to one, and its controls are made visible."""
     assert one_line(" a\n\nb\t\x1bc ") == "a b ␛c"
 
 

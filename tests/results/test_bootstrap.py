@@ -18,7 +18,8 @@ def intervals(
     return percentile_intervals(sums, weights, confidence=0.95, resamples=resamples, seed=seed)
 
 
-def test_given_many_data_sets_then_about_95_in_100_intervals_hold_the_mean() -> None:
+def test_about_95_of_100_intervals_hold_the_mean() -> None:
+    """Over many data sets, about 95 of 100 intervals hold the mean."""
     drawn = np.random.default_rng(7).normal(2.0, 1.0, size=(60, 1500))
 
     low, high = intervals(drawn, resamples=1000)
@@ -27,7 +28,8 @@ def test_given_many_data_sets_then_about_95_in_100_intervals_hold_the_mean() -> 
     assert 0.925 < np.mean((low <= 2.0) & (high >= 2.0)) < 0.965
 
 
-def test_given_questions_that_share_their_passage_then_passages_cover_and_single_questions_would_not() -> None:
+def test_resampling_passages_covers_questions_that_share_one() -> None:
+    """If questions share a passage, resampling passages covers; single questions would be too narrow."""
     generator = np.random.default_rng(3)
     chance = generator.beta(1.0, 1.0, size=(40, 1000))  # how easy a passage is, for all of its questions
     questions = np.full_like(chance, 5.0)
@@ -40,7 +42,8 @@ def test_given_questions_that_share_their_passage_then_passages_cover_and_single
     assert np.mean(high - low) > 1.3 * of_questions
 
 
-def test_given_scipy_then_its_paired_percentile_interval_is_the_same() -> None:
+def test_interval_equals_the_paired_percentile_one_of_scipy() -> None:
+    """The interval equals the paired percentile interval of SciPy."""
     stats = pytest.importorskip("scipy.stats", reason="scipy is not installed: nothing to compare with")
     generator = np.random.default_rng(11)
     weights = generator.integers(3, 6, size=30).astype(float)
@@ -58,7 +61,8 @@ def test_given_scipy_then_its_paired_percentile_interval_is_the_same() -> None:
     assert high == pytest.approx(found.high, abs=noise)
 
 
-def test_given_the_same_seed_then_the_same_intervals_and_given_another_then_others() -> None:
+def test_intervals_follow_from_the_seed() -> None:
+    """The same seed gives the same intervals, and another seed gives others."""
     values = np.random.default_rng(1).normal(size=(20, 3))
 
     assert np.array_equal(intervals(values), intervals(values))
@@ -66,19 +70,22 @@ def test_given_the_same_seed_then_the_same_intervals_and_given_another_then_othe
     assert np.isfinite(intervals(values, seed=-5)).all()
 
 
-def test_given_values_that_are_all_alike_then_the_interval_has_no_width() -> None:
+def test_equal_values_give_an_interval_without_width() -> None:
+    """If all values are equal, the interval has no width."""
     low, high = intervals(np.full((10, 1), 4.0))
 
     assert low == high == 4.0
 
 
-def test_given_a_column_beside_others_then_its_interval_is_what_it_is_alone() -> None:
+def test_column_has_the_same_interval_alone() -> None:
+    """The interval of a column is the same alone and with other columns."""
     values = np.random.default_rng(1).normal(size=(20, 3))
 
     assert intervals(values)[:, 1:2] == pytest.approx(intervals(values[:, 1:2]), rel=1e-12)
 
 
-def test_given_blocks_of_any_size_then_the_resamples_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_size_does_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of the blocks, the resamples are the same."""
     values = np.random.default_rng(1).normal(size=(7, 2))
     whole = intervals(values)
 
@@ -91,7 +98,8 @@ def test_given_nothing_to_average_then_the_ends_are_0() -> None:
     assert intervals(np.zeros((3, 1)), np.zeros((3, 1))).tolist() == [[0.0], [0.0]]
 
 
-def test_given_a_thousand_passages_then_it_takes_seconds_of_the_processor_at_most() -> None:
+def test_thousand_passages_take_seconds_at_most() -> None:
+    """If there are a thousand passages, intervals take at most seconds of processor time."""
     values = np.random.default_rng(1).normal(size=(1000, 45))
 
     start = time.process_time()

@@ -36,7 +36,8 @@ def run_of(**strategies: tuple[float | None, ...]) -> RunRecords:
     return RunRecords(sample_manifest(), records, tuple(steps), tuple(finished))
 
 
-def test_given_a_constant_shift_then_its_interval_has_no_width_though_the_averages_vary() -> None:
+def test_constant_shift_has_an_interval_without_width() -> None:
+    """If a strategy is shifted by a constant, the interval of the difference has no width."""
     results = compute_results(run_of(independent=LATENCIES, slower=tuple(value + 0.5 for value in LATENCIES)))
 
     slower = results.strategies["slower"]
@@ -47,7 +48,8 @@ def test_given_a_constant_shift_then_its_interval_has_no_width_though_the_averag
     assert (shift.interval.low, shift.interval.high) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
-def test_given_the_same_figures_then_the_difference_is_zero_and_not_marked() -> None:
+def test_equal_figures_differ_by_zero_without_a_mark() -> None:
+    """If the figures are equal, the difference is zero and not marked."""
     differences = compute_results(run_of(a=LATENCIES, b=LATENCIES)).strategies["b"].differences
 
     for difference in differences.values():
@@ -56,13 +58,15 @@ def test_given_the_same_figures_then_the_difference_is_zero_and_not_marked() -> 
         assert not difference.excludes_zero
 
 
-def test_given_differences_to_both_sides_then_zero_is_not_excluded() -> None:
+def test_differences_to_both_sides_do_not_exclude_zero() -> None:
+    """If differences go to both sides, zero is not excluded."""
     mixed = tuple(value + (1.0 if place % 2 else -1.0) for place, value in enumerate(LATENCIES))
 
     assert not compute_results(run_of(a=LATENCIES, b=mixed)).strategies["b"].differences["latency"].excludes_zero
 
 
-def test_given_passages_that_one_did_not_finish_then_those_of_both_are_compared() -> None:
+def test_only_passages_that_both_finished_are_compared() -> None:
+    """If a strategy did not finish all passages, only those that both finished are compared."""
     results = compute_results(run_of(a=(1.0, 2.0, 3.0, 100.0), b=(None, 3.0, 4.0, 101.0), c=(None, None, None, 1.0)))
 
     b, c = results.strategies["b"], results.strategies["c"]
@@ -82,7 +86,8 @@ def test_given_one_passage_then_there_is_no_interval() -> None:
         assert not any(difference.excludes_zero for difference in summary.differences.values())
 
 
-def test_given_the_averages_then_the_intervals_are_of_the_same_estimator() -> None:
+def test_intervals_use_the_estimator_of_the_averages() -> None:
+    """The intervals are those of the estimator that the averages use."""
     # Velcarn has five questions and the lantern three: a mean over questions is not one over the passages' means.
     sequential = compute_results(sample_records()).strategies["sequential"]
 
@@ -95,7 +100,8 @@ def test_given_the_averages_then_the_intervals_are_of_the_same_estimator() -> No
     )
 
 
-def test_given_passages_and_outcomes_in_any_order_then_the_intervals_are_the_same() -> None:
+def test_intervals_do_not_depend_on_the_order() -> None:
+    """Whatever the order of passages and outcomes, the intervals are the same."""
     records = run_of(a=LATENCIES, b=tuple(reversed(LATENCIES)))
     passages, finished = list(records.passages), list(records.finished)
     random.Random(3).shuffle(passages)
@@ -116,7 +122,8 @@ def test_given_results_then_they_come_back_from_their_file() -> None:
     }  # fmt: skip
 
 
-def test_given_other_settings_then_they_are_used_and_told() -> None:
+def test_other_resampling_is_used_and_recorded() -> None:
+    """If other settings for resampling are given, they are used and recorded."""
     asked = Resampling(baseline="full_batch", resamples=500, confidence=0.5, seed=1)
 
     results = compute_results(sample_records(), asked)
@@ -125,7 +132,8 @@ def test_given_other_settings_then_they_are_used_and_told() -> None:
     assert [name for name, summary in results.strategies.items() if not summary.differences] == ["full_batch"]
 
 
-def test_given_a_manifest_then_its_settings_are_taken_unless_flags_say_otherwise() -> None:
+def test_resampling_comes_from_the_manifest_or_flags() -> None:
+    """The settings for resampling come from the manifest, unless flags give others."""
     settings = {"resamples": 400, "seed": 3, "dataset": "squad"}
 
     assert resampling_of(settings) == Resampling(resamples=400, seed=3)
@@ -146,13 +154,15 @@ def test_given_a_manifest_then_its_settings_are_taken_unless_flags_say_otherwise
         (None, (), None),
     ],
 )
-def test_the_baseline_is_the_one_asked_for_else_independent_else_the_first(
+def test_baseline_is_asked_for_or_independent_or_first(
     asked: str | None, strategies: tuple[str, ...], chosen: str | None
 ) -> None:
+    """The baseline is the one asked for, else independent, else the first strategy."""
     assert choose_baseline(asked, strategies) == chosen
 
 
-def test_given_a_baseline_that_takes_no_part_then_it_is_told() -> None:
+def test_baseline_outside_the_comparison_is_refused() -> None:
+    """If a comparison lacks its baseline, SettingsError names the strategies to choose from."""
     check_baseline("a", ("a", "b"))
     check_baseline("c", ("a",))
     with pytest.raises(SettingsError, match="--baseline: c takes no part in the comparison; name one of a, b"):

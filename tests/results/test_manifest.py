@@ -64,7 +64,9 @@ def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
     }  # fmt: skip
 
 
-def test_the_fingerprint_follows_the_settings_that_shape_results_and_no_others() -> None:
+def test_fingerprint_follows_the_answer_affecting_settings() -> None:
+    """The fingerprint follows the settings that affect answers and no others."""
+
     def of(**settings: object) -> str:
         return make_manifest(RunLabels(), settings, started="now", answer_affecting={"seed", "model"}).fingerprint
 
@@ -73,7 +75,8 @@ def test_the_fingerprint_follows_the_settings_that_shape_results_and_no_others()
     assert len(of()) == 64
 
 
-def test_the_fingerprint_knows_no_secrets() -> None:
+def test_fingerprint_ignores_secrets() -> None:
+    """The fingerprint does not depend on secrets."""
     assert fingerprint({"seed": 1, "token": "a"}) == fingerprint({"seed": 1, "token": "b"})
 
 
@@ -87,7 +90,8 @@ def test_a_manifest_is_made_from_settings() -> None:
     assert manifest.fingerprint != settings_manifest(settings, ["full_batch"], started="now").fingerprint
 
 
-def test_the_text_of_the_system_prompt_is_kept_and_makes_another_run(tmp_path: Path) -> None:
+def test_system_prompt_is_kept_and_changes_the_fingerprint(tmp_path: Path) -> None:
+    """The manifest keeps the text of the system prompt, and another text gives another fingerprint."""
     path = tmp_path / "line.txt"
 
     def of(text: str) -> Manifest:
@@ -117,6 +121,7 @@ def test_the_home_folder_is_cut_from_the_data_sets_name_too(prefix: str) -> None
     assert manifest.labels.dataset == manifest.settings["dataset"] == f"{prefix}~/data/x.jsonl"
 
 
-def test_who_is_asked_for_dependencies_is_named() -> None:
+def test_manifest_names_the_edge_model() -> None:
+    """If a model is asked for edges, the manifest names it."""
     settings = Settings(deps_engine="openai", deps_model="big/model", engine="simulated")
     assert settings_manifest(settings, ["sequential"], started="now").labels.edges == "model (big/model, openai)"

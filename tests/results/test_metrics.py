@@ -78,7 +78,8 @@ def test_every_question_is_counted_exactly_once(records: RunRecords) -> None:
 
 
 @given(runs(), st.randoms())
-def test_the_order_of_outcomes_does_not_show(records: RunRecords, rng: random.Random) -> None:
+def test_results_do_not_depend_on_the_order_of_outcomes(records: RunRecords, rng: random.Random) -> None:
+    """Whatever the order of steps and finished passages, the results are the same."""
     steps, finished = list(records.steps), list(records.finished)
     rng.shuffle(steps)
     rng.shuffle(finished)
@@ -123,7 +124,8 @@ def test_failed_and_skipped_questions_count_0() -> None:
     assert entry.counts.model_dump() == {"questions": 3, "answered": 1, "failed": 1, "skipped": 1}
 
 
-def test_a_hole_is_a_failure() -> None:
+def test_missing_outcome_counts_as_failed() -> None:
+    """If a question of a finished passage has no outcome, it counts as failed."""
     records = RunRecords(sample_manifest(), (lantern(),), (), (PassageResult("s", "lan", 0.0, 1.0),))
 
     answers = compute_results(records).passages[0].strategies[0].questions
@@ -131,7 +133,8 @@ def test_a_hole_is_a_failure() -> None:
     assert {(answer.status, answer.reason) for answer in answers} == {("failed", NO_OUTCOME)}
 
 
-def test_unfinished_passages_count_in_nothing() -> None:
+def test_unfinished_passages_count_in_no_figure() -> None:
+    """If a passage is unfinished, it counts in no figure of its strategy."""
     whole = sample_records()
     cut = replace(whole, finished=whole.finished[:-1])
 
@@ -154,7 +157,8 @@ def test_tokens_latency_and_batches_of_a_passage() -> None:
     assert entry.latency == pytest.approx(0.4 * 2.9)
 
 
-def test_averages_are_over_questions_for_scores_and_over_passages_for_the_rest() -> None:
+def test_scores_average_questions_and_the_rest_passages() -> None:
+    """Scores are averages over questions, and the other figures are averages over passages."""
     summary = compute_results(sample_records()).strategies["sequential"]
 
     assert summary.metrics.em == pytest.approx(6 / 8)
@@ -163,7 +167,8 @@ def test_averages_are_over_questions_for_scores_and_over_passages_for_the_rest()
     assert summary.totals.questions_per_second == pytest.approx(6 / 4.0)  # two failed
 
 
-def test_tokens_and_time_spent_on_edges_stand_apart_and_in_the_totals() -> None:
+def test_edge_tokens_and_time_are_separate_and_in_the_totals() -> None:
+    """Tokens and time spent on edges are figures of their own and part of the totals."""
     record = lantern()
     edges = StepResult("s", "lan", "edges", (), prompt_tokens=90, generated_tokens=30, completed=0.5, batch=0)
     ask = StepResult(
@@ -195,7 +200,8 @@ def chained(passage: str, known: bool = True) -> PassageRecord:
     return PassageRecord(Passage(passage, "", "", tuple(Question(id_, "?", ("x",)) for id_ in ids), gold))
 
 
-def test_the_dependencies_of_a_run_are_counted_and_set_against_the_gold_ones() -> None:
+def test_edges_of_a_run_are_counted_and_compared_with_gold() -> None:
+    """The edges of a run are counted and compared with the gold ones."""
     passages = (chained("p"), chained("q"), chained("r", known=False))
     edges = (
         edge_record("p", kept=2, proposed=3, dropped_counts={"low confidence": 1}),
@@ -294,7 +300,8 @@ def test_without_final_questions_there_are_no_scores_of_them() -> None:
     assert {summary.final for summary in compute_results(sample_records()).strategies.values()} == {None}
 
 
-def test_gold_edges_that_join_nothing_leave_one_side_empty() -> None:
+def test_empty_gold_edges_leave_one_side_of_the_split_empty() -> None:
+    """If a passage is known to have no gold edges, one side of the split is empty."""
     record = replace(lantern(), passage=replace(lantern().passage, gold_edges=()))
 
     summary = compute_results(sample_records(record)).strategies["full_batch"]
@@ -325,7 +332,8 @@ def test_sessions_of_a_resumed_run_have_clocks_of_their_own() -> None:
     assert wall_clock(times) == 8.0
 
 
-def test_strategies_stand_in_the_manifests_order_then_by_name() -> None:
+def test_strategies_follow_the_manifest_then_their_names() -> None:
+    """Strategies are in the order of the manifest; the others follow by name."""
     extra = PassageResult("another", "lan", 0.0, 1.0)
     records = sample_records()
 
@@ -340,7 +348,8 @@ def test_an_empty_run_has_figures() -> None:
     assert results.strategies == {} and results.passages == []
 
 
-def test_the_lineages_fields_are_there() -> None:
+def test_results_have_the_fields_of_the_earlier_scripts() -> None:
+    """The results have the fields that the earlier scripts wrote."""
     data = json.loads(compute_results(sample_records()).to_json())
 
     assert set(data) == {"version", "run", "bootstrap", "strategies", "passages"}

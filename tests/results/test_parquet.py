@@ -43,7 +43,8 @@ def of_one_answer(text: str) -> RunRecords:
     )
 
 
-def test_given_a_run_then_each_question_has_a_row_under_each_strategy_with_all_that_is_known(tmp_path: Path) -> None:
+def test_each_question_has_a_row_for_each_strategy(tmp_path: Path) -> None:
+    """Each question has a row for each strategy, with all that is known."""
     results = compute_results(sample_records())
     rows = written(tmp_path, sample_records())
 
@@ -70,9 +71,8 @@ def test_given_the_file_then_pandas_reads_what_the_results_say(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("records", [RunRecords(sample_manifest()), sample_records()], ids=["empty", "full"])
-def test_given_no_row_or_many_then_the_columns_and_their_types_are_the_same(
-    tmp_path: Path, records: RunRecords
-) -> None:
+def test_columns_and_types_do_not_depend_on_the_rows(tmp_path: Path, records: RunRecords) -> None:
+    """If there is no row or there are many, the columns and their types are the same."""
     rows = written(tmp_path, records)
     assert len(rows) == sum(summary.counts.questions for summary in compute_results(records).strategies.values())
     schema = pq.read_schema(tmp_path / "made" / "answers.parquet")
@@ -83,9 +83,8 @@ def test_given_no_row_or_many_then_the_columns_and_their_types_are_the_same(
 
 
 @given(text=st.text(st.characters(), min_size=1))
-def test_given_any_text_then_it_comes_back_but_for_what_utf_8_has_no_place_for(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_any_text_comes_back_if_utf8_can_hold_it(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """Any text comes back, except for what UTF-8 cannot hold."""
     (row,) = written(tmp_path_factory.mktemp("any"), of_one_answer(text))
     expected = text.encode("utf-8", "replace").decode("utf-8")
     for name in ("title", "question_id", "question", "reason", "text", "replica"):
@@ -110,7 +109,8 @@ def test_given_a_new_field_of_an_answer_then_it_is_a_column(tmp_path: Path, monk
     assert table["seen"].to_pylist() == [True] * 5
 
 
-def test_given_a_path_that_cannot_be_written_then_one_line_says_so_and_nothing_is_left(tmp_path: Path) -> None:
+def test_unwritable_path_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """If the path cannot be written, the error is one line and no file is left."""
     (tmp_path / "taken").mkdir()
     with pytest.raises(StoreError, match=r"cannot write .*taken") as caught:
         write_parquet(compute_results(sample_records()), tmp_path / "taken")
@@ -118,9 +118,8 @@ def test_given_a_path_that_cannot_be_written_then_one_line_says_so_and_nothing_i
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_given_a_file_that_is_there_then_it_is_replaced_and_nothing_is_printed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_existing_file_is_replaced_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """If the file exists, it is replaced and nothing is printed."""
     (tmp_path / "a.parquet").write_text("old", "utf-8")
     write_parquet(compute_results(sample_records()), tmp_path / "a.parquet")
     assert pq.read_metadata(tmp_path / "a.parquet").num_rows == 24

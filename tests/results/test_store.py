@@ -41,7 +41,8 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "outcomes.jsonl").read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_folder_is_a_one_line_error(tmp_path: Path) -> None:
+    """If the folder for a run cannot be written, the error is one line."""
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(StoreError, match="cannot write") as caught:
@@ -56,7 +57,8 @@ def test_a_folder_without_a_run_cannot_be_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99, "labels": {}, "devices": []}', "\x00"])
-def test_a_broken_manifest_is_said(tmp_path: Path, text: str) -> None:
+def test_broken_manifest_is_reported(tmp_path: Path, text: str) -> None:
+    """If the manifest is broken, opening the run raises StoreError."""
     (tmp_path / "manifest.json").write_text(text)
 
     with pytest.raises(StoreError, match="not the manifest of a run"):
@@ -74,7 +76,8 @@ def test_each_line_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
+def test_torn_last_line_is_left_out_and_reported(tmp_path: Path) -> None:
+    """If the last line is torn, it is left out and reported."""
     write_sample(tmp_path)
     whole = RunStore.open(tmp_path).read()
     with (tmp_path / "outcomes.jsonl").open("ab") as file:
@@ -86,7 +89,8 @@ def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path) -> None:
     assert records.warnings == ("outcomes.jsonl: the last line is torn (the run was interrupted) and was left out",)
 
 
-def test_appending_behind_a_torn_line_does_not_grow_onto_it(tmp_path: Path) -> None:
+def test_appending_after_a_torn_line_does_not_extend_it(tmp_path: Path) -> None:
+    """If the last line is torn, resuming removes it before the next record is appended."""
     write_sample(tmp_path)
     with (tmp_path / "outcomes.jsonl").open("ab") as file:
         file.write(b'{"kind":"st')
@@ -135,7 +139,8 @@ def test_a_second_outcome_of_a_question_is_refused(tmp_path: Path) -> None:
         store.read()
 
 
-def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: Path) -> None:
+def test_resuming_drops_unfinished_passages_and_keeps_the_rest(tmp_path: Path) -> None:
+    """If a run is resumed, unfinished passages are dropped and finished ones are kept."""
     # Given a run that ended in the middle of its second passage
     done, started = steps_of(velcarn(), "sequential"), steps_of(lantern(), "sequential")
     with RunStore.create(tmp_path, sample_manifest()) as store:
@@ -157,7 +162,8 @@ def test_resuming_forgets_what_was_begun_and_keeps_what_was_finished(tmp_path: P
     assert RunStore.open(tmp_path).session == 1
 
 
-def test_given_a_resumption_then_the_edges_of_what_was_not_finished_are_forgotten(tmp_path: Path) -> None:
+def test_resuming_drops_edges_of_unfinished_passages(tmp_path: Path) -> None:
+    """If a run is resumed, the edges of unfinished passages are dropped."""
     kept, started = edges_of(velcarn()), edges_of(lantern())
     with RunStore.create(tmp_path, sample_manifest()) as store:
         for record in (velcarn(), kept, PassageResult("dependency_parallel", "velcarn", 0.0, 2.5), lantern(), started):
@@ -188,7 +194,8 @@ def test_results_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_a_store_error(tmp_path: Path) -> None:
+    """If the disk is full, StoreError is raised."""
     store = RunStore.create(tmp_path, sample_manifest())
     (tmp_path / "passages.jsonl").symlink_to("/dev/full")
 
@@ -216,7 +223,8 @@ def test_no_line_is_lost_when_a_driver_is_killed(tmp_path: Path) -> None:
     assert len(RunStore.open(tmp_path).read().steps) == 5
 
 
-def test_the_manifest_survives(tmp_path: Path) -> None:
+def test_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """A manifest is read back as it was written."""
     manifest = dataclasses.replace(sample_manifest(embedded_reader=True), devices=("a", "b"))
     RunStore.create(tmp_path, manifest)
 
@@ -227,7 +235,8 @@ def test_the_manifest_survives(tmp_path: Path) -> None:
     "damage",
     [{"source": "hearsay"}, {"fallback": None}, {"kept": [{"parent": "velcarn-q1", "child": "ghost"}]}, {"kept": [{}]}],
 )
-def test_given_edges_that_were_damaged_then_one_line_says_so(tmp_path: Path, damage: dict[str, object]) -> None:
+def test_damaged_edge_record_is_a_store_error(tmp_path: Path, damage: dict[str, object]) -> None:
+    """If the record of edges is damaged, StoreError is raised."""
     write_sample(tmp_path)
     lines = (tmp_path / "outcomes.jsonl").read_text("ascii").splitlines()
     line = next(place for place, text in enumerate(lines) if '"kind":"dag"' in text)

@@ -25,7 +25,8 @@ def _names(trace: dict[str, Any]) -> dict[int, str]:
     return {e["pid"]: e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"}
 
 
-def test_each_step_stands_on_its_replica_and_on_its_passage() -> None:
+def test_each_step_is_on_its_replica_and_its_passage() -> None:
+    """The trace shows each step on its replica and on its passage."""
     records = sample_records()
 
     trace = chrome_trace(records)
@@ -44,7 +45,8 @@ def test_slices_of_a_lane_do_not_overlap() -> None:
         assert all(earlier[1] <= later[0] + 1e-3 for earlier, later in pairwise(sorted(spans)))
 
 
-def test_times_are_microseconds_since_the_run_began() -> None:
+def test_times_are_microseconds_since_the_start_of_the_run() -> None:
+    """The times of the trace are microseconds since the start of the run."""
     step = StepResult("s", "lan", "q", (Outcome("lan-1", "answered"),), dispatched=0.25, completed=0.75, batch=0)
     records = RunRecords(sample_manifest(), (lantern(),), (step,), (PassageResult("s", "lan", 2.0, 3.0),))
 
@@ -53,7 +55,8 @@ def test_times_are_microseconds_since_the_run_began() -> None:
     assert (event["ts"], event["dur"]) == (2.25e6, 0.5e6)
 
 
-def test_a_resumed_session_stands_behind_the_one_before() -> None:
+def test_resumed_session_follows_the_one_before() -> None:
+    """If a run was resumed, its second session follows the first in the trace."""
     step = StepResult("s", "lan", "q", (Outcome("lan-1", "answered"),), dispatched=0.25, completed=0.75, batch=0)
     times = (PassageResult("s", "other", 0.0, 10.0), PassageResult("s", "lan", 2.0, 3.0, session=1))
     records = RunRecords(sample_manifest(), (lantern(),), (step,), times)
@@ -61,7 +64,8 @@ def test_a_resumed_session_stands_behind_the_one_before() -> None:
     assert _slices(chrome_trace(records))[0]["ts"] == pytest.approx(12.25e6)
 
 
-def test_unfinished_passages_and_steps_that_were_never_sent_are_left_out() -> None:
+def test_unfinished_passages_and_unsent_steps_are_left_out() -> None:
+    """If a passage is unfinished or a step was never sent, the trace leaves it out."""
     never = StepResult("s", "lan", "q", (Outcome("lan-1", "skipped"),))
     lost = replace(never, passage_id="other", batch=0)
     records = RunRecords(sample_manifest(), (lantern(),), (never, lost), (PassageResult("s", "lan", 0.0, 1.0),))

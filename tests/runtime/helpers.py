@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, label
 from depqa_ray.core import Completion, Edge, Job, Outcome, Passage, Plan, Prompt, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
-from depqa_ray.planning.planner import Planner
+from depqa_ray.engines.base import SamplingParams
+from depqa_ray.planning.planner import EdgePlanner, Planner
 from depqa_ray.planning.strategies import compile_plan
 from depqa_ray.results.records import EdgeRecord, PassageResult
+from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.recorder import Recorder, RunRecord
+from depqa_ray.runtime.virtual import VirtualPool
+from depqa_ray.settings.load import load_settings
 
 
 @dataclass
@@ -116,3 +122,22 @@ def answer_with_number(prompt: Prompt) -> Completion:
     else:
         text = json.dumps({f"Q{place}": number for place, number in enumerate(numbers, 1)})
     return Completion(prompt.id, text, len(prompt.question_text.split()), len(text.split()))
+
+
+KEEP_ALL = {"min_confidence": "0", "cost_weight": "0", "max_dependencies": "99"}
+
+
+def planner(recorder: MemoryRecorder, prompts: PromptBuilder = PROMPTS, **flags: Any) -> EdgePlanner:
+    settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
+    return EdgePlanner(settings, SamplingParams(), prompts, recorder.warn)
+
+
+def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemoryRecorder:
+    recorder = MemoryRecorder()
+    prompts = PromptBuilder(lambda passage: SYSTEM, int(flags.get("max_new_tokens", 16)))
+    asyncio.run(Driver(pool, recorder, planner(recorder, prompts, **flags), prompts, 8, in_flight).run(iter(jobs)))
+    return recorder
+
+
+def one_second(prompt: Prompt) -> float:
+    return 1.0

@@ -1,12 +1,10 @@
-"""Edges asked of the model as a step of the plan: over replicas in a virtual clock, and from one run to the next."""
+"""Edges asked of the model as a step of the plan, over replicas in a virtual clock."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,29 +12,27 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Completion, Job, Passage, Prompt, Question
 from depqa_ray.edges.heuristic.propose import propose_edges
-from depqa_ray.engines.base import SamplingParams
 from depqa_ray.errors import ClusterError
-from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.virtual import VirtualPool
 from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
-from depqa_ray.settings.load import load_settings
 from tests.runtime.helpers import (
     PROMPTS,
     MemoryRecorder,
     answer_with_number,
     asking,
+    drive,
     edge,
+    one_second,
     passage,
     passages_with_edges,
+    planner,
     stated,
 )
 
-KEEP_ALL = {"min_confidence": "0", "cost_weight": "0", "max_dependencies": "99"}
 NONSENSE = [
     "",
     "I would rather not.",
@@ -47,27 +43,10 @@ NONSENSE = [
 ]
 
 
-def planner(recorder: MemoryRecorder, prompts: PromptBuilder = PROMPTS, **flags: Any) -> EdgePlanner:
-    settings = load_settings({"no_dep_cache": True, **KEEP_ALL, **flags})
-    return EdgePlanner(settings, SamplingParams(), prompts, recorder.warn)
-
-
-def drive(jobs: Sequence[Job], pool: VirtualPool, in_flight: int | None = None, **flags: Any) -> MemoryRecorder:
-    recorder = MemoryRecorder()
-    prompts = PromptBuilder(lambda passage: SYSTEM, int(flags.get("max_new_tokens", 16)))
-    asyncio.run(Driver(pool, recorder, planner(recorder, prompts, **flags), prompts, 8, in_flight).run(iter(jobs)))
-    return recorder
-
-
-def one_second(prompt: Prompt) -> float:
-    return 1.0
-
-
 @with_settings(max_examples=50)
 @given(st.data(), st.integers(1, 3))
-def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_goes_by_it(
-    data: st.DataObject, replicas: int
-) -> None:
+def test_strategies_with_edges_follow_those_of_the_model(data: st.DataObject, replicas: int) -> None:
+    """If a model states any DAG, each strategy that uses edges follows it."""
     drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
     replies = {passage_.text: stated(passage_, edges) for passage_, edges in drawn}
     jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
@@ -86,9 +65,8 @@ def test_given_a_model_that_states_any_dag_then_each_strategy_that_uses_edges_go
 
 
 @given(st.data())
-def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behind_its_own_passage(
-    data: st.DataObject,
-) -> None:
+def test_all_strategies_ask_the_same_questions(data: st.DataObject) -> None:
+    """All strategies ask the same questions, each of them behind its own passage."""
     drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r", "s")]
     replies = {passage_.text: stated(passage_, edges) for passage_, edges in drawn}
     sent: dict[str, set[tuple[str, str]]] = {strategy: set() for strategy in STRATEGIES}
@@ -110,7 +88,8 @@ def test_given_any_passages_then_all_strategies_ask_the_same_questions_each_behi
     assert all(texts == wanted for texts in sent.values())
 
 
-def test_given_the_request_for_edges_then_it_is_a_step_with_its_own_time_and_tokens() -> None:
+def test_edge_request_is_a_step_with_its_own_time_and_tokens() -> None:
+    """The request for edges is a step with its own time and tokens."""
     asked = passage("p", 3)
     pool = VirtualPool(1, one_second, asking({asked.text: stated(asked, (edge("p", 0, 2),))}))
     recorder = drive([Job("dependency_parallel", asked)], pool)
@@ -120,7 +99,8 @@ def test_given_the_request_for_edges_then_it_is_a_step_with_its_own_time_and_tok
     assert {result.step_id: result.ready for result in others} == {"ask:p-q0": 1.0, "ask:p-q1": 1.0, "ask:p-q2": 2.0}
 
 
-def test_given_a_slow_request_for_edges_then_other_passages_go_on_meanwhile() -> None:
+def test_slow_edge_request_does_not_hold_up_other_passages() -> None:
+    """If a request for edges is slow, other passages go on meanwhile."""
     slow, quick = passage("slow", 2), passage("quick", 2)
 
     def seconds(prompt: Prompt) -> float:
@@ -134,9 +114,8 @@ def test_given_a_slow_request_for_edges_then_other_passages_go_on_meanwhile() ->
 
 
 @pytest.mark.parametrize("reply", NONSENSE)
-def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes_over_and_nothing_is_lost(
-    reply: str,
-) -> None:
+def test_heuristic_replaces_a_model_that_answers_nonsense(reply: str) -> None:
+    """If the model always answers nonsense, the heuristic gives the edges and no question is lost."""
     texts = ("Who founded Velcarn?", "In which town was that person born?", "On which river does that town lie?")
     asked = Passage("v", "v", "Velcarn.", tuple(Question(f"v-{n}", text, ("x",)) for n, text in enumerate(texts)))
 
@@ -152,7 +131,9 @@ def test_given_a_model_that_answers_nonsense_every_time_then_the_heuristic_takes
         assert {kept.origin for kept in chosen.selected} == {"heuristic"}
 
 
-def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the_questions_are_asked() -> None:
+def test_refused_edge_request_is_recorded_and_questions_asked() -> None:
+    """If the engine refuses a request for edges, the reason is recorded and the questions are asked."""
+
     def refuse(prompt: Prompt) -> Completion:
         if prompt.form == "edges":
             return Completion(prompt.id, error="the prompt is too long")
@@ -165,9 +146,8 @@ def test_given_a_request_that_the_engine_refuses_then_the_reason_is_told_and_the
 
 @with_settings(max_examples=50)
 @given(passages_with_edges(), st.lists(st.floats(0.0, 4.0), max_size=3))
-def test_given_replicas_that_are_lost_while_edges_are_asked_then_all_questions_end(
-    drawn: tuple, losses: list[float]
-) -> None:
+def test_all_questions_end_if_replicas_are_lost_during_edges(drawn: tuple, losses: list[float]) -> None:
+    """If replicas are lost while edges are asked for, all questions end."""
     passage_, edges = drawn
     lost = {f"replica-{number}": at for number, at in enumerate(losses)}
     answer = asking({passage_.text: stated(passage_, edges)})
@@ -177,7 +157,8 @@ def test_given_replicas_that_are_lost_while_edges_are_asked_then_all_questions_e
     assert len(recorder.plans) == len(recorder.finishes) == 1
 
 
-def test_given_cycles_and_self_edges_and_strange_confidences_then_they_are_dropped_and_counted() -> None:
+def test_unusable_edges_are_dropped_and_counted() -> None:
+    """If edges close a cycle, point at themselves or have bad confidences, they are dropped and counted."""
     reply = {"Q1": {"Q2": 0.5, "Q1": 0.9, "Q7": 0.9}, "Q2": {"Q1": 0.9, "Q3": 7}, "Q3": {"Q2": 0.9}}
     asked = passage("p", 3)
     pool = VirtualPool(1, one_second, asking({asked.text: json.dumps(reply)}))
@@ -225,7 +206,8 @@ def drive_apart(jobs: Sequence[Job], pool: VirtualPool) -> MemoryRecorder:
     return recorder
 
 
-def test_given_a_replica_for_edges_alone_then_it_is_asked_for_them_and_for_nothing_else() -> None:
+def test_edge_replica_gets_edge_steps_and_nothing_else() -> None:
+    """If a replica is dedicated to edges, it gets all edge steps and nothing else."""
     passages = [passage(f"p{number}", 3) for number in range(4)]
     pool = TwoKinds(asking({p.text: stated(p, (edge(p.id, 0, 1),)) for p in passages}))
     recorder = drive_apart([Job("dependency_parallel", p) for p in passages], pool)
@@ -235,7 +217,8 @@ def test_given_a_replica_for_edges_alone_then_it_is_asked_for_them_and_for_nothi
 
 
 @pytest.mark.parametrize("leaves", [0.5, 1.5, 2.5])
-def test_given_the_replica_for_edges_is_gone_for_good_then_the_heuristic_takes_over(leaves: float) -> None:
+def test_heuristic_takes_over_if_the_edge_replica_is_lost(leaves: float) -> None:
+    """If the edge replica is lost for good, the heuristic takes over."""
     passages = [passage(f"p{number}", 3) for number in range(6)]
     pool = TwoKinds(asking({p.text: stated(p, ()) for p in passages}), leaves)
     recorder = MemoryRecorder()
@@ -246,7 +229,9 @@ def test_given_the_replica_for_edges_is_gone_for_good_then_the_heuristic_takes_o
     assert any("the heuristic takes over" in warning for warning in recorder.warnings)
 
 
-def test_given_the_replica_for_edges_never_comes_then_the_run_fails_and_says_why() -> None:
+def test_run_fails_if_the_edge_replica_never_joins() -> None:
+    """If the edge replica never joins, the run fails and says why."""
+
     class Never(TwoKinds):
         def _happens(self, event: Any) -> Any:
             if getattr(event, "replica", "") == "replica-1":
@@ -255,78 +240,6 @@ def test_given_the_replica_for_edges_never_comes_then_the_run_fails_and_says_why
 
     with pytest.raises(ClusterError, match=r"--deps-engine.*no such server"):
         drive_apart([Job("dependency_parallel", passage("p", 2))], Never(answer_with_number))
-
-
-def counting(replies: dict[str, str]) -> tuple[Callable[[Prompt], Completion], list[str]]:
-    requests: list[str] = []
-
-    def answer(prompt: Prompt) -> Completion:
-        if prompt.form == "edges":
-            requests.append(prompt.id)
-        return asking(replies)(prompt)
-
-    return answer, requests
-
-
-def test_given_a_reply_of_an_earlier_run_then_nobody_is_asked_and_the_plan_is_the_same(tmp_path: Path) -> None:
-    asked = passage("p", 4)
-    flags = {"no_dep_cache": False, "dep_cache": tmp_path, "model_name": "some/model"}
-    jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
-    answer, requests = counting({asked.text: stated(asked, (edge("p", 0, 2), edge("p", 2, 3)))})
-
-    first = drive(jobs, VirtualPool(1, one_second, answer), 1, **flags)
-    assert len(requests) == 2  # each strategy asks, and pays, for itself
-    second = drive(jobs, VirtualPool(1, one_second, answer), 1, **flags)
-
-    assert len(requests) == 2
-    for place, chosen in second.plans.items():
-        assert chosen.cached and not first.plans[place].cached
-        assert chosen.selected == first.plans[place].selected != ()
-    assert {result.step_id for result in first.results} == {result.step_id for result in second.results} | {"edges"}
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"model_name": "other/model"},
-        {"engine": "transformers"},
-        {"max_new_tokens": "17"},
-        {"no_dep_cache": True},
-        {"dtype": "float32"},
-    ],
-)
-def test_given_another_model_or_prompt_then_the_kept_reply_is_not_taken(
-    tmp_path: Path, changed: dict[str, Any]
-) -> None:
-    asked = passage("p", 2)
-    flags = {"no_dep_cache": False, "dep_cache": tmp_path, "model_name": "some/model"}
-    answer, requests = counting({asked.text: stated(asked, ())})
-    for more in ({}, changed):
-        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags | more)
-    assert len(requests) == 2
-
-
-def test_given_a_damaged_cache_then_the_model_is_asked_again(tmp_path: Path) -> None:
-    asked = passage("p", 2)
-    flags = {"no_dep_cache": False, "dep_cache": tmp_path}
-    answer, requests = counting({asked.text: stated(asked, ())})
-    for text in (None, "{", '{"version": 99, "run": "x", "reply": "{}"}'):
-        for file in tmp_path.rglob("*.json"):
-            file.write_text(text or "")
-        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags)
-    assert len(requests) == 3
-
-
-def test_given_a_cache_that_cannot_be_written_then_the_run_says_so_once_and_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    passages = [passage(f"p{number}", 2) for number in range(3)]
-    answer = asking({p.text: stated(p, ()) for p in passages})
-    jobs = [Job("dependency_parallel", p) for p in passages]
-    recorder = drive(
-        jobs, VirtualPool(1, one_second, answer), no_dep_cache=False, dep_cache=tmp_path / "file" / "cache"
-    )
-    assert len(recorder.outcomes) == 6
-    assert sum("not kept" in warning for warning in recorder.warnings) == 1
 
 
 def test_given_another_seed_then_another_order_is_drawn() -> None:
@@ -339,45 +252,8 @@ def test_given_another_seed_then_another_order_is_drawn() -> None:
     assert order("1") != order("2")
 
 
-def test_given_another_system_message_then_the_kept_reply_is_not_taken(tmp_path: Path) -> None:
-    asked = passage("p", 2)
-    answer, requests = counting({asked.text: stated(asked, ())})
-    settings = load_settings({"dep_cache": tmp_path})
-    for line in ("Be brief.", "Be long."):
-        prompts = PromptBuilder(partial(system_message, line, 0, ()), 16)
-        driven = EdgePlanner(settings, SamplingParams(), prompts, lambda text: None)
-        driver = Driver(VirtualPool(1, one_second, answer), MemoryRecorder(), driven, prompts, 8)
-        asyncio.run(driver.run(iter([Job("dependency_parallel", asked)])))
-    assert len(requests) == 2
-
-
-def test_given_a_model_that_never_says_the_same_then_a_second_run_still_has_the_same_plans(tmp_path: Path) -> None:
-    asked = passage("p", 4)
-    replies = (stated(asked, (edge("p", 0, number),)) for number in (1, 2, 3))
-
-    def answer(prompt: Prompt) -> Completion:
-        return Completion(prompt.id, next(replies)) if prompt.form == "edges" else answer_with_number(prompt)
-
-    jobs = [Job("dependency_parallel", asked), Job("dependency_layered", asked)]
-    first, second = (
-        drive(jobs, VirtualPool(1, one_second, answer), 1, no_dep_cache=False, dep_cache=tmp_path) for _ in range(2)
-    )
-    kept = {place: chosen.selected for place, chosen in first.plans.items()}
-    assert len(set(kept.values())) == 2
-    assert {place: chosen.selected for place, chosen in second.plans.items()} == kept
-
-
-def test_given_a_folder_with_weights_that_are_not_all_there_then_the_cache_still_works(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").symlink_to(tmp_path / "nowhere")
-    asked = passage("p", 2)
-    flags = {"no_dep_cache": False, "dep_cache": tmp_path / "cache", "model_name": str(tmp_path)}
-    answer, requests = counting({asked.text: stated(asked, ())})
-    for _ in range(2):
-        drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags)
-    assert len(requests) == 1
-
-
-def test_given_the_replica_for_edges_is_lost_for_a_while_then_no_more_jobs_are_taken_than_there_is_room_for() -> None:
+def test_lost_edge_replica_limits_the_jobs_taken() -> None:
+    """If the edge replica is lost for a while, no more jobs are taken than there is capacity for."""
     passages = [passage(f"p{number}", 2) for number in range(200)]
     taken: list[str] = []
 

@@ -44,7 +44,8 @@ def one_second(prompt: Prompt) -> float:
     return 1.0
 
 
-def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> None:
+def test_every_prompt_of_a_passage_has_the_system_message() -> None:
+    """If a passage has a system message, every prompt of the passage has it."""
     asked: list[Prompt] = []
 
     def answer(prompt: Prompt) -> Completion:
@@ -63,9 +64,8 @@ def test_given_a_system_message_then_every_prompt_of_the_passage_has_it() -> Non
 
 @settings(max_examples=50)
 @given(st.data(), st.integers(1, 3), st.integers(1, 4))
-def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends_once_with_its_own_answer(
-    data: st.DataObject, replicas: int, room: int
-) -> None:
+def test_every_question_ends_once_with_its_own_answer(data: st.DataObject, replicas: int, room: int) -> None:
+    """For any DAG and any speeds, each question ends once in every strategy, with its own answer."""
     drawn = [data.draw(passages_with_edges(name)) for name in ("p", "r")]
     speeds = data.draw(st.lists(st.floats(0.1, 9.0), min_size=5, max_size=5))
     jobs = [Job(strategy, passage_) for passage_, _ in drawn for strategy in STRATEGIES]
@@ -81,9 +81,8 @@ def test_given_any_dag_and_any_speeds_then_every_question_of_every_strategy_ends
 
 @settings(max_examples=50)
 @given(passages_with_edges(), st.lists(st.floats(0.0, 6.0), max_size=3), st.integers(0, 3))
-def test_given_replicas_that_are_lost_and_replaced_then_all_questions_still_end(
-    drawn: tuple, losses: list[float], spare: int
-) -> None:
+def test_all_questions_end_if_replicas_are_replaced(drawn: tuple, losses: list[float], spare: int) -> None:
+    """If replicas are lost and replaced, all questions still end."""
     passage_, edges = drawn
     lost = {f"replica-{number}": at for number, at in enumerate(losses)}
     pool = VirtualPool(2, one_second, answer_with_number, lost, replacements=len(losses) + spare)
@@ -93,9 +92,8 @@ def test_given_replicas_that_are_lost_and_replaced_then_all_questions_still_end(
 
 
 @given(passages_with_edges(), st.sets(st.integers(0, 7)))
-def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_with_the_reason(
-    drawn: tuple, refused: set[int]
-) -> None:
+def test_children_of_refused_prompts_are_skipped_with_a_reason(drawn: tuple, refused: set[int]) -> None:
+    """If the engine refuses prompts, their children are skipped with a reason."""
     passage_, edges = drawn
 
     def refuse(prompt: Prompt) -> Completion:
@@ -118,7 +116,9 @@ def test_given_prompts_that_the_engine_refuses_then_their_children_are_skipped_w
         assert (outcome.reason == "") == (expected == "answered")
 
 
-def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_and_layered_does() -> None:
+def test_only_layered_waits_for_a_slow_sibling() -> None:
+    """If a sibling is slow, dependency_layered waits for its layer and dependency_parallel does not."""
+
     # q0 -> q2 is quick; q1 is slow; q2 takes a second.
     def seconds(prompt: Prompt) -> float:
         return 5.0 if "What is 1?" in prompt.question_text.splitlines()[-1] else 1.0
@@ -131,7 +131,8 @@ def test_given_a_slow_sibling_then_eager_dispatch_does_not_wait_for_its_layer_an
     assert ready == {"dependency_parallel": 1.0, "dependency_layered": 5.0}
 
 
-def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -> None:
+def test_latency_and_batches_follow_from_the_plan() -> None:
+    """The latency and the batches of each strategy follow from its plan."""
     edges = (edge("p", 0, 1), edge("p", 1, 2))
     figures = {}
     for strategy in STRATEGIES:
@@ -149,14 +150,16 @@ def test_given_each_strategy_then_latency_and_batches_are_what_its_plan_says() -
     }
 
 
-def test_given_one_passage_in_flight_then_the_next_begins_when_it_has_finished() -> None:
+def test_next_passage_starts_when_the_one_in_flight_ends() -> None:
+    """If one passage may be in flight, the next one starts when it has finished."""
     jobs = [Job("independent", passage(name, 2)) for name in ("a", "b", "c")]
     recorder = drive(jobs, VirtualPool(2, one_second, answer_with_number), in_flight=1)
     for before, after in pairwise(recorder.finishes):
         assert after.admitted >= before.finished
 
 
-def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
+def test_jobs_are_not_taken_without_capacity() -> None:
+    """If there is no capacity, no job is taken from the stream."""
     taken = []
 
     def jobs():
@@ -178,13 +181,16 @@ def test_given_no_room_then_jobs_are_not_taken_from_their_stream() -> None:
     assert max(ahead) <= 4
 
 
-def test_given_every_replica_lost_and_none_to_come_then_the_run_fails_and_says_why() -> None:
+def test_run_fails_if_no_replica_is_left() -> None:
+    """If every replica is lost and none will join, the run fails and says why."""
     pool = VirtualPool(1, one_second, answer_with_number, losses={"replica-0": 0.5})
     with pytest.raises(ClusterError, match=r"no replica is left .* lost by script"):
         drive([Job("independent", passage("p", 2))], pool)
 
 
-def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counted_twice() -> None:
+def test_late_answer_of_a_lost_replica_is_not_counted() -> None:
+    """If a lost replica still sends an answer, the answer is not counted."""
+
     class Echoing(VirtualPool):
         """Answers of the lost replica arrive all the same."""
 
@@ -206,7 +212,8 @@ def test_given_an_answer_from_a_replica_given_up_meanwhile_then_it_is_not_counte
     assert asked[:3] == asked[3:], "another attempt is the same prompt: drawn tokens are seeded by its id"
 
 
-def test_given_ids_that_hold_separators_then_no_two_prompts_are_taken_for_each_other() -> None:
+def test_ids_with_separators_do_not_confuse_prompts() -> None:
+    """If ids hold separators, no two prompts are confused."""
     one = Passage("p", "p", "One.", (Question("x/ask:y", "What is 1?", ("1",)),))
     other = Passage("p/ask:x", "p", "Other.", (Question("y", "What is 2?", ("2",)),))
     pool = VirtualPool(1, one_second, answer_with_number)
@@ -214,7 +221,9 @@ def test_given_ids_that_hold_separators_then_no_two_prompts_are_taken_for_each_o
     assert {id_: outcome.answer for (_, id_), outcome in recorder.outcomes.items()} == {"x/ask:y": "1", "y": "2"}
 
 
-def test_given_a_prompt_that_the_engine_refuses_then_its_step_is_on_record_as_sent() -> None:
+def test_refused_prompt_is_recorded_as_sent() -> None:
+    """If the engine refuses a prompt, its step is recorded as sent."""
+
     def refuse(prompt: Prompt) -> Completion:
         return Completion(prompt.id, error="too long")
 

@@ -36,7 +36,8 @@ def depqa(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 @pytest.mark.slow
-def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_the_run_holds_it(tmp_path: Path) -> None:
+def test_key_reaches_the_server_and_no_file_of_the_run(tmp_path: Path) -> None:
+    """If the environment holds a key, the server gets it and no file of the run holds it."""
     require_openai()
     questions = count()  # the first one is refused, and so is every request for dependencies
 
@@ -61,7 +62,8 @@ def test_given_a_key_in_the_environment_then_the_server_gets_it_and_no_file_of_t
 
 
 @pytest.mark.slow
-def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(tmp_path: Path) -> None:
+def test_edge_server_is_asked_for_edges_only_and_only_once(tmp_path: Path) -> None:
+    """If a server proposes edges, it is asked for nothing else, and once for each passage."""
     require_openai()
 
     def script(body: dict[str, Any], number: int) -> Reply:
@@ -94,9 +96,8 @@ def test_given_a_server_for_edges_then_it_is_asked_for_them_alone_and_only_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reply", ["", "certainly!", '{"answer": "x', '{"Q1": {"Q1": 1}}'])
-def test_given_a_server_that_answers_nonsense_every_time_then_the_run_ends_with_every_fallback_counted(
-    tmp_path: Path, reply: str
-) -> None:
+def test_run_with_a_nonsense_server_counts_every_fallback(tmp_path: Path, reply: str) -> None:
+    """If the server always answers nonsense, the run ends and counts every fallback."""
     require_openai()
     with scripted(lambda body, number: Reply(200, completion(reply))) as server:
         where = ["--openai-base-url", server.url, "--model-name", "m", "--run-dir", "r", "--json-out", "out.json"]

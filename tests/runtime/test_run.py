@@ -13,13 +13,15 @@ from depqa_ray.settings.load import load_settings
 from tests.passages.documents import row, write_lines
 
 
-def test_given_settings_for_decoding_then_the_engine_hears_of_them() -> None:
+def test_sampling_settings_reach_the_engine() -> None:
+    """If settings for sampling are given, they reach the engine."""
     flags = {"temperature": "0.7", "top_p": "0.9", "stop": "a,b", "stop_at_json": False, "seed": "5"}
     assert _engine_spec(load_settings(flags), ()).sampling_params == SamplingParams(0.7, 0.9, 5, ("a", "b"), False)
     assert _engine_spec(load_settings({}), ()).sampling_params == SamplingParams(seed=13, stop_at_json=True)
 
 
-def test_given_bad_rows_to_skip_then_drawing_examples_passes_over_them(tmp_path: Path) -> None:
+def test_drawing_examples_skips_bad_rows(tmp_path: Path) -> None:
+    """If bad rows are to be skipped, drawing examples skips them; otherwise it fails."""
     bad = row("x", context=...)
     file = write_lines(tmp_path / "rows.jsonl", bad, *(row(f"q{number}", f"Text {number}.") for number in range(3)))
     flags = {"dataset": file, "on_bad_input": "skip", "shots": "2", "min_questions": "1"}

@@ -19,20 +19,23 @@ def test_given_no_replica_then_none_is_picked() -> None:
     assert Router().route("p", 10.0) is None
 
 
-def test_given_a_passage_that_was_read_then_its_replica_is_picked_again() -> None:
+def test_passage_returns_to_the_replica_that_read_it() -> None:
+    """If a replica has read a passage, the passage goes to it again."""
     made = router("a", "b")
     made.assign("p", "b", 50.0)
     assert made.route("p", prefix_work=100.0) == "b"
 
 
-def test_given_a_home_with_a_long_queue_then_reading_again_elsewhere_is_cheaper() -> None:
+def test_long_queue_makes_another_replica_cheaper() -> None:
+    """If the replica of a passage has a long queue, reading the passage again on another one is cheaper."""
     made = router("a", "b")
     made.assign("p", "b", 50.0)
     made.assign("other", "b", 100.0)
     assert made.route("p", prefix_work=100.0) == "a"
 
 
-def test_given_a_lost_home_then_the_idlest_of_the_others_is_picked() -> None:
+def test_passage_of_a_lost_replica_goes_to_the_idlest() -> None:
+    """If the replica of a passage is lost, the passage goes to the idlest of the others."""
     made = router("a", "b", "c")
     made.assign("p", "a", 10.0)
     made.assign("q", "b", 5.0)

@@ -118,9 +118,8 @@ class Player:
 
 
 @given(plans(), st.integers(0, 10_000))
-def test_given_any_dag_when_steps_complete_in_any_order_then_each_is_sent_once_and_the_job_finishes(
-    a_plan: Plan, seed: int
-) -> None:
+def test_each_step_is_sent_once_and_the_job_finishes(a_plan: Plan, seed: int) -> None:
+    """If steps of any DAG complete in any order, each is sent once and the job finishes."""
     player = Player(seed)
     player.tell(Admitted(a_plan), 0.0)
     player.play()
@@ -131,7 +130,8 @@ def test_given_any_dag_when_steps_complete_in_any_order_then_each_is_sent_once_a
 
 
 @given(plans(), st.integers(0, 10_000))
-def test_given_any_dag_then_a_step_is_sent_at_the_very_event_that_makes_it_ready(a_plan: Plan, seed: int) -> None:
+def test_step_is_sent_at_the_event_that_makes_it_ready(a_plan: Plan, seed: int) -> None:
+    """If an event makes a step ready, the step is sent at this very event."""
     player = Player(seed)
     player.tell(Admitted(a_plan), 0.0)
     while player.running:
@@ -150,9 +150,10 @@ def test_given_any_dag_then_a_step_is_sent_at_the_very_event_that_makes_it_ready
 
 
 @given(plans(), st.sets(st.sampled_from("012345678")), st.integers(0, 10_000), st.integers(0, 10_000))
-def test_given_failing_steps_then_how_each_step_ends_does_not_depend_on_the_order(
+def test_how_steps_end_does_not_depend_on_the_order(
     a_plan: Plan, failing: set[str], seed: int, other_seed: int
 ) -> None:
+    """If steps fail, how each step ends does not depend on the order."""
     ends = []
     for number in (seed, other_seed):
         player = Player(number)
@@ -169,9 +170,8 @@ def test_given_failing_steps_then_how_each_step_ends_does_not_depend_on_the_orde
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 10_000), st.data())
-def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends_once(
-    sizes: list[int], seed: int, data: st.DataObject
-) -> None:
+def test_every_step_ends_once_while_replicas_come_and_go(sizes: list[int], seed: int, data: st.DataObject) -> None:
+    """If replicas come and go, every step of every job still ends once."""
     player = Player(seed, replicas=2, max_attempts=2)
     for number in range(len(sizes)):
         player.tell(Admitted(data.draw(plans(passage=f"p{number}"))), 0.0)
@@ -196,7 +196,8 @@ def test_given_replicas_that_come_and_go_then_every_step_of_every_job_still_ends
     assert sum(isinstance(action, Finish) for action in player.actions) == len(sizes)
 
 
-def test_given_siblings_that_complete_together_then_their_children_leave_as_one_batch() -> None:
+def test_children_of_steps_completed_together_are_one_batch() -> None:
+    """If siblings complete together, their children are sent as one batch."""
     player = Player(0)
     player.tell(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b"))), 0.0)
     (batch,) = player.complete(("p", "a"), ("p", "b"))
@@ -205,7 +206,8 @@ def test_given_siblings_that_complete_together_then_their_children_leave_as_one_
     assert batch.batch == 1
 
 
-def test_given_a_barrier_whose_step_failed_then_who_only_waits_for_it_is_still_asked() -> None:
+def test_failed_barrier_does_not_skip_the_waiting_step() -> None:
+    """If a barrier fails, a step that only waits for it is still sent."""
     player = Player(0)
     player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a"))), 0.0)
     player.complete(("p", "b"))
@@ -214,7 +216,8 @@ def test_given_a_barrier_whose_step_failed_then_who_only_waits_for_it_is_still_a
     assert player.ended == {("p", "a"): "failed", ("p", "b"): "done", ("p", "d"): "skipped"}
 
 
-def test_given_no_replica_when_one_joins_then_what_waited_leaves_with_the_time_it_became_ready() -> None:
+def test_waiting_step_keeps_the_time_it_became_ready() -> None:
+    """If a replica joins, a waiting step is sent with the time at which it became ready."""
     player = Player(0, replicas=0)
     assert player.tell(Admitted(plan(step("a"))), 5.0) == []
     (batch,) = player.tell(ReplicaJoined("r"), 9.0)
@@ -222,7 +225,8 @@ def test_given_no_replica_when_one_joins_then_what_waited_leaves_with_the_time_i
     assert batch.ready == 5.0
 
 
-def test_given_a_step_that_is_lost_too_often_then_it_fails_with_the_reason_and_its_children_are_skipped() -> None:
+def test_step_lost_too_often_fails_and_skips_its_children() -> None:
+    """If a step is lost too often, it fails with the reason and its children are skipped."""
     player = Player(0, replicas=3, max_attempts=2)
     player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     for _ in range(2):
@@ -234,7 +238,8 @@ def test_given_a_step_that_is_lost_too_often_then_it_fails_with_the_reason_and_i
     assert isinstance(player.actions[-1], Finish)
 
 
-def test_given_an_event_that_cannot_be_then_it_is_refused_with_the_step_named() -> None:
+def test_impossible_event_is_refused_with_its_step_or_job() -> None:
+    """If an event is impossible, it is refused and the error names the step or job."""
     player = Player(0)
     player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     with pytest.raises(ValueError, match=r"step b .* waiting, not running"):
@@ -261,9 +266,8 @@ def extension(passage: str = "p") -> Plan:
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
-def test_given_an_open_plan_whose_steps_have_ended_then_its_strategy_extends_it_and_the_rest_is_sent(
-    ends_well: bool,
-) -> None:
+def test_open_plan_is_extended_and_the_rest_is_sent(ends_well: bool) -> None:
+    """If all steps of an open plan have ended, it is extended and the rest is sent."""
     player = Player(0)
     player.tell(Admitted(opening()), 0.0)
     actions = player.complete(("p", "edges")) if ends_well else player.fail(("p", "edges"))
@@ -293,7 +297,8 @@ def test_given_an_extension_that_does_not_fit_then_it_is_refused() -> None:
         player.scheduler.handle(PlanExtended(extension()), 1.0)
 
 
-def test_given_replicas_for_edges_then_only_these_are_asked_for_them_and_their_end_fails_what_waits() -> None:
+def test_edge_steps_go_to_edge_replicas_only() -> None:
+    """If replicas are dedicated to edges, only they get edge steps, which fail once no such replica is left."""
     scheduler = DependencyScheduler(dedicated_edge_replicas=True)
     scheduler.handle(ReplicaJoined("r"), 0.0)
     assert scheduler.handle(Admitted(opening()), 0.0) == []  # nobody is there yet who could be asked for edges
@@ -313,9 +318,8 @@ def test_given_replicas_for_edges_then_only_these_are_asked_for_them_and_their_e
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 10_000))
-def test_given_open_plans_and_replicas_that_come_and_go_then_every_job_is_extended_and_finished_once(
-    fails: list[bool], seed: int
-) -> None:
+def test_open_jobs_are_extended_and_finished_once(fails: list[bool], seed: int) -> None:
+    """If plans are open and replicas come and go, every job is extended and finished once."""
     player = Player(seed, replicas=1)
     names = [f"p{number}" for number in range(len(fails))]
     for name in names:

@@ -42,7 +42,8 @@ def test_the_sections_hold_all_settings_in_order() -> None:
 
 
 @pytest.mark.parametrize(("name", "default"), LINEAGE.items())
-def test_defaults_are_those_of_the_scripts_before(name: str, default: object) -> None:
+def test_defaults_are_those_of_the_earlier_scripts(name: str, default: object) -> None:
+    """The defaults are those of the earlier scripts."""
     assert getattr(load_settings({}), name) == default
 
 
@@ -65,7 +66,8 @@ def test_a_value_comes_from_the_first_place_that_has_it(
     assert (settings.seed, settings.min_questions, settings.dataset) == (5, 2, "embedded")
 
 
-def test_one_loading_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+def test_loading_settings_leaves_no_state(tmp_path: Path) -> None:
+    """If settings are loaded twice, the first loading does not affect the second."""
     config = tmp_path / "a.toml"
     config.write_text("seed = 3\n", "utf-8")
     load_settings({}, config, {"context_count": 9})
@@ -150,7 +152,8 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         assert load_settings({}, tmp_path / name).seed == 13
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_settings_file_is_reported(tmp_path: Path) -> None:
+    """If the file of settings is missing, the error says so."""
     with pytest.raises(SettingsError, match="no such file"):
         load_settings({}, tmp_path / "none.toml")
 
@@ -162,7 +165,8 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         ({"no_llm_deps": True, "deps": "gold"}, "--no-llm-deps means --deps heuristic"),
     ],
 )
-def test_values_that_do_not_go_together_are_told(flags: dict[str, object], said: str) -> None:
+def test_conflicting_values_are_refused(flags: dict[str, object], said: str) -> None:
+    """If values conflict, the error names them."""
     with pytest.raises(SettingsError) as caught:
         load_settings(flags)
     assert said in str(caught.value)
@@ -178,11 +182,13 @@ def test_values_that_do_not_go_together_are_told(flags: dict[str, object], said:
         ("é,日", ("é", "日")),
     ],
 )
-def test_stop_texts_are_separated_by_commas_and_kept_to_the_letter(text: str, stops: tuple[str, ...]) -> None:
+def test_stop_strings_are_separated_by_commas(text: str, stops: tuple[str, ...]) -> None:
+    """Stop strings are separated by commas and keep their spaces; commas and line ends can be escaped."""
     assert load_settings({"stop": text}).stop == stops
 
 
-def test_stop_texts_of_a_file_are_taken_as_they_are_and_none_may_be_empty(tmp_path: Path) -> None:
+def test_stop_strings_of_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Stop strings of a file are taken as they are, and an empty one is refused."""
     config = tmp_path / "a.toml"
     config.write_text('stop = ["a,b", "\\n"]\nstop_at_json = false\n', "utf-8")
     settings = load_settings({}, config)
@@ -195,7 +201,8 @@ def test_stop_texts_of_a_file_are_taken_as_they_are_and_none_may_be_empty(tmp_pa
 PRESET = "qwen3-4b-squad-1000x5"
 
 
-def test_every_preset_has_its_name_and_says_what_settings_understand() -> None:
+def test_every_preset_has_valid_settings_and_rows() -> None:
+    """Every preset has its name, valid settings, and a row for each of its strategies."""
     assert set(PRESETS) == set(get_args(PresetName))
     for name, preset in PRESETS.items():
         settings = load_settings({"preset": name})
@@ -203,9 +210,8 @@ def test_every_preset_has_its_name_and_says_what_settings_understand() -> None:
         assert set(preset.rows) == set(settings.strategies)
 
 
-def test_a_preset_comes_after_whatever_the_user_says_and_before_the_commands_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_preset_ranks_below_the_user_and_above_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset ranks below what the user sets and above the command's own values."""
     config = tmp_path / "a.toml"
     config.write_text("seed = 3\n", "utf-8")
     settings = load_settings(
@@ -246,9 +252,8 @@ def test_a_system_prompt_is_read_when_settings_are_loaded(tmp_path: Path) -> Non
         ("folder", "cannot be read"),
     ],
 )
-def test_a_system_prompt_that_cannot_be_had_is_told_in_one_line(
-    content: bytes | str | None, said: str, tmp_path: Path
-) -> None:
+def test_unreadable_system_prompt_is_a_one_line_error(content: bytes | str | None, said: str, tmp_path: Path) -> None:
+    """If the system prompt cannot be read or is empty, the error is one line."""
     path = tmp_path / "line.txt"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -276,7 +281,8 @@ def test_no_llm_deps_means_heuristic_edges() -> None:
         ({"deps_engine": "openai", "deps_model": "m", "no_llm_deps": True}, "--deps heuristic asks none"),
     ],
 )
-def test_who_is_asked_for_edges_has_to_make_sense(flags: dict[str, object], said: str) -> None:
+def test_conflicting_edge_settings_are_refused(flags: dict[str, object], said: str) -> None:
+    """If the settings for edges conflict, SettingsError is raised."""
     with pytest.raises(SettingsError, match=said):
         load_settings(flags)
 
@@ -291,12 +297,14 @@ def test_who_is_asked_for_edges_has_to_make_sense(flags: dict[str, object], said
         ({"isolate": False, "in_flight": "1"}, False, 1),
     ],
 )
-def test_one_passage_at_a_time_is_what_isolates(flags: dict[str, object], isolated: bool, most: int | None) -> None:
+def test_one_passage_in_flight_is_isolated(flags: dict[str, object], isolated: bool, most: int | None) -> None:
+    """If one passage is in flight, it is isolated, unless isolation is turned off."""
     settings = load_settings(flags)
     assert (settings.isolated, settings.max_in_flight) == (isolated, most)
 
 
-def test_settings_that_shape_no_answer_are_left_out_of_what_shapes_them() -> None:
+def test_settings_that_affect_no_answer_are_left_out() -> None:
+    """If a setting affects no answer, it is not among the answer-affecting ones."""
     assert {"seed", "model_name", "max_new_tokens", "dataset"} <= Settings.answer_affecting()
     assert {"temperature", "top_p", "stop", "stop_at_json"} <= Settings.answer_affecting()
     assert {"system_prompt_file", "shots", "deps"} <= Settings.answer_affecting()

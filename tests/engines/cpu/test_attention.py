@@ -91,9 +91,8 @@ def plain(pool: KVPool, chunks: list[Chunk], query: Tensor, group: int, scaling:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("group", "dim"), SHAPES)
-def test_given_random_batches_then_all_variants_and_torch_give_plain_attention(
-    kernel: Kernel, dtype: str, group: int, dim: int
-) -> None:
+def test_all_variants_and_torch_equal_plain_attention(kernel: Kernel, dtype: str, group: int, dim: int) -> None:
+    """For random batches, every variant of the kernel and torch give plain attention."""
     import torch
 
     from depqa_ray.engines.shared_prefix.batch import native_attention, pack, torch_attention
@@ -118,9 +117,10 @@ def test_given_random_batches_then_all_variants_and_torch_give_plain_attention(
 
 
 @pytest.mark.parametrize("with_kernel", [True, False])
-def test_given_random_prompts_with_and_without_the_kernel_then_tokens_equal_generate(
+def test_tokens_equal_generate_with_and_without_the_kernel(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_kernel: bool
 ) -> None:
+    """For random prompts, tokens equal those of generate with the kernel and without it."""
     from transformers import AutoTokenizer
 
     used = kernel if with_kernel else None
@@ -138,9 +138,10 @@ def test_given_random_prompts_with_and_without_the_kernel_then_tokens_equal_gene
 @pytest.mark.parametrize(
     ("group", "dim", "dtype"), [(2, 24, "float32"), (2, 272, "float32"), (65, 16, "float32"), (2, 16, "float16")]
 )
-def test_given_what_the_kernel_cannot_do_then_it_is_not_used(
+def test_kernel_is_not_used_for_unsupported_shapes(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, group: int, dim: int, dtype: str
 ) -> None:
+    """If the kernel does not support a group, size or dtype, it is not used."""
     from depqa_ray.engines.cpu import attention as cpu_attention
 
     monkeypatch.setattr(cpu_attention, "load", lambda: kernel)
@@ -148,7 +149,8 @@ def test_given_what_the_kernel_cannot_do_then_it_is_not_used(
     assert cpu_attention.kernel_for(filled_pool(dim, dtype), group) is None
 
 
-def test_given_no_library_or_a_broken_one_then_there_is_no_kernel(tmp_path: Path) -> None:
+def test_missing_or_broken_library_means_no_kernel(tmp_path: Path) -> None:
+    """If the library is missing or broken, there is no kernel."""
     from importlib.machinery import EXTENSION_SUFFIXES
 
     from depqa_ray.engines.cpu.attention import load

@@ -16,7 +16,8 @@ def built(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 16), (7, 100), (1, 40, 16, 128), (513, 1024)])
-def test_given_rows_then_their_norm_is_the_exact_one_rounded_once(shape: tuple[int, ...]) -> None:
+def test_norm_is_exact_and_rounded_once(shape: tuple[int, ...]) -> None:
+    """The norm of each row is the exact one, rounded once."""
     generator = torch.Generator().manual_seed(0)
     rows = (torch.randn(shape, generator=generator) * 3).bfloat16()
     weight = torch.randn(shape[-1], generator=generator).bfloat16()
@@ -28,13 +29,15 @@ def test_given_rows_then_their_norm_is_the_exact_one_rounded_once(shape: tuple[i
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 31), (9, 1000), (40, 20000)])
-def test_given_rows_then_the_first_of_the_greatest_is_found(shape: tuple[int, int]) -> None:
+def test_argmax_is_the_first_of_the_greatest(shape: tuple[int, int]) -> None:
+    """The argmax of each row is the first of its greatest values."""
     rows = torch.randn(shape, generator=torch.Generator().manual_seed(1)).bfloat16()
     assert torch.equal(argmax(rows), rows.float().argmax(-1))  # type: ignore[arg-type]
     assert torch.equal(argmax(-rows.abs()), (-rows.abs()).float().argmax(-1))  # type: ignore[arg-type]
 
 
-def test_given_both_zeros_then_the_first_of_them_is_found() -> None:
+def test_argmax_treats_both_zeros_as_equal() -> None:
+    """If a row holds both zeros, the argmax is the first of them."""
     rows = torch.tensor([[-1.0, -0.0, 0.0] + [-2.0] * 40, [0.0, -0.0, -1.0] + [-0.0] * 40]).bfloat16()
     assert argmax(rows).tolist() == [1, 0]  # type: ignore[union-attr]
 

@@ -45,9 +45,8 @@ def byte_texts() -> Any:
 
 @given(st.text(max_size=30) | st.binary(max_size=30), CUTS)
 @settings(deadline=None)
-def test_given_any_bytes_in_any_tokens_then_the_stream_is_the_text_and_only_broken_characters_wait(
-    text: str | bytes, cuts: list[int]
-) -> None:
+def test_stream_is_the_text_but_for_broken_characters(text: str | bytes, cuts: list[int]) -> None:
+    """However bytes are cut into tokens, the stream is the text; only broken characters are withheld."""
     pieces = cut(text, cuts)
     tokenizer = byte_tokenizer(pieces)
     stream = TextStream(TokenTexts(tokenizer))
@@ -67,14 +66,16 @@ def test_given_any_bytes_in_any_tokens_then_the_stream_is_the_text_and_only_brok
         (SamplingParams(stop=("b",), stop_at_json=True, fixed_length=True), [b"a", b"b", b"{}"], None, "ab{}"),
     ],
 )
-def test_given_eos_then_it_is_kept_and_ends_an_answer_unless_its_length_is_fixed(
+def test_eos_ends_an_answer_unless_its_length_is_fixed(
     sampling_params: SamplingParams, tokens: list[bytes], reason: str | None, text: str
 ) -> None:
+    """EOS is kept and ends an answer, unless the length is fixed."""
     generation = grown(tokens, sampling_params)
     assert (generation.tokens[-1], generation.finish_reason, generation.text) == (EOS, reason, text)
 
 
-def test_given_the_limit_then_it_ends_the_answer_but_what_ends_there_by_itself_has_stopped() -> None:
+def test_limit_ends_an_answer_that_has_not_stopped() -> None:
+    """The limit ends an answer; if the answer stops by itself there, the reason is stop."""
     assert grown([b"a", b"b", b"c"], SamplingParams(), limit=2).finish_reason == "length"
     assert grown([b"a", b"b", b"c"], SamplingParams(fixed_length=True), limit=2).finish_reason == "length"
     assert grown([b"a", b"b"], SamplingParams(), limit=3).finish_reason == "stop"
@@ -88,9 +89,8 @@ def test_given_the_limit_then_it_ends_the_answer_but_what_ends_there_by_itself_h
     cuts=CUTS,
 )
 @settings(deadline=None)
-def test_given_stop_strings_across_tokens_then_the_first_to_be_complete_ends_the_answer(
-    text: str, stops: list[str], cuts: list[int]
-) -> None:
+def test_first_complete_stop_string_ends_the_answer(text: str, stops: list[str], cuts: list[int]) -> None:
+    """If stop strings span tokens, the first complete one ends the answer at that very token."""
     pieces = cut(text, cuts)
     generation = grown(pieces, SamplingParams(stop=tuple(stops)), end=False)
     ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
@@ -109,9 +109,10 @@ def test_given_stop_strings_across_tokens_then_the_first_to_be_complete_ends_the
     CUTS,
 )
 @settings(deadline=None)
-def test_given_an_object_across_tokens_then_its_last_brace_ends_the_text(
+def test_last_brace_of_an_object_ends_the_text(
     value: dict[str, Any], ascii_only: bool, behind: str | bytes, cuts: list[int]
 ) -> None:
+    """If an object spans tokens, its last brace ends the text."""
     text = "Well: " + json.dumps(value, ensure_ascii=ascii_only)
     after = behind.encode() if isinstance(behind, str) else behind
     pieces = cut(text.encode() + after, cuts)
@@ -130,13 +131,13 @@ def test_given_an_object_across_tokens_then_its_last_brace_ends_the_text(
         ([b"abcd"], "bc", "a"),
     ],
 )
-def test_given_a_stop_string_and_an_object_then_what_is_complete_first_counts(
-    tokens: list[bytes], stop: str, text: str
-) -> None:
+def test_stop_string_or_object_ends_whichever_is_complete_first(tokens: list[bytes], stop: str, text: str) -> None:
+    """If a stop string and an object compete, the one that is complete first ends the answer."""
     assert grown(tokens, SamplingParams(stop=(stop, "abcd"), stop_at_json=True)).text == text
 
 
-def test_given_special_tokens_around_a_thought_then_its_braces_do_not_count(byte_texts: Any) -> None:
+def test_braces_between_special_thought_tokens_are_skipped(byte_texts: Any) -> None:
+    """If special tokens enclose a thought, its braces do not count."""
     tokenizer, texts = byte_texts
     tags = tokenizer.convert_tokens_to_ids([THINK_OPEN, THINK_CLOSE])
     thought, answer = ids_of(tokenizer, [bytes([b]) for b in b"{}"]), ids_of(tokenizer, [bytes([b]) for b in b"x{}y"])
@@ -145,7 +146,8 @@ def test_given_special_tokens_around_a_thought_then_its_braces_do_not_count(byte
     assert ended == [False] * 6 + [True]
 
 
-def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count(byte_texts: Any) -> None:
+def test_braces_of_a_thought_that_the_prompt_opened_are_skipped(byte_texts: Any) -> None:
+    """If the prompt opened a thought, the braces of the thought do not count."""
     tokenizer, texts = byte_texts
     generation = Generation(
         Prompt("a", "S", "P", "Q", 99), SamplingParams(stop_at_json=True), texts, {EOS}, thinking=True
@@ -154,7 +156,8 @@ def test_given_a_thought_that_the_prompt_opened_then_its_braces_do_not_count(byt
     assert [generation.add(token) for token in ids] == [False] * 11 + [True]
 
 
-def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_all_the_same() -> None:
+def test_stop_string_is_found_if_a_first_space_is_dropped() -> None:
+    """If the tokenizer drops a first space, stop strings are still found."""
     from tokenizers import Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
@@ -170,7 +173,9 @@ def test_given_a_tokenizer_that_drops_a_first_space_then_stop_strings_are_found_
     assert generation.text == "Who"
 
 
-def test_given_the_seed_and_the_prompt_then_the_random_numbers_are_these_everywhere(byte_texts: Any) -> None:
+def test_random_numbers_follow_from_seed_and_prompt(byte_texts: Any) -> None:
+    """The seed and the prompt's id alone determine the random numbers, on every machine."""
+
     def draws(seed: int, prompt_id: str) -> list[float]:
         sampling_params = SamplingParams(temperature=1.0, seed=seed)
         generation = Generation(Prompt(prompt_id, "S", "P", "Q", 9), sampling_params, byte_texts[1], {EOS})

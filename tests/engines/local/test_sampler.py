@@ -31,7 +31,8 @@ def frequencies(logits: list[float], sampling_params: SamplingParams, count: int
     return {token: number / count for token, number in Counter(chosen.tolist()).items()}
 
 
-def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same() -> None:
+def test_drawn_tokens_do_not_depend_on_the_batch() -> None:
+    """The drawn tokens of a sequence are the same in any batch and in any order."""
     sampling_params = SamplingParams(temperature=1.3, top_p=0.9, seed=7)
     logits = torch.randn(5, ROWS, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
     names = [f"row {number}" for number in range(ROWS)]
@@ -52,9 +53,8 @@ def test_given_a_row_in_any_company_and_order_then_its_drawn_tokens_are_the_same
     "sampling_params", [SamplingParams(), SamplingParams(1.0, 1e-9), SamplingParams(1e-9), SamplingParams(1e-4)]
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_is_chosen(
-    sampling_params: SamplingParams, dtype: torch.dtype
-) -> None:
+def test_no_temperature_or_tiny_nucleus_is_argmax(sampling_params: SamplingParams, dtype: torch.dtype) -> None:
+    """With no or tiny temperature, or a tiny nucleus, the first of the likeliest tokens is chosen."""
     logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(1)).to(dtype)
     if sampling_params.top_p < 1:
         logits[:, 7::3] = 9.0  # many that are equally likely
@@ -64,7 +64,8 @@ def test_given_no_temperature_or_a_tiny_nucleus_then_the_first_of_the_likeliest_
     assert torch.equal(sample(logits, rows, sampling_params), logits.argmax(-1))
 
 
-def test_given_a_small_distribution_then_tokens_come_as_often_as_they_are_likely() -> None:
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    """Tokens are drawn as often as they are likely."""
     logits = [0.0, 1.0, 2.0, float("-inf")]
     likely = torch.tensor(logits).softmax(-1).tolist()
     found = frequencies(logits, SamplingParams(1.0))
@@ -87,9 +88,8 @@ def test_given_a_nucleus_then_nothing_outside_of_it_is_drawn() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=8, max_size=8), min_size=1, max_size=3), st.integers(1, 63))
-def test_given_any_shares_then_the_nucleus_is_the_smallest_set_that_reaches_top_p(
-    shares: list[list[int]], sixty_fourths: int
-) -> None:
+def test_nucleus_is_the_smallest_set_that_reaches_top_p(shares: list[list[int]], sixty_fourths: int) -> None:
+    """The nucleus is the smallest set of tokens whose probability reaches top_p."""
     # In 64ths, so that every sum is exact; the first share is the remainder.
     rows = [[64 - sum(row[1:]) / 2, *(share / 2 for share in row[1:])] for row in shares]
     top_p = sixty_fourths / 64
@@ -104,7 +104,8 @@ def test_given_any_shares_then_the_nucleus_is_the_smallest_set_that_reaches_top_
     assert _nucleus(torch.tensor(rows) / 64, top_p).tolist() == expected
 
 
-def test_given_a_draw_of_zero_then_a_token_without_probability_is_passed_over() -> None:
+def test_draw_of_zero_skips_tokens_without_probability() -> None:
+    """If the draw is 0, tokens without probability are skipped."""
     draws = torch.tensor([0.0, 0.5, 0.75, 1 - 2**-32], dtype=torch.float64)
     assert _invert(torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).expand(4, -1), draws).tolist() == [1, 3, 3, 3]
 
@@ -112,15 +113,15 @@ def test_given_a_draw_of_zero_then_a_token_without_probability_is_passed_over() 
 @given(
     st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20), st.floats(1e-8, 1e8), st.floats(0.0, 1.0, exclude_min=True)
 )
-def test_given_any_logits_then_the_token_is_one_of_them_and_possible(
-    logits: list[float], temperature: float, top_p: float
-) -> None:
+def test_drawn_token_is_possible_for_any_logits(logits: list[float], temperature: float, top_p: float) -> None:
+    """For any logits, the drawn token has a probability above 0."""
     sampling_params = SamplingParams(temperature, top_p)
     (token,) = sample(torch.tensor([logits]), generations(sampling_params, "a"), sampling_params).tolist()
     assert torch.tensor(logits).sub(max(logits)).div(temperature).softmax(-1)[token] > 0
 
 
-def test_given_logits_that_are_no_numbers_then_the_token_is_still_one() -> None:
+def test_nan_logits_still_give_a_token() -> None:
+    """If the logits are NaN, the result is still a token."""
     sampling_params = SamplingParams(1.0, 0.9)
     (token,) = sample(torch.full((1, 5), float("nan")), generations(sampling_params, "a"), sampling_params).tolist()
     assert 0 <= token < 5

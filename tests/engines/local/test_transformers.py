@@ -50,7 +50,8 @@ def one_by_one(folder: Path, texts: list[str], limits: list[int]) -> list[list[i
     return found
 
 
-def test_given_prompts_of_mixed_lengths_then_padding_changes_no_token(tmp_path: Path) -> None:
+def test_padding_of_mixed_lengths_changes_no_token(tmp_path: Path) -> None:
+    """If prompts have different lengths, padding changes no token."""
     folder = save_tiny_model(tmp_path)
     prompts = [Prompt(str(n), "S", "P " * n, "Q" * (3 * n % 7 + 1), 20) for n in range(8)]
     texts = [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts]
@@ -71,14 +72,16 @@ def test_given_a_chat_template_then_it_is_used_with_thinking_off(tmp_path: Path)
     assert found.prompt_tokens == len("[system]Sys[user]PasOwn<off>")
 
 
-def test_given_limits_of_different_length_in_one_batch_then_each_row_keeps_its_own(tmp_path: Path) -> None:
+def test_each_sequence_of_a_batch_keeps_its_own_limit(tmp_path: Path) -> None:
+    """If the limits of a batch differ, each sequence keeps its own."""
     folder = save_tiny_model(tmp_path, eos_token_id=None)
     short, long = complete(folder, Prompt("a", "S", "P", "Q", 3), Prompt("b", "S", "P", "Q", 12))
     assert short.generated_tokens <= 3 < long.generated_tokens
     assert long.text.startswith(short.text)
 
 
-def test_given_a_folder_that_suggests_how_to_choose_tokens_then_it_is_not_asked(tmp_path: Path) -> None:
+def test_generation_config_of_the_folder_is_ignored(tmp_path: Path) -> None:
+    """If a model folder suggests how to sample, the suggestion is ignored."""
     prompts = [Prompt(str(n), "S", "P", "Q" * n, 12) for n in range(4)]
     plain = [c.text for c in complete(save_tiny_model(tmp_path), *prompts)]
     suggestion = {"do_sample": True, "temperature": 0.6, "repetition_penalty": 5.0, "eos_token_id": 0}
@@ -87,9 +90,8 @@ def test_given_a_folder_that_suggests_how_to_choose_tokens_then_it_is_not_asked(
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "pickled"])
-def test_given_a_folder_without_a_usable_model_then_the_error_is_one_line_with_what_to_do(
-    tmp_path: Path, what: str
-) -> None:
+def test_unusable_model_folder_is_a_one_line_error_with_a_fix(tmp_path: Path, what: str) -> None:
+    """If a folder has no usable model, the error is one line with a fix."""
     if what == "pickled":
         save_tiny_model(tmp_path)
         (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")

@@ -74,9 +74,8 @@ def random_prompts(count: int, seed: int) -> list[Prompt]:
 
 
 @pytest.mark.parametrize(("architecture", "count"), [("Qwen3", 1000), ("Llama", 1000), ("Qwen2", 60), ("Mistral", 60)])
-def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_one(
-    tmp_path: Path, architecture: str, count: int
-) -> None:
+def test_tokens_equal_generate_in_any_batch(tmp_path: Path, architecture: str, count: int) -> None:
+    """For random prompts in any batch, tokens equal those of generate one by one."""
     from transformers import AutoTokenizer
 
     folder = save_tiny_model(tmp_path, architecture=architecture)
@@ -95,7 +94,8 @@ def test_given_random_prompts_in_any_company_then_tokens_equal_generate_one_by_o
         assert (completion.prompt_tokens, completion.generated_tokens) == (len(text.encode()), len(row))
 
 
-def test_given_a_prompt_longer_than_a_step_then_its_pieces_add_up(tmp_path: Path) -> None:
+def test_chunks_of_a_long_prompt_add_up(tmp_path: Path) -> None:
+    """If a prompt is longer than a step, its chunks give as many tokens as generate does."""
     folder = save_tiny_model(tmp_path, max_position_embeddings=2048)
     prompts = [Prompt(str(n), "S", "long passage " * 60, "q" * (n + 600), 5) for n in range(3)]
     expected = one_by_one(folder, [f"{p.system}\n\n{p.passage_text}{p.question_text}\n\n" for p in prompts], [5] * 3)
@@ -103,7 +103,8 @@ def test_given_a_prompt_longer_than_a_step_then_its_pieces_add_up(tmp_path: Path
     assert [found[p.id].generated_tokens for p in prompts] == [len(row) for row in expected]
 
 
-def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_path: Path) -> None:
+def test_siblings_compute_no_token_twice_and_leak_no_slot(tmp_path: Path) -> None:
+    """If prompts share a prefix, no token is computed twice and no slot leaks."""
     folder = save_tiny_model(tmp_path)
     shared = "Passage: Ada lives in Halden.\n\n"
     prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
@@ -115,9 +116,8 @@ def test_given_siblings_then_no_token_is_computed_twice_and_no_slot_leaks(tmp_pa
     assert engine.counts().cached_tokens == 8 * (len("S\n\n") + len(shared) + 1)
 
 
-def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept_and_nothing_else(
-    tmp_path: Path,
-) -> None:
+def test_reset_keeps_only_what_a_running_sequence_uses(tmp_path: Path) -> None:
+    """If the prefix cache is reset while a sequence runs, only the prefixes that it uses are kept."""
     from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
 
     folder = save_tiny_model(tmp_path)
@@ -152,7 +152,8 @@ def test_given_a_row_that_runs_when_the_engine_forgets_then_what_it_uses_is_kept
     assert asyncio.run(run()) == (3, 3 + len(left))
 
 
-def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp_path: Path) -> None:
+def test_longer_history_builds_on_the_shorter_one(tmp_path: Path) -> None:
+    """If a history of known answers grows, only its new lines are computed."""
     folder = save_tiny_model(tmp_path)
     known = [f"Known: Q{n} Answer: A\n" for n in range(3)]
     history = ["".join(known[:n]) for n in range(4)]
@@ -172,7 +173,8 @@ def test_given_known_answers_then_a_longer_history_builds_on_the_shorter_one(tmp
     assert counts.computed_tokens == len("S\n\nP" + history[3]) + 4 * len("Question: 0\n\n")
 
 
-def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered(tmp_path: Path) -> None:
+def test_work_waits_for_free_slots_and_all_is_answered(tmp_path: Path) -> None:
+    """If the work needs more slots than there are, it waits and all prompts are answered."""
     folder = save_tiny_model(tmp_path)
     prompts = random_prompts(30, seed=3)
     _, found, engine = complete(folder, [prompts], kv_gib=420 * SLOT_BYTES / GIB)
@@ -181,7 +183,8 @@ def test_given_less_room_than_the_work_needs_then_work_waits_and_all_is_answered
     assert not any(completion.error for completion in found.values())
 
 
-def test_given_a_prompt_larger_than_the_store_then_it_alone_fails_and_names_the_flag(tmp_path: Path) -> None:
+def test_prompt_larger_than_the_pool_fails_alone(tmp_path: Path) -> None:
+    """If a prompt exceeds the KV pool, only this prompt fails and its error names --kv-gib."""
     folder = save_tiny_model(tmp_path)
     prompts = [Prompt("large", "S", "P" * 300, "Q", 3), Prompt("small", "S", "P", "Q", 3)]
     _, found, _ = complete(folder, [prompts], kv_gib=100 * SLOT_BYTES / GIB)
@@ -189,9 +192,8 @@ def test_given_a_prompt_larger_than_the_store_then_it_alone_fails_and_names_the_
     assert found["small"].error is None
 
 
-def test_given_a_model_that_it_does_not_cover_then_it_falls_back_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unsupported_model_falls_back_to_transformers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """If the engine does not support a model, it falls back to transformers and logs why."""
     sliding = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
     info, found, _ = complete(save_tiny_model(tmp_path, **sliding), [[Prompt("a", "S", "P", "Q", 3)]])
     assert info.engine == "transformers"
@@ -200,9 +202,8 @@ def test_given_a_model_that_it_does_not_cover_then_it_falls_back_and_says_so(
 
 
 @pytest.mark.parametrize("architecture", ["Qwen3", "Qwen2", "Llama"])
-def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transformers(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_bfloat16_logits_are_as_exact_as_those_of_transformers(tmp_path: Path, architecture: str) -> None:
+    """In bfloat16, logits are about as near to float32 as those of transformers."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -239,21 +240,24 @@ def test_given_bfloat16_then_logits_are_as_near_to_float32_as_those_of_transform
     assert max(ours_off) <= 1.5 * max(theirs_off)
 
 
-def test_given_a_prompt_that_just_fits_the_store_then_it_is_answered(tmp_path: Path) -> None:
+def test_prompt_that_just_fits_the_pool_is_answered(tmp_path: Path) -> None:
+    """If a prompt just fits the KV pool, it is answered."""
     folder = save_tiny_model(tmp_path)
     prompts = [Prompt("a", "S", "P" * 387, "Q", 2), Prompt("b", "S", "P", "Q", 2)]
     _, found, _ = complete(folder, [prompts], kv_gib=400 * SLOT_BYTES / GIB)
     assert {id_: c.error for id_, c in found.items()} == {"a": None, "b": None}
 
 
-def test_given_a_prompt_that_cannot_be_tokens_then_it_alone_fails_and_says_why(tmp_path: Path) -> None:
+def test_prompt_that_cannot_be_tokens_fails_alone(tmp_path: Path) -> None:
+    """If a prompt cannot be turned into tokens, only this prompt fails and says why."""
     prompts = [Prompt("bad", "S", "P", "\ud800", 2), Prompt("good", "S", "P", "Q", 2)]
     _, found, _ = complete(save_tiny_model(tmp_path), [prompts])
     assert "cannot be turned into tokens" in (found["bad"].error or "")
     assert found["good"].error is None
 
 
-def test_given_a_template_that_refuses_then_starting_says_so_in_one_line(tmp_path: Path) -> None:
+def test_refusing_chat_template_is_a_one_line_error_at_start(tmp_path: Path) -> None:
+    """If the chat template raises an error, starting fails with its message in one line."""
     folder = save_tiny_model(tmp_path, chat_template="{{ raise_exception('no system messages') }}")
     with pytest.raises(EngineError, match=r"no system messages") as caught:
         asyncio.run(build(folder).start())
@@ -274,7 +278,8 @@ def run_out_of_memory(engine: Any, steps: set[int]) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 4])
-def test_given_memory_that_runs_out_once_then_half_go_on_and_every_answer_is_the_same(tmp_path: Path, at: int) -> None:
+def test_out_of_memory_once_halves_the_batch_and_keeps_answers(tmp_path: Path, at: int) -> None:
+    """If memory runs out once, half of the sequences go on and all answers stay the same."""
     folder = save_tiny_model(tmp_path)
     prompts = random_prompts(12, seed=7)
     _, expected, _ = complete(folder, [prompts])
@@ -285,7 +290,8 @@ def test_given_memory_that_runs_out_once_then_half_go_on_and_every_answer_is_the
     engine._batcher.cache.validate()
 
 
-def test_given_memory_that_runs_out_twice_in_a_row_then_that_step_fails_and_the_engine_goes_on(tmp_path: Path) -> None:
+def test_out_of_memory_twice_fails_only_that_step(tmp_path: Path) -> None:
+    """If memory runs out twice in a row, that step fails and the engine goes on."""
     folder = save_tiny_model(tmp_path)
     prompts = random_prompts(12, seed=7)
     _, found, engine = complete(folder, [prompts], before=lambda engine: run_out_of_memory(engine, {1, 2}))
@@ -295,7 +301,8 @@ def test_given_memory_that_runs_out_twice_in_a_row_then_that_step_fails_and_the_
     engine._batcher.cache.validate()
 
 
-def test_given_callers_that_leave_at_any_time_then_their_rows_are_freed_and_others_answered(tmp_path: Path) -> None:
+def test_leaving_callers_free_their_sequences(tmp_path: Path) -> None:
+    """If callers leave at any time, their sequences are freed and the other callers are answered."""
     folder = save_tiny_model(tmp_path)
     prompts = random_prompts(60, seed=9)
     _, expected, _ = complete(folder, [prompts])
@@ -328,7 +335,8 @@ def test_given_callers_that_leave_at_any_time_then_their_rows_are_freed_and_othe
     engine._batcher.cache.validate()
 
 
-def test_given_no_memory_for_the_store_then_the_engine_says_which_flag_to_change(tmp_path: Path) -> None:
+def test_pool_without_memory_names_the_flag_to_change(tmp_path: Path) -> None:
+    """If the KV pool has too little memory, the error names the flag to change."""
     engine = build(save_tiny_model(tmp_path), kv_gib=1e-9)
     with pytest.raises(EngineError, match="--kv-gib"):
         asyncio.run(engine.start())

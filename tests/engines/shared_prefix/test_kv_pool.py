@@ -19,7 +19,8 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here to read the memory from")
-def test_given_a_large_store_on_a_cpu_then_only_what_is_used_of_it_takes_memory() -> None:
+def test_unused_part_of_a_large_pool_takes_no_memory() -> None:
+    """If a KV pool on a CPU is large, only its used part takes memory."""
     import torch
 
     from depqa_ray.engines.shared_prefix.kv_pool import KVPool
@@ -35,7 +36,8 @@ def test_given_a_large_store_on_a_cpu_then_only_what_is_used_of_it_takes_memory(
     assert 128 << 20 <= resident() - before < 160 << 20
 
 
-def test_given_more_slots_than_any_machine_has_memory_for_then_that_is_a_memory_error() -> None:
+def test_more_slots_than_memory_is_a_memory_error() -> None:
+    """If more slots are asked for than any machine can hold, MemoryError is raised."""
     import torch
 
     from depqa_ray.engines.shared_prefix.kv_pool import KVPool

@@ -87,7 +87,8 @@ def test_given_a_longer_prefix_then_it_builds_on_the_shorter_one() -> None:
     assert cache.hit_tokens == 4
 
 
-def test_given_siblings_that_begin_alike_then_the_later_borrows_what_they_have_in_common_but_the_last_token() -> None:
+def test_later_sibling_copies_common_tokens_but_its_last() -> None:
+    """If siblings start alike, the later one copies the common tokens, but never its own last one."""
     cache = PrefixCache(60)
     first = cache.admit([[1], [5, 6, 7]], 1)
     second, third = cache.admit([[1], [5, 6, 8]], 1), cache.admit([[1], [5, 6]], 1)
@@ -97,7 +98,8 @@ def test_given_siblings_that_begin_alike_then_the_later_borrows_what_they_have_i
     assert cache.hit_tokens == 1 + 2 + 1 + 1
 
 
-def test_given_a_lender_that_leaves_before_it_was_copied_then_the_borrower_computes_for_itself() -> None:
+def test_copy_is_dropped_if_its_source_is_released_first() -> None:
+    """If the source is released before it was copied, the other sequence computes the tokens itself."""
     cache = PrefixCache(60)
     first, second = cache.admit([[1], [5, 6, 7]], 1), cache.admit([[1], [5, 6, 8]], 1)
     assert first and second and cache.hit_tokens == 3
@@ -106,7 +108,8 @@ def test_given_a_lender_that_leaves_before_it_was_copied_then_the_borrower_compu
     cache.validate()
 
 
-def test_given_a_prefix_that_was_given_up_before_it_was_read_then_nobody_waits_for_it() -> None:
+def test_prefix_released_before_it_is_computed_is_evicted() -> None:
+    """If a prefix is released before it was computed, it is evicted and no sequence waits for it."""
     cache = PrefixCache(60)
     leaf = cache.admit([[1], [2, 3]], 1)
     assert leaf is not None
@@ -115,7 +118,8 @@ def test_given_a_prefix_that_was_given_up_before_it_was_read_then_nobody_waits_f
     cache.validate()
 
 
-def test_given_rows_of_one_size_then_they_lie_side_by_side_and_a_place_is_used_again() -> None:
+def test_slots_of_equal_sequences_are_adjacent_and_reused() -> None:
+    """If sequences need equal places, they lie side by side, and a freed place is used again."""
     cache = PrefixCache(1000)
     leaves = [admit(cache, [1], [n], new=10 + n % 3) for n in range(5)]
     slab = cache.slabs[0]
@@ -126,11 +130,13 @@ def test_given_rows_of_one_size_then_they_lie_side_by_side_and_a_place_is_used_a
 
 
 @pytest.mark.parametrize(("needed", "size"), [(1, 16), (17, 24), (25, 32), (48, 48), (49, 64), (65, 96), (97, 128)])
-def test_given_a_need_then_the_place_holds_it_and_wastes_at_most_a_third(needed: int, size: int) -> None:
+def test_place_holds_the_need_and_wastes_at_most_a_third(needed: int, size: int) -> None:
+    """A place holds the slots needed and, above the minimum of 16, wastes at most a third."""
     assert range_capacity(needed) == size
 
 
-def test_given_a_prefix_in_the_middle_then_a_row_that_needs_most_of_the_store_still_finds_room() -> None:
+def test_large_sequence_fits_despite_a_prefix_in_the_middle() -> None:
+    """If a prefix lies in the middle, a sequence that needs most of the slots still fits."""
     cache = PrefixCache(100)
     for segments in ([[1] * 40, [5]], [[2] * 20, [5]], [[3] * 20, [5]]):
         cache.release(admit(cache, *segments))
@@ -142,7 +148,8 @@ def test_given_a_row_that_just_fits_then_it_is_admitted(prefix: int, own: int, n
     assert PrefixCache(1000).admit([[1] * prefix, [2] * own], new) is not None
 
 
-def test_given_a_lender_that_goes_while_a_borrower_looks_for_room_then_the_count_stays_right() -> None:
+def test_hit_tokens_stay_right_if_a_source_is_evicted() -> None:
+    """If a source is evicted while a sequence looks for slots, the count of hit tokens stays right."""
     cache = PrefixCache(20)
     cache.release(admit(cache, [1, 2, 3, 4, 5, 6, 7, 8], [9]))
     found = cache.hit_tokens
@@ -153,7 +160,8 @@ def test_given_a_lender_that_goes_while_a_borrower_looks_for_room_then_the_count
     cache.validate()
 
 
-def test_given_too_little_room_then_the_prefix_unused_for_longest_goes_first() -> None:
+def test_least_recently_used_prefix_is_evicted_first() -> None:
+    """If slots run short, the prefix that was unused for longest is evicted first."""
     cache = PrefixCache(10)
     for tokens in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1]):
         cache.release(admit(cache, tokens, [9]))
@@ -162,7 +170,8 @@ def test_given_too_little_room_then_the_prefix_unused_for_longest_goes_first() -
 
 
 @pytest.mark.parametrize(("start", "length"), [(3, 2), (0, 11), (-1, 1)])
-def test_given_slots_that_are_not_taken_then_they_cannot_be_given_back(start: int, length: int) -> None:
+def test_slots_that_are_not_allocated_cannot_be_freed(start: int, length: int) -> None:
+    """If slots are not allocated, freeing them raises ValueError."""
     slots = SlotAllocator(10)
     slots.allocate(4)
     with pytest.raises(ValueError, match="not taken"):

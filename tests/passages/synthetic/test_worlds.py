@@ -67,9 +67,8 @@ def longest_chain(passage: Passage) -> int:
 
 
 @given(SEEDS, SHAPES)
-def test_given_a_world_when_its_questions_are_read_then_the_gold_edges_follow_from_their_text(
-    seed: int, shape: WorldShape
-) -> None:
+def test_gold_edges_follow_from_the_text_of_questions(seed: int, shape: WorldShape) -> None:
+    """The gold edges of a world follow from the text of its questions."""
     passage = world_of(seed, shape).passage("w")
     assert passage.gold_edges is not None
     assert {(edge.parent, edge.child) for edge in passage.gold_edges} == edges_from_the_text(passage)
@@ -77,7 +76,8 @@ def test_given_a_world_when_its_questions_are_read_then_the_gold_edges_follow_fr
 
 
 @given(SEEDS, SHAPES)
-def test_given_a_dependent_question_when_read_alone_then_it_names_nobody(seed: int, shape: WorldShape) -> None:
+def test_dependent_question_names_no_entity(seed: int, shape: WorldShape) -> None:
+    """If a question has parents, its text names no entity; otherwise it names its subjects."""
     world = world_of(seed, shape)
     everybody = {name for fact in world.facts for name in (*fact.subjects, fact.object)}
     for question in world.questions:
@@ -86,9 +86,8 @@ def test_given_a_dependent_question_when_read_alone_then_it_names_nobody(seed: i
 
 
 @given(SEEDS, SHAPES)
-def test_given_a_dependent_question_when_guessed_then_every_other_subject_has_its_own_answer(
-    seed: int, shape: WorldShape
-) -> None:
+def test_other_subjects_have_other_answers(seed: int, shape: WorldShape) -> None:
+    """In a world, every other subject that a dependent question could mean has another answer."""
     world = world_of(seed, shape)
     for question in world.questions:
         stated = [fact for fact in world.facts if fact.relation == question.fact.relation]
@@ -98,9 +97,8 @@ def test_given_a_dependent_question_when_guessed_then_every_other_subject_has_it
 
 
 @given(SEEDS, SHAPES)
-def test_given_a_question_when_its_parents_are_answered_then_a_sentence_of_the_passage_answers_it(
-    seed: int, shape: WorldShape
-) -> None:
+def test_passage_answers_a_question_once_its_parents_are(seed: int, shape: WorldShape) -> None:
+    """If its parents are answered, a sentence of the passage answers the question."""
     world = world_of(seed, shape)
     passage = world.passage("w")
     assert passage.text == " ".join(world.sentences)
@@ -114,7 +112,8 @@ def test_given_a_question_when_its_parents_are_answered_then_a_sentence_of_the_p
 
 
 @given(SEEDS, SHAPES)
-def test_given_the_questions_when_read_in_order_then_none_names_an_earlier_answer(seed: int, shape: WorldShape) -> None:
+def test_no_question_names_an_earlier_answer(seed: int, shape: WorldShape) -> None:
+    """No question names the answer of an earlier one."""
     questions = world_of(seed, shape).passage("w").questions
     answers = [question.answers[0] for question in questions]
     assert len(set(answers)) == len(answers)
@@ -123,7 +122,8 @@ def test_given_the_questions_when_read_in_order_then_none_names_an_earlier_answe
 
 
 @given(SEEDS, SHAPES)
-def test_given_a_shape_when_generated_then_it_is_honoured(seed: int, shape: WorldShape) -> None:
+def test_world_has_the_shape_asked_for(seed: int, shape: WorldShape) -> None:
+    """A generated world has the shape asked for."""
     world = world_of(seed, shape)
     passage = world.passage("w")
     everything = sum(shape.entities * len(relation.subjects) for relation in RELATIONS)
@@ -133,7 +133,8 @@ def test_given_a_shape_when_generated_then_it_is_honoured(seed: int, shape: Worl
     assert len(world.sentences) == len(world.facts) >= min(shape.facts, everything)
 
 
-def test_given_the_default_shape_when_many_are_generated_then_chains_and_joins_occur() -> None:
+def test_default_shape_has_chains_and_joins() -> None:
+    """Among many worlds of the default shape, chains of full depth and joins occur."""
     passages = list(generate_worlds(60, seed=1))
     assert max(longest_chain(passage) for passage in passages) == WorldShape().depth
     children = [[edge.child for edge in passage.gold_edges or ()] for passage in passages]
@@ -141,15 +142,15 @@ def test_given_the_default_shape_when_many_are_generated_then_chains_and_joins_o
 
 
 @given(SEEDS, st.integers(0, 20), st.integers(1, 3))
-def test_given_a_number_of_a_seed_when_generated_then_it_is_the_same_world_whatever_came_before(
-    seed: int, first: int, count: int
-) -> None:
+def test_world_depends_only_on_seed_and_number(seed: int, first: int, count: int) -> None:
+    """A world follows from its seed and number, whatever was generated before."""
     alone = list(generate_worlds(count, seed, first=first))
     assert alone == list(generate_worlds(first + count, seed))[first:]
     assert [passage.id for passage in alone] == [f"world-{seed}-{number}" for number in range(first, first + count)]
 
 
-def test_given_another_seed_when_generated_then_it_is_another_world() -> None:
+def test_another_seed_gives_another_world() -> None:
+    """If the seed differs, the worlds differ."""
     texts = {passage.text for seed in range(20) for passage in generate_worlds(5, seed)}
     assert len(texts) == 100
 
@@ -169,18 +170,21 @@ def test_given_another_seed_when_generated_then_it_is_another_world() -> None:
         {"facts": 61},
     ],
 )
-def test_given_a_shape_out_of_range_when_made_then_the_error_names_the_value(values: dict[str, Any]) -> None:
+def test_shape_out_of_range_names_the_value(values: dict[str, Any]) -> None:
+    """If a value of a shape is out of range, the error names it."""
     (name,) = values
     with pytest.raises(ValueError, match=f"{name} must be between"):
         WorldShape(**values)
 
 
-def test_given_more_questions_than_the_entities_hold_when_generated_then_the_error_says_so() -> None:
+def test_too_many_questions_for_the_entities_is_an_error() -> None:
+    """If a shape has more questions than its entities allow, the error says so."""
     with pytest.raises(ValueError, match="ask for fewer"):
         list(generate_worlds(40, seed=1, shape=WorldShape(questions=12, depth=1, entities=2)))
 
 
-def test_given_worlds_when_put_into_the_squad_schema_then_answers_start_where_it_says() -> None:
+def test_answers_in_the_squad_schema_start_where_it_says() -> None:
+    """If worlds are put into the SQuAD schema, answers start where it says."""
     passages = list(generate_worlds(5, seed=1))
     articles = worlds_to_squad(passages)["data"]
     assert [article["title"] for article in articles] == [passage.title for passage in passages]
@@ -192,6 +196,7 @@ def test_given_worlds_when_put_into_the_squad_schema_then_answers_start_where_it
                 assert paragraph["context"][start : start + len(answer["text"])] == answer["text"]
 
 
-def test_given_the_names_when_compared_then_none_stands_in_two_lists() -> None:
+def test_no_name_is_in_two_lists() -> None:
+    """No name is in two lists."""
     every = [*FIRST_NAMES, *SURNAMES, *(name for known in NAMES.values() for name in known)]
     assert len(set(every)) == len(every)

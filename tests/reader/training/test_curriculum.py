@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_lessons() -> None:
     assert first == second
 
 
-def test_a_question_that_points_is_asked_after_every_known_answer() -> None:
+def test_pointing_question_follows_every_known_answer() -> None:
     """The reader has to use the answer it is given: the same question gets different answers in one lesson's world."""
     asked: dict[str, set[str]] = {}
     for number in WORLDS:
@@ -67,7 +67,7 @@ def test_the_first_questions_are_answered_without_the_others() -> None:
         assert asked.own == prompts.batch_part([question.text for question in world.questions[:count]])
 
 
-def test_questions_with_their_subjects_named_come_after_known_answers_too() -> None:
+def test_self_contained_questions_follow_known_answers_too() -> None:
     """As they do with the whole history: the reader has to see that those answers do not matter."""
     lessons = [draw_lesson(random.Random(number), STAGES[-1]) for number in WORLDS]
     owns = [exercise.own for lesson in lessons for exercise in lesson.exercises]
@@ -75,7 +75,7 @@ def test_questions_with_their_subjects_named_come_after_known_answers_too() -> N
     assert sum("that " not in question for question in asked) >= len(WORLDS) // 2
 
 
-def test_edges_are_asked_of_more_questions_than_the_lessons_own_world_has() -> None:
+def test_edges_are_asked_for_more_questions_than_a_world_has() -> None:
     """The more questions there are, the more often the latest of several fitting answers is the one that is meant."""
     lessons = [draw_lesson(random.Random(number), STAGES[-1]) for number in WORLDS]
     counts = {len(json.loads(lesson.exercises[-1].target)) for lesson in lessons}

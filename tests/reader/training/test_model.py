@@ -34,9 +34,8 @@ def batch(tokenizer: PreTrainedTokenizerBase) -> Batch:
     return Encoder(tokenizer).batch([draw_lesson(rng, STAGES[-2]) for _ in range(3)])
 
 
-def test_each_exercise_is_computed_as_if_it_stood_alone_behind_its_passage(
-    model: Qwen3ForCausalLM, batch: Batch
-) -> None:
+def test_exercises_are_computed_independently(model: Qwen3ForCausalLM, batch: Batch) -> None:
+    """Each exercise is computed as if it were alone behind its passage."""
     expected, actual = (
         plain(model, batch),
         hidden_states(model, batch.ids, batch.positions, batch.layout, torch.float32),
@@ -65,7 +64,8 @@ def test_labels_are_the_tokens_that_follow(batch: Batch) -> None:
     assert not batch.graded[:, : batch.layout.passage].any()
 
 
-def test_what_is_graded_are_the_replies(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_only_replies_are_graded(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Only the replies of a lesson are graded, each with its end."""
     lesson = draw_lesson(random.Random(5), STAGES[0])
     batch = Encoder(tokenizer).batch([lesson])
     text = tokenizer.decode(batch.labels[batch.graded])

@@ -17,7 +17,8 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", sorted(NAMES))
-def test_each_name_is_the_same_one_token_wherever_it_stands(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
+def test_each_name_is_one_token_in_any_position(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
+    """Each name is the same single token in any position."""
     for name in NAMES[kind]:  # type: ignore[index]
         answer = ids_of(tokenizer, f'{{"answer": "{name}"}}')
         token = answer[-2]
@@ -38,7 +39,8 @@ def test_a_person_is_two_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_comes_back(text: str) -> None:
+def test_any_text_survives_the_tokenizer(text: str) -> None:
+    """Any text that is tokenised and decoded comes back."""
     tokenizer = _shared()
     assert tokenizer.decode(ids_of(tokenizer, text), skip_special_tokens=False) == text
 

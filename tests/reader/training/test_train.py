@@ -35,7 +35,8 @@ def test_a_stage_lasts_until_its_questions_are_answered() -> None:
 
 @pytest.mark.parametrize("module", ["train", "evaluate"])
 @pytest.mark.slow
-def test_commands_say_what_they_take(module: str) -> None:
+def test_commands_document_their_flags(module: str) -> None:
+    """The help of each training command shows its flags."""
     command = [sys.executable, "-m", f"depqa_ray.reader.training.{module}", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "--seed" in shown

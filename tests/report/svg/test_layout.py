@@ -17,7 +17,8 @@ KEYS = [str(key) for key in range(7)]
 
 
 @given(st.lists(st.sampled_from(PAIRS), unique=True))
-def test_a_child_stands_to_the_right_of_its_parents(edges: list[tuple[str, str]]) -> None:
+def test_child_is_to_the_right_of_its_parents(edges: list[tuple[str, str]]) -> None:
+    """The box of a child is to the right of its parents' boxes."""
     boxes = {box.key: box for box in lay_out(KEYS, edges).boxes}
 
     assert all(boxes[parent].x + BOX_WIDTH < boxes[child].x for parent, child in edges)
@@ -60,7 +61,7 @@ def test_a_long_line_passes_the_boxes_between() -> None:
     assert not between.y <= level <= between.y + BOX_HEIGHT
 
 
-def test_edges_that_make_no_sense_are_left_out_and_cycles_are_refused() -> None:
+def test_senseless_edges_are_left_out_and_cycles_refused() -> None:
     drawing = lay_out(["a", "b", "c"], [("a", "a"), ("a", "ghost"), ("b", "c")])
 
     assert [(line.parent, line.child) for line in drawing.lines] == [("b", "c")]

@@ -30,7 +30,8 @@ def test_an_axis_without_length_has_one_tick() -> None:
     assert tick_times(0.0) == [0.0]
 
 
-def test_bars_stand_where_their_times_are() -> None:
+def test_bars_are_placed_by_their_times() -> None:
+    """The bars of a timeline are placed by their times."""
     chart = draw_timeline([step(ready=1.0, dispatched=2.0, completed=4.0)], LABELS, 4.0)
 
     bar = chart.bars[0]
@@ -39,7 +40,8 @@ def test_bars_stand_where_their_times_are() -> None:
     assert bar.note == "batch 0, r0"
 
 
-def test_a_step_that_was_never_sent_has_no_bar_and_says_so() -> None:
+def test_unsent_step_has_no_bar_but_a_note() -> None:
+    """If a step was never sent, it has no bar but a note."""
     bar = draw_timeline([step(batch=-1)], LABELS, 1.0).bars[0]
 
     assert not bar.sent

@@ -82,7 +82,8 @@ def all_outcomes(records: RunRecords) -> list[str]:
     return [outcome.status for step in records.steps for outcome in step.outcomes]
 
 
-def test_given_two_replicas_then_both_work_and_every_question_is_answered(tmp_path: Path) -> None:
+def test_two_replicas_share_the_work(tmp_path: Path) -> None:
+    """If there are two replicas, both work and every question is answered."""
     # One prompt at a time, so that there is work left when the second replica is ready.
     records, notes = experiment(tmp_path, replicas=2, max_batch_size=1)
     assert set(all_outcomes(records)) == {"answered"}
@@ -90,7 +91,8 @@ def test_given_two_replicas_then_both_work_and_every_question_is_answered(tmp_pa
     assert notes.questions == 2 * sum(len(record.passage.questions) for record in records.passages)
 
 
-def test_given_a_replica_whose_process_is_killed_then_another_takes_over_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_lost_replicas_steps_go_to_another(tmp_path: Path) -> None:
+    """If the process of a replica is killed, its steps go to another one and no question is lost."""
     # Either of them: on a busy machine one may come too late to get so many.
     records, notes = experiment(tmp_path, either("kill", 20), replicas=2)
     assert set(all_outcomes(records)) == {"answered"}
@@ -98,41 +100,43 @@ def test_given_a_replica_whose_process_is_killed_then_another_takes_over_and_not
     assert max(step.attempts for step in records.steps) in (2, 3)
 
 
-def test_given_an_engine_that_breaks_inside_a_living_process_then_it_is_replaced(tmp_path: Path) -> None:
+def test_broken_engine_in_a_living_process_is_replaced(tmp_path: Path) -> None:
+    """If an engine breaks in a living process, its replica is replaced."""
     records, notes = experiment(tmp_path, (Fault("die", 5, "replica-0"),), replicas=1)
     assert set(all_outcomes(records)) == {"answered"}
     assert any("replica-0 was lost: died by script" in warning for warning in notes.warnings)
 
 
-def test_given_a_replica_that_hangs_then_the_deadline_gives_its_work_to_another(tmp_path: Path) -> None:
+def test_hanging_replicas_steps_go_to_another_at_the_deadline(tmp_path: Path) -> None:
+    """If a replica hangs, its steps go to another one at the deadline."""
     records, notes = experiment(tmp_path, either("hang", 5), replicas=2, step_timeout=2.0)
     assert set(all_outcomes(records)) == {"answered"}
     assert any("gave no answer for 2 s" in warning for warning in notes.warnings)
 
 
-def test_given_refused_prompts_then_those_questions_fail_their_children_are_skipped_and_the_run_ends(
-    tmp_path: Path,
-) -> None:
+def test_refused_prompts_fail_and_their_children_are_skipped(tmp_path: Path) -> None:
+    """If prompts are refused, their questions fail, the children are skipped and the run ends."""
     faults = tuple(Fault("refuse", at) for at in range(1, 40, 3))
     statuses = all_outcomes(experiment(tmp_path, faults, replicas=1)[0])
     assert {"answered", "failed", "skipped"} == set(statuses)
 
 
-def test_given_an_engine_that_cannot_start_then_the_run_fails_with_its_reason_and_no_traceback(tmp_path: Path) -> None:
+def test_engine_that_cannot_start_fails_the_run_in_one_line(tmp_path: Path) -> None:
+    """If an engine cannot start, the run fails with the reason in one line."""
     made = Settings(dataset="embedded", model_name=str(tmp_path / "none"), run_dir=tmp_path / "run")
     with pytest.raises(ClusterError, match="cannot load the model") as caught:
         run_experiment(made, ("independent",), Notes())
     assert "\n" not in str(caught.value)
 
 
-def test_given_more_gpus_asked_for_than_there_are_then_it_is_said_at_once() -> None:
+def test_too_many_gpus_are_refused_at_once() -> None:
+    """If more GPUs are asked for than there are, the error comes at once."""
     with pytest.raises(InputError, match=r"2 replicas of 64 GPUs need 128, and the cluster has"):
         replica_resources(Settings(replicas=2, gpus_per_replica=64))
 
 
-def test_given_a_model_that_is_a_servers_then_one_replica_asks_it_and_holds_no_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_server_model_needs_one_replica_and_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a server holds the model, one replica asks it and holds no GPU."""
     monkeypatch.setattr(connection, "_resources", lambda: {"GPU": 4.0, "CPU": 8.0})
     local, asking = (
         replica_resources(Settings(isolate=False, engine=engine)) for engine in ("shared_prefix", "openai")
@@ -146,7 +150,9 @@ def test_given_isolation_then_one_replica_is_enough(monkeypatch: pytest.MonkeyPa
     assert (replica_resources(Settings()).replicas, replica_resources(Settings(replicas=3)).replicas) == (1, 3)
 
 
-def test_given_a_local_model_for_edges_then_it_has_a_gpu_that_the_others_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_edge_model_takes_a_gpu_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a local model proposes edges, it has a GPU that the other replicas lack."""
+
     def settings(engine: str) -> Settings:
         return Settings(isolate=False, deps_engine=engine, deps_model="m")  # type: ignore[arg-type]
 
@@ -170,7 +176,9 @@ def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
     assert replica_resources(Settings(replicas=2 * int(cpus), gpus_per_replica=0)).cpus == 0.5
 
 
-def test_given_replicas_that_always_break_then_the_pool_gives_up_after_its_replacements() -> None:
+def test_pool_gives_up_after_its_replacements() -> None:
+    """If replicas always break, the pool gives up after its replacements."""
+
     async def run() -> list[PoolEvent]:
         spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", 1),))
         pool = RayPool(spec, ReplicaResources(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
@@ -204,9 +212,9 @@ def stall(replica: Any) -> None:
 @pytest.mark.parametrize(
     ("strike", "reason"), [(end, "its process ended"), (stall, r"it gave no answer for 3 s \(--step-timeout\)")]
 )
-def test_given_a_pool_that_is_to_forget_then_who_is_not_ready_is_not_waited_for_and_who_cannot_is_lost(
-    strike: Callable[[Any], None], reason: str
-) -> None:
+def test_reset_skips_starting_replicas_and_loses_failing_ones(strike: Callable[[Any], None], reason: str) -> None:
+    """If caches are reset, replicas that are not ready are skipped and those that fail are lost."""
+
     async def run() -> list[PoolEvent]:
         pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), ReplicaResources(1, 0.0, 0.1, 60, 3.0))
         try:
