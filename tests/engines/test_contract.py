@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,6 +14,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineSpec, Fault, SamplingParams
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
+from depqa_ray.settings.types import EngineName
 from tests.engines.calls import answers, with_engine
 from tests.engines.servers import READER, transformers_serve
 from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
@@ -85,6 +87,11 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
 
 def prompt(name: str, own: str = "Question: Who is it?", limit: int = 6) -> Prompt:
     return Prompt(name, "Answer.", "Passage: Ada lives in Halden.\n\n", own, limit)
+
+
+def test_every_named_engine_is_tested() -> None:
+    """The suite runs on every engine that the settings accept."""
+    assert {"simulated", *MODELS} == set(get_args(EngineName))
 
 
 def test_each_prompt_gets_exactly_one_completion(build: BuildEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from depqa_ray.core import prerequisites
 from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES, compile_plan
+from depqa_ray.settings.types import StrategyName
 from tests.runtime.helpers import edge, passage, passages_with_edges
+
+
+def test_every_named_strategy_has_a_compiler() -> None:
+    """The settings accept exactly the strategies that can be compiled."""
+    assert STRATEGIES == get_args(StrategyName)
 
 
 @given(passages_with_edges())
@@ -55,7 +62,7 @@ def test_edge_changes_the_plan_of_strategies_that_use_edges() -> None:
 def test_sequential_strategies_are_one_chain_with_history(drawn: tuple, seed: int) -> None:
     """The sequential strategies are one chain of steps, and each step shows the whole history."""
     passage_, edges = drawn
-    for strategy in ("sequential", "sequential_shuffled", "sequential_ordered"):
+    for strategy in (name for name in STRATEGIES if name.startswith("sequential")):
         steps = compile_plan(strategy, passage_, edges, seed=seed).steps
         assert all(later.parents == (earlier.id,) for earlier, later in pairwise(steps))
         assert steps[0].parents == ()
