@@ -17,7 +17,7 @@ from tests.runtime.helpers import edge, passage, passages_with_edges
 
 def test_every_named_strategy_has_a_compiler() -> None:
     """The settings accept exactly the strategies that can be compiled."""
-    assert STRATEGIES == get_args(StrategyName)
+    assert get_args(StrategyName) == STRATEGIES
 
 
 @given(passages_with_edges())
