@@ -173,7 +173,7 @@ class Completion:
 
     If this prompt alone could not be answered, ``error`` says why, and the other fields are empty. ``seconds`` is the
     wall-clock time from the prompt's arrival in the engine to its end, ``first_token_seconds`` to its first token (None
-    if the engine cannot tell).
+    if the engine does not know).
     """
 
     prompt_id: str

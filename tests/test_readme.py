@@ -1,4 +1,4 @@
-"""What the documentation tells people to type does what it says."""
+"""The commands and code in the documentation do what the documentation says."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ class PromptBuilder:
     def build(self, job: Job, step: Step, answers: Mapping[str, str]) -> Prompt:
         """The prompt of a step, given the answers (by question id) that it shows.
 
-        Its id is the same at every attempt, since drawn tokens are seeded by it. Ids may hold any separator: JSON keeps
-        them apart. Raises KeyError if a question or an answer that the step needs is missing.
+        Its id is the same at every attempt, since drawn tokens are seeded by it. Ids may hold any separator: JSON
+        quotes them. Raises KeyError if a question or an answer that the step needs is missing.
         """
         passage, asks_one = job.passage, step.form == "single"
         questions = {question.id: question for question in passage.questions}

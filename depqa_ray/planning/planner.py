@@ -109,7 +109,7 @@ def _default_folder() -> Path:
 
 
 def _weights(model_name: str) -> Mapping[str, Any]:
-    """Size and time of the weights in a folder, to tell them from earlier ones; empty for other models."""
+    """Size and time of the weights in a folder, which distinguish versions; empty for other models."""
     folder = weights_folder() if model_name == EMBEDDED else Path(model_name)
     files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern)) if folder.is_dir() else []
     known = {file.name: file.stat() for file in files if file.exists()}  # a link may be broken

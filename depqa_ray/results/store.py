@@ -79,7 +79,7 @@ class RunStore:
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                # Of two runs that start in the same folder, "x" makes one fail here and now.
+                # If two runs start in the same folder, "x" makes one of them fail here.
                 with (folder / MANIFEST).open("x", encoding="ascii") as file:
                     file.write(text)
             except FileExistsError:

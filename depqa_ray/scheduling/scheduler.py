@@ -125,7 +125,7 @@ class DependencyScheduler:
         return len(self._routers[role].load)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """What to do about an event at ``now`` (seconds), in this order. Raises InvalidEvent if it cannot be."""
+        """Return the actions, in order, on an event at ``now`` (seconds). Raises InvalidEvent if it cannot happen."""
         match event:
             case Admitted():
                 return self._admit(event, now)
@@ -260,7 +260,7 @@ class DependencyScheduler:
     def _send(self, job: _JobRun, runs: list[_StepRun], replica: str) -> Dispatch:
         first, passage_id = runs[0], job.plan.passage_id
         router = self._routers[first.role]
-        # The batch reads the passage once: its first step bears that.
+        # The batch reads the passage once: its first step is charged for that.
         reading = 0.0 if router.affinity.get(passage_id) == replica else job.prefix_work
         for run in runs:
             run.state, run.replica, run.assigned = "running", replica, run.work + reading

@@ -1,4 +1,4 @@
-"""The figures: every question once, failures included, whatever the order."""
+"""The figures: every question once, failures included, in any order of records."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_question_is_counted_exactly_once(records: RunRecords) -> None:
 
 @given(runs(), st.randoms())
 def test_results_do_not_depend_on_the_order_of_outcomes(records: RunRecords, rng: random.Random) -> None:
-    """Whatever the order of steps and finished passages, the results are the same."""
+    """In any order of steps and finished passages, the results are the same."""
     steps, finished = list(records.steps), list(records.finished)
     rng.shuffle(steps)
     rng.shuffle(finished)

@@ -1,4 +1,4 @@
-"""The run directory: what is written is read back, whatever happened in between."""
+"""The run directory: records are read back as written, also after crashes and damage."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _joined(layers: list[nn.Linear], dtype: torch.dtype) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
-    """Of passages to themselves, then of each group of exercises. All tensors [B, H, L, D]."""
+    """Attention of passages to themselves, then of each group of exercises. All tensors [B, H, L, D]."""
     end = layout.passage
     passage_k, passage_v = k[:, :, :end], v[:, :, :end]
     out = [functional.scaled_dot_product_attention(q[:, :, :end], passage_k, passage_v, is_causal=True)]
@@ -107,7 +107,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
 def _attend_group(
     own: list[Tensor], passage_k: Tensor, passage_v: Tensor, padding: Tensor, group: tuple[int, int]
 ) -> Tensor:
-    """Of a group's exercises to their passage and themselves.
+    """Attention of a group's exercises to their passage and themselves.
 
     ``own``: the group's q, k, v, [B, H, E * S, D]; ``passage_k``, ``passage_v``: [B, H, P, D]; ``padding``: [B, P],
     -inf where the passage is padding; ``group``: (E, S).

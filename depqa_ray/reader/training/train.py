@@ -155,7 +155,7 @@ def _losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(hidden: Tensor, output: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-    """Of the chosen tokens. ``hidden``: [B, L, hidden]; ``output``: [vocabulary, hidden]; the others [B, L]."""
+    """Loss of the chosen tokens. ``hidden``: [B, L, hidden]; ``output``: [vocabulary, hidden]; the others [B, L]."""
     return functional.cross_entropy(functional.linear(hidden[chosen], output).float(), labels[chosen])
 
 
