@@ -148,7 +148,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an engine is asked: a system message, then a user message of ``passage_text`` and ``question_text``.
+    """A request to an engine: a system message, then a user message of ``passage_text`` and ``question_text``.
 
     All prompts about one passage have the same ``system`` and ``passage_text``, to the character, so that an engine can
     keep their keys and values. The first ``context_chars`` characters of ``question_text`` are earlier questions with

@@ -179,7 +179,7 @@ def _question_text(form: PromptForm, asked: Sequence[str], context: Sequence[tup
 
 
 def _labels_of(asked: Sequence[str]) -> dict[str, str]:
-    """What to show for the answers of questions (ids) that one prompt asks together."""
+    """The stand-ins for the answers of questions (ids) that one prompt asks together."""
     return {id_: f"(the answer to {label(position)})" for position, id_ in enumerate(asked)}
 
 

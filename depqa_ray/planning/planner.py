@@ -29,11 +29,9 @@ class Planner(Protocol):
 
     def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
         """The plan that a job starts with. An open one asks for edges."""
-        ...
 
     def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, EdgeSelection]:
         """The whole plan after the model's reply to an open one; without a reply, ``reason`` says why."""
-        ...
 
 
 class EdgePlanner(Planner):

@@ -14,7 +14,7 @@ from depqa_ray.results.records import EdgeRecord, PassageResult
 from depqa_ray.results.store import RunStore
 
 RunRecord: TypeAlias = StepResult | EdgeRecord | PassageResult
-"""What the driver reports of a job: its edges, each step's end, its own end."""
+"""The driver's reports on a job: its edges, each step's end, its own end."""
 
 
 class Recorder:

@@ -268,7 +268,7 @@ class ClusterSettings(Section):
 
 
 class OutputSettings(Section):
-    """Where a run writes what."""
+    """The places of a run's output files."""
 
     run_dir: Path | None = _neutral(None, "folder for the run's records; default: a new one in runs/")
     html_dir: Path | None = _neutral(None, "write one HTML page per passage here")

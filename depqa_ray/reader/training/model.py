@@ -23,7 +23,7 @@ from depqa_ray.reader.training.operations import gated_silu, rms_norm, rotate
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What each part of a row of tokens is: P tokens of passage, then groups of exercises.
+    """The parts of a row of tokens: P tokens of passage, then groups of exercises.
 
     ``groups``: the (E, S) of each group. ``present``: [B, P], False where the passage is padding. An exercise sees its
     passage and itself, as if it stood right behind the passage and alone.

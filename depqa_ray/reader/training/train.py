@@ -35,7 +35,7 @@ _VOCABULARY_MULTIPLE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What training depends on.
+    """The settings that training depends on.
 
     ``steps``: how many updates. ``warm_up``: updates in which the learning rates rise to ``matrix_rate`` (Muon, for the
     layers' matrices), ``embedding_rate`` and ``gain_rate`` (AdamW, for the embeddings and the norms' gains).
