@@ -3,14 +3,10 @@
 All prompts about one passage start with the same system message and the same passage, to the character, and then
 differ: an engine with a prefix cache computes each passage once.
 
-================  =================================================================================
-question text     content
-================  =================================================================================
-one question      ``Question: ...``
-with context      ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
-several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
-edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
-================  =================================================================================
+- One question: ``Question: ...``
+- One with context: ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
+- Several: ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
+- Edges: the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 
 A reference to another question's answer (``answer_refs``) becomes that answer if the prompt shows it, the label of that
 question if the prompt asks it too, and that question's text otherwise.
