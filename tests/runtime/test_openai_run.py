@@ -1,4 +1,4 @@
-"""A run that asks a server: the key reaches the server, by way of the replicas, and nobody else."""
+"""A run that asks a server: the key reaches the server, through the replicas, and is stored nowhere."""
 
 from __future__ import annotations
 

@@ -349,7 +349,7 @@ def test_open_jobs_are_extended_and_finished_once(fails: list[bool], seed: int) 
 
 
 def test_invalid_event_tells_the_jobs_story() -> None:
-    """An event that cannot be raises InvalidEvent with the event and the job's last events, the oldest first."""
+    """An impossible event raises InvalidEvent with the event and the job's last events, the oldest first."""
     player = Player(0)
     player.send(Admitted(plan(step("a"), step("b", "a"))), 2.0)
     player.now = 3.0

@@ -109,7 +109,7 @@ class Trainer:
 
 
 def train(recipe: Recipe, out: Path) -> None:
-    """Train, telling of the progress on stdout, and leave a checkpoint in ``out`` after every check."""
+    """Train, print the progress, and write a checkpoint to ``out`` after every check."""
     trainer = Trainer(recipe)
     count = sum(parameter.numel() for parameter in trainer.model.parameters())
     print(f"{count} parameters, {recipe}", flush=True)
