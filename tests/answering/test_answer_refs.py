@@ -1,4 +1,4 @@
-"""The prompts of steps whose questions build on each other: references filled from the answers that the prompt shows."""
+"""Prompts of questions that build on each other: references are filled from the answers that the prompt shows."""
 
 from __future__ import annotations
 

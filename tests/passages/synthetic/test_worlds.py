@@ -48,7 +48,7 @@ def kind_of(answer: str) -> str:
 
 
 def edges_from_the_text(passage: Passage) -> set[tuple[str, str]]:
-    """The edges that the texts of the questions state: "that town" is the answer of the latest earlier question for a town."""
+    """The edges that the questions' texts state: "that town" is the answer of the latest earlier question for one."""
     edges: set[tuple[str, str]] = set()
     latest: dict[str, str] = {}
     for question in passage.questions:
