@@ -148,7 +148,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an engine is asked: a system message, then a user message of ``passage_text`` and ``question_text``.
+    """A request to an engine: a system message, then a user message of ``passage_text`` and ``question_text``.
 
     All prompts about one passage have the same ``system`` and ``passage_text``, to the character, so that an engine can
     keep their keys and values. The first ``context_chars`` characters of ``question_text`` are earlier questions with
@@ -173,7 +173,7 @@ class Completion:
 
     If this prompt alone could not be answered, ``error`` says why, and the other fields are empty. ``seconds`` is the
     wall-clock time from the prompt's arrival in the engine to its end, ``first_token_seconds`` to its first token (None
-    if the engine cannot tell).
+    if the engine does not know).
     """
 
     prompt_id: str

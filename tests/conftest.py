@@ -1,4 +1,4 @@
-"""What tests of more than one package need."""
+"""Fixtures for tests of more than one package."""
 
 from __future__ import annotations
 

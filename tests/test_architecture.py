@@ -1,7 +1,7 @@
-"""The house keeps its shape: who may import whom, which library lives where, and what never stands anywhere.
+"""The architecture is kept: which package may import which, where each library is used, and code that is forbidden.
 
 Imports are read from the source, so that those within functions and under ``TYPE_CHECKING`` count too. The checkers
-return what they object to; each is first shown an invented tree that it must object to.
+return the offences; each is also run on an invented tree that it must report.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def cycles_of(graph: nx.DiGraph[str]) -> list[str]:
     return [f"cycle: {', '.join(sorted(group))}" for group in nx.strongly_connected_components(graph) if len(group) > 1]
 
 
-def strangers(modules: list[Module]) -> list[str]:
+def misplaced_imports(modules: list[Module]) -> list[str]:
     """Libraries imported outside their homes."""
     return [
         f"{module.name} imports {target}"
@@ -149,7 +149,7 @@ def lives_in(name: str, homes: tuple[str, ...] | None) -> bool:
 
 
 def forbidden(modules: list[Module]) -> list[str]:
-    """Whatever runs code that a file brings along."""
+    """Calls that run code from a file."""
     return [
         f"{module.name}:{getattr(node, 'lineno', 0)}: {what}"
         for module in modules
@@ -225,11 +225,11 @@ def test_no_modules_import_each_other(modules: list[Module]) -> None:
 
 
 def test_each_library_is_imported_at_home_only(modules: list[Module]) -> None:
-    assert strangers(modules) == []
+    assert misplaced_imports(modules) == []
 
 
 def test_no_module_runs_code_from_files(modules: list[Module]) -> None:
-    """No module runs code that a file brings along."""
+    """No module runs code from a file."""
     assert forbidden(modules) == []
 
 
@@ -318,7 +318,7 @@ def test_chain_of_modules_is_no_cycle(tmp_path: Path) -> None:
 )
 def test_library_outside_its_home_is_reported(tmp_path: Path, file: str, source: str) -> None:
     """If a library is imported outside its home, the checker reports it."""
-    assert strangers(invented(tmp_path, {file: source})) != []
+    assert misplaced_imports(invented(tmp_path, {file: source})) != []
 
 
 def test_libraries_at_home_pass(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_libraries_at_home_pass(tmp_path: Path) -> None:
         "engines/vllm.py": "import torch, vllm",
         "passages/rows.py": "import datasets",
     }
-    assert strangers(invented(tmp_path, files)) == []
+    assert misplaced_imports(invented(tmp_path, files)) == []
 
 
 @pytest.mark.parametrize(

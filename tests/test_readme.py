@@ -1,4 +1,4 @@
-"""What the documentation tells people to type does what it says."""
+"""The commands and code in the documentation do what the documentation says."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_there_are_two_set_up_commands() -> None:
 
 
 def test_table_of_flags_matches_the_settings() -> None:
-    """The flags and defaults in the README's table are those of the settings."""
+    """The flags and defaults on the settings page are those of the settings."""
     settings, _, bench = PAGES["docs/settings.md"].partition("\n## Benchmarks\n")
     for text, model, more in ((settings, Settings, {"--config"}), (bench, BenchSettings, set())):
         rows = re.findall(r"^\| (`--.*?) \| (.*?) \|", text, re.M)
@@ -132,7 +132,7 @@ def test_worlds_and_score_work_as_documented(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "predictions.json").write_text("{}", "utf-8")
     write_sample(tmp_path / "runs" / "first")
-    (tmp_path / "runs" / "first" / "predictions-independent.json").write_text("{}", "utf-8")
+    (tmp_path / "runs" / "first" / "predictions-dependency_parallel.json").write_text("{}", "utf-8")
     for command in COMMANDS:
         name = command.split()[1]
         if name in ("worlds", "score"):

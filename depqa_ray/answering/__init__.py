@@ -1,1 +1,1 @@
-"""What a model is asked, what its text means, and how right it is."""
+"""Prompts, the parsing of replies, and scores."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-# Answers are short. The limits bound the cost of a model that babbles: scanning is at worst quadratic in the number of
+# Answers are short. The limits bound the cost of a very long reply: scanning is at worst quadratic in the number of
 # braces, and the repair quadratic in the length.
 _MOST_SCANNED: Final = 20_000
 _MOST_REPAIRED: Final = 3_000

@@ -3,14 +3,10 @@
 All prompts about one passage start with the same system message and the same passage, to the character, and then
 differ: an engine with a prefix cache computes each passage once.
 
-================  =================================================================================
-question text     content
-================  =================================================================================
-one question      ``Question: ...``
-with context      ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
-several           ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
-edges             the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
-================  =================================================================================
+- One question: ``Question: ...``
+- One with context: ``Known: <earlier question> Answer: <its answer>`` lines, then ``Question: ...``
+- Several: ``Q1: ...`` to ``Qn: ...``, answered as ``{"Q1": "...", ...}``
+- Edges: the same, then the request for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``
 
 A reference to another question's answer (``answer_refs``) becomes that answer if the prompt shows it, the label of that
 question if the prompt asks it too, and that question's text otherwise.
@@ -151,8 +147,8 @@ class PromptBuilder:
     def build(self, job: Job, step: Step, answers: Mapping[str, str]) -> Prompt:
         """The prompt of a step, given the answers (by question id) that it shows.
 
-        Its id is the same at every attempt, since drawn tokens are seeded by it. Ids may hold any separator: JSON keeps
-        them apart. Raises KeyError if a question or an answer that the step needs is missing.
+        Its id is the same at every attempt, since drawn tokens are seeded by it. Ids may hold any separator: JSON
+        quotes them. Raises KeyError if a question or an answer that the step needs is missing.
         """
         passage, asks_one = job.passage, step.form == "single"
         questions = {question.id: question for question in passage.questions}
@@ -179,7 +175,7 @@ def _question_text(form: PromptForm, asked: Sequence[str], context: Sequence[tup
 
 
 def _labels_of(asked: Sequence[str]) -> dict[str, str]:
-    """What to show for the answers of questions (ids) that one prompt asks together."""
+    """The stand-ins for the answers of questions (ids) that one prompt asks together."""
     return {id_: f"(the answer to {label(position)})" for position, id_ in enumerate(asked)}
 
 

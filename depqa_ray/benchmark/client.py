@@ -28,7 +28,6 @@ _CLOSE_SECONDS: Final = 30.0  # then the worker is killed
 class WorkerProcess:
     """One worker; a context manager.
 
-    - ``label`` names it in errors.
     - ``python`` is its interpreter; None = this one.
     - ``offline`` keeps its libraries off the hub, which a model in a folder does not need.
     - ``command`` replaces the worker's program in tests.
@@ -96,7 +95,7 @@ class WorkerProcess:
             _signal(processes, signal.SIGCONT)
 
     def stderr(self) -> str:
-        """What the worker has written to standard error so far."""
+        """The text that the worker has written to standard error so far."""
         self._stderr.seek(0)
         return self._stderr.read()
 

@@ -26,12 +26,12 @@ FIGURES: Final[tuple[tuple[str, str, float, int], ...]] = (
     ("share of the roofline", "roofline_share", 1, 3),
     ("questions/s at the roofline", "floor_questions_per_second", 1, 1),
 )
-"""What is summarised over the repeats: title, name in :class:`RepeatFigures`, factor and decimals when printed."""
+"""The figures summarised over the repeats: title, name in :class:`RepeatFigures`, factor and decimals when printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an engine has to do in each repeat.
+    """An engine's work in each repeat.
 
     - ``rows``: the tokens of its prompts, by prompt id; ``work`` is their :func:`prompt_work`.
     - ``batch``: most prompts together.

@@ -1,4 +1,4 @@
-"""What a worker and its owner exchange: one JSON object a line, requests in, replies out.
+"""The messages between a worker and its owner: one JSON object a line, requests in, replies out.
 
 =========  ==========================================================  ========================
 ``do``     with                                                        reply
@@ -65,7 +65,7 @@ probe_from_json = TypeAdapter(ProbeReply).validate_python
 
 
 def counted_between(before: EngineCounts, after: EngineCounts) -> EngineCounts:
-    """What was counted between two moments; None if the engine does not know."""
+    """The counts between two moments; None if the engine does not know."""
     old, new = asdict(before), asdict(after)
     difference: dict[str, Any] = {n: None if None in (old[n], new[n]) else new[n] - old[n] for n in new}
     return EngineCounts(**difference)

@@ -135,7 +135,7 @@ def _ratios(entries: Sequence[EngineEntry]) -> tuple[Ratio, ...]:
 
 
 def _notes(entry: EngineEntry, choice: EngineChoice, settings: BenchSettings, available: int) -> Iterator[str]:
-    """What qualifies the figures of an engine."""
+    """Notes that qualify the figures of an engine."""
     if entry.ran != choice.engine:
         yield f"{entry.label} does not cover this model: what ran is {entry.ran}"
     if entry.passages < available:

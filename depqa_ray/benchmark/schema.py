@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from depqa_ray.benchmark.roofline import Ceilings, ModelShape
-
-BENCH_VERSION: Final = 1
 
 
 class _Record(BaseModel):
@@ -24,7 +22,7 @@ class Spread(_Record):
 
 
 class RepeatFigures(_Record):
-    """What one engine did in one repeat.
+    """The figures of one engine in one repeat.
 
     - ``seconds``: wall-clock, from the first submission to the last completion.
     - ``hit_rate``: cached tokens over the most tokens that a cache can serve.
@@ -104,7 +102,7 @@ class Machine(_Record):
 class BenchResults(_Record):
     """The whole result of `bench engine`."""
 
-    version: Literal[1] = BENCH_VERSION
+    version: Literal[1] = 1
     command: str
     started: str
     model: str

@@ -83,7 +83,7 @@ class BenchSettings(Section):
     max_questions: Count | None = _shared(
         "max_questions", default=None, description="ask at most this many questions of a passage; default: all"
     )
-    seed: int = _shared("seed", description="seed of the sampling, of random weights and of --verify's draws")
+    seed: int = _shared("seed", description="seed of the sampling, of --random-weights and of --verify")
 
     model_name: str = _shared("model_name")
     random_weights: Path | None = Field(
@@ -93,9 +93,9 @@ class BenchSettings(Section):
     engines: tuple[EngineChoice, ...] = Field(
         "shared_prefix,transformers",
         validate_default=True,
-        description="NAME[:option=value...],...; NAME one of " + ", ".join(ENGINES) + "; option one of "
-        "batch, kv_gib, gpu (as --max-batch-size, --kv-gib and --gpu-memory-utilization, for this engine), passages "
-        "(the first N only), page and step (tokens, of transformers_continuous)",
+        description="engines to compare, as NAME[:option=value...],...; NAME one of " + ", ".join(ENGINES) + "; option "
+        "one of batch, kv_gib, gpu (as --max-batch-size, --kv-gib and --gpu-memory-utilization, for this engine), "
+        "passages (the first N only), page and step (tokens, of transformers_continuous)",
     )
     max_batch_size: Count = _shared(
         "max_batch_size", default=256, description="most prompts that an engine generates together"
@@ -116,7 +116,7 @@ class BenchSettings(Section):
     repeats: Count = Field(5, description="how often each engine answers all prompts")
     warm_up: Count = Field(2, description="passages that each engine first answers once, unmeasured")
     verify: Count | None = Field(
-        None, description="measure nothing: compare N prompts' greedy tokens with one-by-one generate"
+        None, description="measure nothing: compare N prompts' answers with plain generate; needs --dtype float32"
     )
 
     json_out: Path | None = Field(None, description="write all figures as JSON here")

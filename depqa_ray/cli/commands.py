@@ -93,7 +93,7 @@ def _add_experiment(commands: Any, name: str, command: Any, summary: str, defaul
 def _add_report(commands: Any) -> None:
     summary = "make a run's table, pages and JSON again from its directory"
     parser = _add_command(commands, "report", _report, summary)
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
     parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
     parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
     parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
@@ -104,11 +104,11 @@ def _add_report(commands: Any) -> None:
 def _add_worlds(commands: Any) -> None:
     summary = "generate passages whose questions depend on each other, as SQuAD v1.1 JSON with gold edges"
     parser = _add_command(commands, "worlds", _worlds, summary)
-    parser.add_argument("--count", type=int, default=24, metavar="N", help="passages [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed [%(default)s]")
+    parser.add_argument("--count", type=int, default=24, metavar="N", help="number of passages [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws [%(default)s]")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
     parser.add_argument("--questions", type=int, metavar="N", help="questions per passage, 1 to 12 [5]")
-    parser.add_argument("--depth", type=int, metavar="N", help="most questions on a chain, 1 to 4 [4]")
+    parser.add_argument("--depth", type=int, metavar="N", help="most questions on a chain of edges, 1 to 4 [4]")
     parser.add_argument("--fan-in", type=int, metavar="N", help="most parents of a question, 1 or 2 [2]")
     parser.add_argument("--entities", type=int, metavar="N", help="people, towns, rivers, companies: 2 to 8 each [3]")
     parser.add_argument("--facts", type=int, metavar="N", help="fewest sentences per passage, 0 to 60 [12]")
@@ -117,10 +117,8 @@ def _add_worlds(commands: Any) -> None:
 def _add_score(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
     parser = _add_command(commands, "score", _score, summary)
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json")
-    parser.add_argument(
-        "dataset", metavar="DATASET", help="a data set, as for --dataset of run, or the directory of a run"
-    )
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json", help="answers by question id")
+    parser.add_argument("dataset", metavar="DATASET", help="a data set as for run --dataset, or a run's directory")
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
 
 

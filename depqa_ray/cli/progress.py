@@ -1,4 +1,4 @@
-"""What a run shows on stderr while it runs: log messages and, on a terminal, a progress bar."""
+"""A run's output on stderr while it runs: log messages and, on a terminal, a progress bar."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class DependencyGraph:
         self.questions = tuple(questions)
         self._position = {question: position for position, question in enumerate(self.questions)}
         if len(self._position) != len(self.questions):
-            raise ValueError(f"a question id stands twice in {list(self.questions)}")
+            raise ValueError(f"a question id is repeated in {list(self.questions)}")
         self._graph: nx.DiGraph[str] = nx.DiGraph()
         self._graph.add_nodes_from(self.questions)
         for edge in edges:
@@ -108,7 +108,7 @@ class DependencyGraph:
         if edge.parent == edge.child:
             raise ValueError(f"question {edge.parent} cannot depend on itself")
         if self._graph.has_edge(edge.parent, edge.child):
-            raise ValueError(f"edge {edge.parent} -> {edge.child} stands twice")
+            raise ValueError(f"edge {edge.parent} -> {edge.child} is repeated")
         self._graph.add_edge(edge.parent, edge.child)
 
     def _in_asked_order(self, questions: Iterable[str]) -> tuple[str, ...]:

@@ -21,12 +21,11 @@ from depqa_ray.settings.types import DtypeName, EngineName
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine runs, for people and for the manifest.
+    """An engine's description of itself, for people and for the manifest.
 
     - ``engine``: the engine that runs; a fallback names itself.
     - ``model``: the model's name in the settings.
     - ``device``: a hardware name such as "NVIDIA H200", or a server's address.
-    - ``dtype``: the type of the weights.
     - ``parameters``: number of weights; 0 = unknown.
     - ``can_reset_cache``: whether, after ``reset_prefix_cache``, no prompt benefits from an earlier one.
     """
@@ -77,13 +76,11 @@ class SamplingParams:
 class EngineSpec:
     """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine.
 
-    - ``engine``: the engine's name.
     - ``model_name``: a folder, a hub id, "embedded", or a server's name for its model.
     - ``dtype``: the type of the weights; "auto" = bfloat16 with hardware for it, else float32.
     - ``max_batch_size``: most prompts generated together; for a server, most requests at a time.
     - ``kv_gib``: memory for keys and values on a CPU, in GiB.
     - ``gpu_memory_utilization``: share of a GPU's memory for the model and its keys and values, in (0, 1].
-    - ``faults``: scripted faults of the simulated engine.
     - ``base_url``: a server's address; "" = from the environment. It may hold a password, so ``repr`` omits it.
     - ``request_timeout``: most seconds for a server's reply.
     """
@@ -107,7 +104,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
-    """What an engine has counted since its start; None if it does not know.
+    """An engine's counts since its start; None if it does not know.
 
     - ``computed_tokens``: prompt tokens that went through the model. A restarted prompt counts again.
     - ``cached_tokens``: prompt tokens whose keys and values were found in the cache.
@@ -131,14 +128,12 @@ class Engine(Protocol):
 
     async def start(self) -> EngineInfo:
         """Load the model and answer one prompt to warm up. Raises EngineError if that fails."""
-        ...
 
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
         """Yield one completion a prompt, in groups, as they end. Raises EngineError if the engine is dead."""
-        ...
 
     def counts(self) -> EngineCounts:
-        """What was counted since the start."""
+        """Return the counts since the start."""
         return EngineCounts()
 
     async def reset_prefix_cache(self) -> None:
@@ -151,4 +146,3 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Free everything. Running calls end with EngineError. Closing twice is allowed."""
-        ...

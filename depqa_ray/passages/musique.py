@@ -29,7 +29,7 @@ from depqa_ray.passages.base import OnBadRow, Row
 from depqa_ray.passages.rows import json_lines
 from depqa_ray.passages.schema import List, NonEmpty, Text, read_row
 
-_FIX: Final = "mend the row as MuSiQue-Ans has it, or leave it out"
+_FIX: Final = "correct the row as MuSiQue-Ans has it, or leave it out"
 _REFERENCE: Final = re.compile(r"#[0-9]+")
 
 

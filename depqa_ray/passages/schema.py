@@ -93,7 +93,7 @@ _MESSAGES: Final = {
     "string_unicode": ("{name} holds half a surrogate pair", "write the whole character"),
     "unanswerable": ("{name} is false, and only answerable items are supported", _FILL_IN),
 }
-"""What is wrong and how to fix it, by the type of pydantic's error."""
+"""The problem and its fix, by the type of pydantic's error."""
 
 _FOUND: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -108,7 +108,7 @@ def _input_error(error: ErrorDetails, row_name: str) -> InputError:
 
 
 def _name(error: ErrorDetails, row_name: str) -> str:
-    """What a message calls the wrong value."""
+    """The name of the wrong value in a message."""
     missing = error["type"] == "missing"
     match error["loc"]:
         case ():

@@ -29,11 +29,9 @@ class Planner(Protocol):
 
     def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
         """The plan that a job starts with. An open one asks for edges."""
-        ...
 
     def extend(self, job: Job, plan: Plan, reply: str | None, reason: str) -> tuple[Plan, EdgeSelection]:
         """The whole plan after the model's reply to an open one; without a reply, ``reason`` says why."""
-        ...
 
 
 class EdgePlanner(Planner):
@@ -109,7 +107,7 @@ def _default_folder() -> Path:
 
 
 def _weights(model_name: str) -> Mapping[str, Any]:
-    """Size and time of the weights in a folder, to tell them from earlier ones; empty for other models."""
+    """Size and time of the weights in a folder, which distinguish versions; empty for other models."""
     folder = weights_folder() if model_name == EMBEDDED else Path(model_name)
     files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern)) if folder.is_dir() else []
     known = {file.name: file.stat() for file in files if file.exists()}  # a link may be broken

@@ -6,16 +6,14 @@ Three words for three forms of one fact:
 - An *entry* is what ``results.json`` says, with figures computed from the records (``schema``).
 - A *view* is what a page or the terminal shows, every number formatted (``depqa_ray.report.view``).
 
-===============  =====================================================================================================
-``records``      the records, and the lines that hold them
-``manifest``     what a run was: settings, versions, devices
-``store``        the run directory: create, append, read back
-``schema``       the entries of ``results.json``
-``metrics``      records to entries: ``compute_results`` and the figures of a strategy
-``entries``      the figures of one passage, and the means that all figures use
-``intervals``    confidence intervals and differences to the baseline; ``bootstrap`` draws the resamples
-``predictions``  the answers in SQuAD's official format
-``parquet``      the answers as a table for data frames
-``trace``        the steps as a Chrome trace
-===============  =====================================================================================================
+- ``records``: the records, and the lines that hold them
+- ``manifest``: a run's settings, versions and devices
+- ``store``: the run directory: create, append, read back
+- ``schema``: the entries of ``results.json``
+- ``metrics``: records to entries: ``compute_results`` and the figures of a strategy
+- ``entries``: the figures of one passage, and the means that all figures use
+- ``intervals``: confidence intervals and differences to the baseline; ``bootstrap`` draws the resamples
+- ``predictions``: the answers in SQuAD's official format
+- ``parquet``: the answers as a table for data frames
+- ``trace``: the steps as a Chrome trace
 """

@@ -1,4 +1,4 @@
-"""The manifest: what a run was, so that its figures can be understood and compared, and the run resumed.
+"""The manifest describes a run, so that its figures can be understood and compared, and the run resumed.
 
 It names versions, processor counts and devices, since figures depend on them. It never names the machine, its user or
 its environment, since run directories are passed on.
@@ -59,7 +59,7 @@ class RunLabels:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a run was. ``started`` is ISO 8601 in UTC; ``settings`` hold plain JSON values and no secrets.
+    """The description of a run. ``started`` is ISO 8601 in UTC; ``settings`` hold plain JSON values and no secrets.
 
     Two runs with the same ``fingerprint`` asked the same things of the same model with the same prompts.
     """

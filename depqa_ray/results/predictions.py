@@ -22,14 +22,11 @@ def predictions(results: RunResults, strategy: str) -> dict[str, str]:
     return {id_: text for id_, text in official if text is not None}
 
 
-def write_predictions(results: RunResults, folder: Path) -> list[Path]:
+def write_predictions(results: RunResults, folder: Path) -> None:
     """Write ``predictions-<strategy>.json`` for each strategy into ``folder``. Raises StoreError."""
-    paths = []
     for strategy in results.strategies:
         path = folder / f"predictions-{re.sub(r'[^A-Za-z0-9_-]', '-', strategy)}.json"
         write_atomically(path, json.dumps(predictions(results, strategy), indent=1) + "\n")
-        paths.append(path)
-    return paths
 
 
 def _official(answer: AnswerEntry) -> str | None:

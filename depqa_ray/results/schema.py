@@ -4,8 +4,6 @@
 - Means cover all questions: a failed or skipped one scores 0.
 - ``prompt_tokens``, ``generated_tokens`` and ``latency`` include asking the model for dependencies; ``dep_...`` are
   that request's part, 0 if the dependencies came from elsewhere.
-
-Version 2 had one set of edges per passage, whose cost it left out; version 1 had no intervals.
 """
 
 from __future__ import annotations
@@ -290,7 +288,7 @@ class StrategySummary(_Entry):
 
 
 class RunEntry(_Entry):
-    """What the run was, from its manifest. Unless ``isolated``, latencies are those under full load."""
+    """The run, from its manifest. Unless ``isolated``, latencies are those under full load."""
 
     model: Text
     engine: Text

@@ -1,7 +1,7 @@
-"""The run directory: what a run was, asked and answered, written as it goes.
+"""The run directory: a run's description, passages and outcomes, written as it goes.
 
 ==================  ==================================================================================================
-``manifest.json``   what the run was
+``manifest.json``   the run's settings, versions and devices
 ``passages.jsonl``  a line for each sampled passage
 ``outcomes.jsonl``  a line for each step result, for the edges of each strategy in each passage, for each passage that a
                     strategy finished, and for each resumption
@@ -79,7 +79,7 @@ class RunStore:
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                # Of two runs that start in the same folder, "x" makes one fail here and now.
+                # If two runs start in the same folder, "x" makes one of them fail here.
                 with (folder / MANIFEST).open("x", encoding="ascii") as file:
                     file.write(text)
             except FileExistsError:
@@ -131,11 +131,9 @@ class RunStore:
         bad_rows = tuple(row for _, row in _records(self.folder / BAD_ROWS, warnings, BadRow))
         return RunRecords(self.manifest, tuple(passages.values()), steps, finished, bad_rows, edges, tuple(warnings))
 
-    def write_results(self, text: str) -> Path:
+    def write_results(self, text: str) -> None:
         """Write ``results.json``, whole or not at all."""
-        path = self.folder / RESULTS
-        write_atomically(path, text)
-        return path
+        write_atomically(self.folder / RESULTS, text)
 
     def close(self) -> None:
         """Flush all files to the disk and close them. Closing twice is allowed."""
@@ -275,7 +273,7 @@ def _record(raw: bytes, where: str, types: tuple[type[Any], ...]) -> Any:
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong with a line or a manifest, in one line."""
+    """The problem with a line or a manifest, in one line."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -47,10 +47,9 @@ def chrome_trace(records: RunRecords) -> _Event:
     return {"displayTimeUnit": "ms", "traceEvents": events}
 
 
-def write_trace(records: RunRecords, path: Path) -> Path:
+def write_trace(records: RunRecords, path: Path) -> None:
     """Write the run's trace to ``path``. Raises StoreError."""
     write_atomically(path, json.dumps(chrome_trace(records), separators=(",", ":"), allow_nan=False) + "\n")
-    return path
 
 
 def _session_starts(finished: Iterable[PassageResult]) -> dict[int, float]:

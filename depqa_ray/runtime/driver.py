@@ -140,7 +140,7 @@ class Driver:
         for completion in completions:
             sent = self._sent.get(completion.prompt_id)
             if sent is None or sent.dispatch.replica != replica:
-                continue  # the replica was given up in the meantime
+                continue  # the replica was lost in the meantime
             del self._sent[completion.prompt_id]
             key = sent.dispatch.key
             if completion.error is None:

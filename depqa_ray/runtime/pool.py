@@ -1,4 +1,4 @@
-"""What a pool of replicas is, to the driver: it takes prompts and reports events. Ray or a virtual clock is behind it.
+"""The driver's interface to replicas: a pool takes prompts and reports events. Ray or a virtual clock is behind it.
 
 Events about replicas are the scheduler's own; the pool adds the completions.
 """
@@ -31,28 +31,21 @@ class Pool(Protocol):
     @property
     def roles(self) -> frozenset[Role]:
         """The roles that the pool has replicas for."""
-        ...
 
     def info(self, replica: str) -> EngineInfo:
-        """What a replica that joined runs."""
-        ...
+        """Describe the engine of a replica that joined."""
 
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
         """Hand prompts to a replica. Each is answered once, or the replica is lost; a lost replica ignores them."""
-        ...
 
     async def events(self) -> list[PoolEvent]:
-        """What happened since the last call, in order; waits until there is something."""
-        ...
+        """Return the events since the last call, in order; waits until there is one."""
 
     async def reset_prefix_cache(self) -> None:
         """Have every ready replica drop what it keeps of earlier prompts. One that cannot is lost."""
-        ...
 
     def now(self) -> float:
         """Seconds on the pool's clock, which never goes back."""
-        ...
 
     async def close(self) -> None:
         """End all replicas. Closing twice is allowed."""
-        ...

@@ -14,7 +14,7 @@ from depqa_ray.results.records import EdgeRecord, PassageResult
 from depqa_ray.results.store import RunStore
 
 RunRecord: TypeAlias = StepResult | EdgeRecord | PassageResult
-"""What the driver reports of a job: its edges, each step's end, its own end."""
+"""The driver's reports on a job: its edges, each step's end, its own end."""
 
 
 class Recorder:
@@ -48,7 +48,7 @@ class StoreRecorder(Recorder):
     def on_ready(self, replica: str, info: EngineInfo) -> None:
         self.watcher.on_ready(replica, info)
         if self.isolated and not info.can_reset_cache:
-            self.warn(f"{replica} cannot forget: it may have read a passage for the strategy before")
+            self.warn(f"{replica} cannot reset its prefix cache: it may have read a passage for the strategy before")
 
     @override
     def record(self, record: RunRecord) -> None:

@@ -65,7 +65,7 @@ class VirtualPool(Pool):
 
     @override
     async def events(self) -> list[PoolEvent]:
-        """What happens next. Raises RuntimeError if nothing ever will: the driver waits in vain."""
+        """Return the next events. Raises RuntimeError if there are none to come: the driver would wait forever."""
         while self._due:
             at, _, event = heapq.heappop(self._due)
             self._now = max(self._now, at)

@@ -1,6 +1,6 @@
 """The scheduler's events (in) and actions (out).
 
-The driver passes the time of an event beside it, in seconds of its own clock. Events about replicas are the pool's own.
+The driver passes an event's time separately, in seconds of its own clock. Events about replicas come from the pool.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from depqa_ray.core import JobKey, Plan, Step
 
 Role = Literal["answer", "edge"]
-"""What a replica is for. Without dedicated edge replicas, those that answer are asked for edges too."""
+"""A replica's task. Without dedicated edge replicas, those that answer are asked for edges too."""
 
 
 @dataclass(frozen=True, slots=True)

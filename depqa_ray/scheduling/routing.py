@@ -52,7 +52,7 @@ class Router:
             self.load[replica] = max(0.0, self.load[replica] - work)
 
     def clear_affinity(self, passage_id: str) -> None:
-        """Forget who read the passage: no more work on it is coming."""
+        """Unbind a passage from its replica: no more work on it is coming."""
         self.affinity.pop(passage_id, None)
 
     def validate(self) -> None:

@@ -45,25 +45,24 @@ _STORY: Final = 8  # events of a job that are kept for the message of an Invalid
 
 @dataclass(slots=True)
 class _StepRun:
-    """One step under way, and all that is known of it."""
+    """One step under way.
+
+    - ``role`` is the kind of replica that it needs, ``work`` its estimated tokens without reading the passage.
+    - ``blockers`` are the prerequisites that have not ended; empty unless waiting or skipped.
+    - ``children`` are the steps that it blocked when they were added.
+    - ``attempts`` counts dispatches. ``ready_at`` is when it first became ready, in seconds.
+    - While it runs, ``replica`` has it and counts it as ``assigned`` tokens of load; otherwise "" and 0.
+    """
 
     step: Step
-    #: What kind of replica it needs.
     role: Role
-    #: Estimated tokens of the step, without reading the passage.
     work: float
     state: StepState = "waiting"
-    #: The prerequisites that have not ended. Empty unless waiting or skipped.
     blockers: set[str] = field(default_factory=set)
-    #: The steps that it blocked when they were added.
     children: list[_StepRun] = field(default_factory=list)
-    #: How often it was dispatched.
     attempts: int = 0
-    #: When it became ready for the first time, in seconds.
     ready_at: float = 0.0
-    #: The replica that it is with; "" unless running.
     replica: str = ""
-    #: What its replica's load counts for it, in tokens; 0 unless running.
     assigned: float = 0.0
 
     @property
@@ -125,7 +124,7 @@ class DependencyScheduler:
         return len(self._routers[role].load)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """What to do about an event at ``now`` (seconds), in this order. Raises InvalidEvent if it cannot be."""
+        """Return the actions, in order, on an event at ``now`` (seconds). Raises InvalidEvent if it cannot happen."""
         match event:
             case Admitted():
                 return self._admit(event, now)
@@ -260,7 +259,7 @@ class DependencyScheduler:
     def _send(self, job: _JobRun, runs: list[_StepRun], replica: str) -> Dispatch:
         first, passage_id = runs[0], job.plan.passage_id
         router = self._routers[first.role]
-        # The batch reads the passage once: its first step bears that.
+        # The batch reads the passage once: its first step is charged for that.
         reading = 0.0 if router.affinity.get(passage_id) == replica else job.prefix_work
         for run in runs:
             run.state, run.replica, run.assigned = "running", replica, run.work + reading

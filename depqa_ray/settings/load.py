@@ -75,7 +75,7 @@ class Settings(
     @classmethod
     def answer_affecting(cls) -> frozenset[str]:
         """The names of the settings on which answers may depend. Two runs that agree on them ask for the same work."""
-        return frozenset(name for name in cls.model_fields if setting_metadata(name)["shapes_results"])
+        return frozenset(name for name in cls.model_fields if _shapes_results(name))
 
     @classmethod
     @override
@@ -106,12 +106,9 @@ class _PresetSource(InitSettingsSource):
         return dict(preset.settings) if preset else {}
 
 
-def setting_metadata(name: str) -> dict[str, Any]:
-    """The ``group`` of a setting (a key of GROUPS), and whether it ``shapes_results``."""
-    group = next(group for group, section in GROUPS.items() if name in section.model_fields)
+def _shapes_results(name: str) -> bool:
     extra = Settings.model_fields[name].json_schema_extra
-    assert isinstance(extra, dict)
-    return {"group": group, **extra}
+    return isinstance(extra, dict) and extra["shapes_results"] is True
 
 
 def flag_of(name: str) -> str:

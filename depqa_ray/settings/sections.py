@@ -95,13 +95,13 @@ class ModelSettings(Section):
     )
     engine: EngineName = _setting(
         "shared_prefix",
-        "the engine that generates; shared_prefix reads each passage once; vllm must be installed; openai calls a "
-        "server; simulated answers by rule, to try out schedules",
+        "the engine that generates: transformers pads batches; shared_prefix reads each passage once; vllm must be "
+        "installed; openai calls a server; simulated answers by rule, to try out schedules",
     )
     openai_base_url: str | None = _setting(
         None, "server address for --engine openai; default: OPENAI_BASE_URL, else OpenAI's own"
     )
-    request_timeout: Positive = _neutral(180.0, "seconds that the server may take for a prompt, retries included")
+    request_timeout: Positive = _neutral(180.0, "seconds that a server may take for a prompt, retries included")
     dtype: DtypeName = _setting(
         "auto", "data type of the weights; auto = bfloat16 if the hardware supports it, else float32"
     )
@@ -155,8 +155,8 @@ class EdgeSettings(Section):
 
     deps: DependencySource = _setting(
         "model",
-        "where edges come from: model asks the model; heuristic reads the questions' wording; gold takes the data "
-        "set's; none has no edges",
+        "where edges (which question needs which answer) come from: model asks the model; heuristic reads the "
+        "questions' wording; gold takes the data set's; none has no edges",
     )
     no_llm_deps: bool = _setting(False, "do not ask the model for edges: --deps heuristic")
     deps_engine: EngineName | None = _setting(None, "ask this engine for edges instead of --engine; needs --deps-model")
@@ -170,7 +170,7 @@ class EdgeSettings(Section):
         "~/.cache",
     )
     no_dep_cache: bool = _neutral(False, "ignore kept replies about edges, and keep no new ones")
-    cost_weight: NonNegative = _setting(0.01, "weight of an edge's cost (tokens) against its confidence")
+    cost_weight: NonNegative = _setting(0.01, "confidence that an edge needs for each token that it costs")
     min_confidence: Share = _setting(0.45, "drop edges below this confidence")
     max_dependencies: CountOrZero = _setting(3, "most parents of a question")
     total_cost_budget: CountOrZero | None = _setting(
@@ -228,7 +228,7 @@ class StatisticsSettings(Section):
     baseline: StrategyName | None = _neutral(
         None, "compare each other strategy with this one; default: independent if it takes part, else the first"
     )
-    resamples: Resamples = _neutral(10_000, "resamples of the passages behind each interval")
+    resamples: Resamples = _neutral(10_000, "how often the passages are resampled for the intervals")
     confidence: Confidence = _neutral(0.95, "confidence level of the intervals")
 
 
@@ -251,8 +251,8 @@ class ClusterSettings(Section):
         "passages in progress at once, counted once for each strategy; auto = 1 with --isolate, else enough to fill "
         "the replicas; more than 1 ends isolation",
     )
-    start_timeout: Positive = _neutral(900.0, "seconds a replica may take to load its model")
-    step_timeout: Positive = _neutral(600.0, "seconds a replica may go without an answer")
+    start_timeout: Positive = _neutral(900.0, "seconds a replica may take to load its model before it is replaced")
+    step_timeout: Positive = _neutral(600.0, "seconds a replica may go without an answer before it is replaced")
 
     @property
     def isolated(self) -> bool:
@@ -268,7 +268,7 @@ class ClusterSettings(Section):
 
 
 class OutputSettings(Section):
-    """Where a run writes what."""
+    """The places of a run's output files."""
 
     run_dir: Path | None = _neutral(None, "folder for the run's records; default: a new one in runs/")
     html_dir: Path | None = _neutral(None, "write one HTML page per passage here")

@@ -1,4 +1,4 @@
-"""The prompts of steps whose questions build on each other: placeholders filled with what the prompt may know."""
+"""Prompts of questions that build on each other: references are filled from the answers that the prompt shows."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_answer_of_any_text_is_filled_in_unchanged(before: str, answer: str) -> 
 
 @st.composite
 def composed(draw: st.DrawFn) -> Passage:
-    """Questions each of which may have placeholders for any earlier ones."""
+    """Questions, each of which may refer to any earlier ones."""
     questions: list[Question] = []
     for place in range(draw(st.integers(1, 6))):
         sources = draw(st.lists(st.sampled_from(range(place)), unique=True)) if place else []

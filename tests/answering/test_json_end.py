@@ -33,7 +33,7 @@ def end_of(pieces: list[str], thinking: bool = False) -> int | None:
 
 
 def read_at(text: str, start: int) -> int | None:
-    """Where the object that begins at ``start`` ends; None where none does."""
+    """Where the object that begins at ``start`` ends; None if none does."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
     except ValueError:

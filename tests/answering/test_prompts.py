@@ -151,7 +151,7 @@ def test_schema_is_not_parsed_from_untrusted_text(text: str, place: str) -> None
 
 @given(st.text(), st.text(), st.text())
 def test_reply_keys_do_not_depend_on_any_text(passage_text: str, question: str, answer: str) -> None:
-    """Whatever the texts say, one question asks for "answer" and several for their labels."""
+    """For any texts, one question asks for "answer" and several for their labels."""
     passage = Passage("p", "", passage_text, (Question("a", question, ("x",)), Question("b", question, ("x",))))
     prompt = ask(Step("s", ("b",), context=("a",)), {"a": answer}, passage=passage)
     assert (prompt.reply_keys, prompt.form) == (("answer",), "single")

@@ -1,4 +1,4 @@
-"""Operations and bytes by hand for a small shape, and what has to hold for any."""
+"""Operations and bytes by hand for a small shape, and properties of any shape."""
 
 from __future__ import annotations
 

@@ -82,10 +82,10 @@ def test_repr_of_a_graph_shows_its_edges() -> None:
 @pytest.mark.parametrize(
     ("questions", "pairs", "message"),
     [
-        ("aa", [], "stands twice"),
+        ("aa", [], "is repeated"),
         ("ab", ["aa"], "itself"),
         ("ab", ["ax"], "unknown question: x"),
-        ("ab", ["ab", "ab"], "stands twice"),
+        ("ab", ["ab", "ab"], "is repeated"),
         ("abc", ["ab", "bc", "ca"], "cycle"),
     ],
 )

@@ -168,7 +168,7 @@ def test_given_worlds_then_the_proposed_edges_are_the_gold_ones() -> None:
 
 
 def test_given_real_questions_then_few_edges_are_proposed(shared_data: Path) -> None:
-    """SQuAD's questions were written to stand alone: 68 edges for 10,570 questions as measured."""
+    """SQuAD's questions were written to be independent: 68 edges for 10,570 questions as measured."""
     articles = json.loads((shared_data / "squad" / "dev-v1.1.json").read_text("utf-8"))["data"]
     groups = [paragraph["qas"] for article in articles for paragraph in article["paragraphs"]]
     found = [edge for group in groups for edge in propose(*(row["question"] for row in group))]

@@ -1,4 +1,4 @@
-"""The engine that asks a server: what it makes of servers that fail, and of a real one."""
+"""The engine that asks a server, with servers that fail and with a real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vLLM engine against transformers, and what it asks of vLLM. Each start of vLLM takes half a minute."""
+"""The vLLM engine against transformers, and its requests to vLLM. Each start of vLLM takes half a minute."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ BARE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
 def save_tiny_model(folder: Path, chat_template: str | None = None, architecture: str = "Qwen3", **config: Any) -> Path:
-    """Save a random model of two layers and a window of 512, without a chat template unless one is given."""
+    """Save a random model of two layers and a window of 512, with a chat template only if one is given."""
     import torch
     import transformers
 

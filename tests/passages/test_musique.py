@@ -119,7 +119,7 @@ def assert_bad(tmp_path: Path, bad: Any, what: str) -> None:
     with pytest.raises(InputError) as error:
         load(path)
     assert str(error.value).startswith(f"{path}: row 2: {what}")
-    assert str(error.value).endswith("; mend the row as MuSiQue-Ans has it, or leave it out")
+    assert str(error.value).endswith("; correct the row as MuSiQue-Ans has it, or leave it out")
     assert "\n" not in str(error.value)
     passages, (bad_row,) = load_the_rest(path)
     assert [passage.id for passage in passages] == ["a", "c"]

@@ -150,7 +150,7 @@ def test_passage_is_yielded_before_the_next_one_is_read() -> None:
 
 @given(st.lists(st.integers(0, 4), max_size=30))
 def test_rows_in_any_order_form_whole_passages(texts: list[int]) -> None:
-    """Whatever the order of rows, each passage has all its rows in order."""
+    """In any order of rows, each passage has all its rows in order."""
     rows = [Row(f"row {at}", row(str(at), context=f"Text {text}.")) for at, text in enumerate(texts)]
     passages = list(read_rows(lambda: (row_ for row_ in rows), raise_bad_row))
     expected = [[str(at) for at, text in enumerate(texts) if text == wanted] for wanted in set(texts)]

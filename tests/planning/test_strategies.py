@@ -1,4 +1,4 @@
-"""What each strategy makes of a passage."""
+"""The plan of each strategy for a passage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoint that ships: what it is made of, and that it answers as well as its card says."""
+"""The checkpoint that ships: its content, and the figures on its card."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Reading a page back in a test: what a browser would see of it."""
+"""Parses a page in a test: its elements and texts."""
 
 from __future__ import annotations
 

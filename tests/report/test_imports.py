@@ -1,4 +1,4 @@
-"""What a command that shows no report does not wait for."""
+"""A command that shows no report does not import the report's libraries."""
 
 from __future__ import annotations
 

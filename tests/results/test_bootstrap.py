@@ -85,7 +85,7 @@ def test_column_has_the_same_interval_alone() -> None:
 
 
 def test_block_size_does_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the size of the blocks, the resamples are the same."""
+    """With blocks of any size, the resamples are the same."""
     values = np.random.default_rng(1).normal(size=(7, 2))
     whole = intervals(values)
 

@@ -1,4 +1,4 @@
-"""The intervals of a run: of the averages that it shows, paired by passage, whatever the order."""
+"""The intervals of a run: of the averages that it shows, paired by passage, in any order."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_intervals_use_the_estimator_of_the_averages() -> None:
 
 
 def test_intervals_do_not_depend_on_the_order() -> None:
-    """Whatever the order of passages and outcomes, the intervals are the same."""
+    """In any order of passages and outcomes, the intervals are the same."""
     records = run_of(a=LATENCIES, b=tuple(reversed(LATENCIES)))
     passages, finished = list(records.passages), list(records.finished)
     random.Random(3).shuffle(passages)

@@ -1,4 +1,4 @@
-"""What the manifest holds, and what it never holds."""
+"""The manifest's content, and data that it must never contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of answers: read back as it was written, with its types, whatever the answers hold."""
+"""The table of answers: read back as it was written, with its types, for any answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run directory: what is written is read back, whatever happened in between."""
+"""The run directory: records are read back as written, also after crashes and damage."""
 
 from __future__ import annotations
 
@@ -184,7 +184,8 @@ def test_bad_rows_are_kept(tmp_path: Path) -> None:
 
 def test_results_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path, sample_manifest())
-    path = store.write_results("old")
+    store.write_results("old")
+    path = tmp_path / "results.json"
 
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "new \ud800")

@@ -74,6 +74,7 @@ def test_unfinished_passages_and_unsent_steps_are_left_out() -> None:
 
 
 def test_the_file_is_json(tmp_path: Path) -> None:
-    path = write_trace(sample_records(), tmp_path / "trace.json")
+    path = tmp_path / "trace.json"
+    write_trace(sample_records(), path)
 
     assert set(json.loads(path.read_text())) == {"displayTimeUnit", "traceEvents"}

@@ -1,4 +1,4 @@
-"""What the runtime's tests share: a recorder that remembers, and passages with random edges."""
+"""Shared by the runtime's tests: a recorder that keeps its records, and passages with random edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies about edges from one run to the next: who is asked again, and who is not."""
+"""Replies about edges from one run to the next: which requests are made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that asks a server: the key reaches the server, by way of the replicas, and nobody else."""
+"""A run that asks a server: the key reaches the server, through the replicas, and is stored nowhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASKS_FOR_EDGES = "name the questions whose answers it needs"
 
 
 def depqa(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command on the embedded data, in a folder and a process of its own, which has to end well."""
+    """A command on the embedded data, in its own folder and process; it must succeed."""
     ran = subprocess.run(
         [sys.executable, "-m", "depqa_ray", *arguments, "--dataset", "embedded"],
         cwd=folder,

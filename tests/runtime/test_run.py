@@ -1,4 +1,4 @@
-"""What an experiment makes of its settings."""
+"""The engine and the worked examples that settings ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a batch goes."""
+"""Routing: the replica that a batch goes to."""
 
 from __future__ import annotations
 

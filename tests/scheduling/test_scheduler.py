@@ -56,7 +56,7 @@ def plans(draw: st.DrawFn, passage: str = "p") -> Plan:
 
 
 class Player:
-    """Plays a scheduler against an imagined pool, recording what it was told and checking its invariants."""
+    """Plays a scheduler against an imagined pool, recording its actions and checking its invariants."""
 
     def __init__(self, seed: int, replicas: int = 2, max_attempts: int = 3) -> None:
         self.rng = random.Random(seed)
@@ -67,9 +67,9 @@ class Player:
         self.ended: dict[tuple[str, str], str] = {}
         self.dispatched_after: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for number in range(replicas):
-            self.tell(ReplicaJoined(f"r{number}"))
+            self.send(ReplicaJoined(f"r{number}"))
 
-    def tell(self, event: Event, now: float | None = None) -> list[Action]:
+    def send(self, event: Event, now: float | None = None) -> list[Action]:
         now = self.now if now is None else now
         self.now += 1.0
         actions = self.scheduler.handle(event, now)
@@ -98,15 +98,15 @@ class Player:
         for place in places:
             del self.running[place]
             self.ended[place] = "done"
-        return self.tell(Completed(("s", places[0][0]), tuple(id_ for _, id_ in places)))
+        return self.send(Completed(("s", places[0][0]), tuple(id_ for _, id_ in places)))
 
     def fail(self, place: tuple[str, str]) -> list[Action]:
         del self.running[place]
-        return self.tell(Failed(("s", place[0]), place[1], "no"))
+        return self.send(Failed(("s", place[0]), place[1], "no"))
 
     def lose(self, replica: str) -> list[Action]:
         self.running = {p: (d, s) for p, (d, s) in self.running.items() if d.replica != replica}
-        return self.tell(ReplicaLost(replica, "gone"))
+        return self.send(ReplicaLost(replica, "gone"))
 
     def play(self, fails: Callable[[str], bool] = lambda step_id: False) -> None:
         while self.running:
@@ -121,7 +121,7 @@ class Player:
 def test_each_step_is_sent_once_and_the_job_finishes(a_plan: Plan, seed: int) -> None:
     """If steps of any DAG complete in any order, each is sent once and the job finishes."""
     player = Player(seed)
-    player.tell(Admitted(a_plan), 0.0)
+    player.send(Admitted(a_plan), 0.0)
     player.play()
     sent = [s.id for action in player.actions if isinstance(action, Dispatch) for s in action.steps]
     assert sorted(sent) == sorted(s.id for s in a_plan.steps)
@@ -133,7 +133,7 @@ def test_each_step_is_sent_once_and_the_job_finishes(a_plan: Plan, seed: int) ->
 def test_step_is_sent_at_the_event_that_makes_it_ready(a_plan: Plan, seed: int) -> None:
     """If an event makes a step ready, the step is sent at this very event."""
     player = Player(seed)
-    player.tell(Admitted(a_plan), 0.0)
+    player.send(Admitted(a_plan), 0.0)
     while player.running:
         place = player.rng.choice(sorted(player.running))
         before = set(player.ended)
@@ -157,7 +157,7 @@ def test_how_steps_end_does_not_depend_on_the_order(
     ends = []
     for number in (seed, other_seed):
         player = Player(number)
-        player.tell(Admitted(a_plan), 0.0)
+        player.send(Admitted(a_plan), 0.0)
         player.play(failing.__contains__)
         assert player.scheduler.jobs == 0
         assert set(player.ended) == {("p", s.id) for s in a_plan.steps}, "a failed parent leaves a hole"
@@ -174,7 +174,7 @@ def test_every_step_ends_once_while_replicas_come_and_go(sizes: list[int], seed:
     """If replicas come and go, every step of every job still ends once."""
     player = Player(seed, replicas=2, max_attempts=2)
     for number in range(len(sizes)):
-        player.tell(Admitted(data.draw(plans(passage=f"p{number}"))), 0.0)
+        player.send(Admitted(data.draw(plans(passage=f"p{number}"))), 0.0)
     alive, born = {"r0", "r1"}, 2
     for _ in range(200):
         if not player.running and alive:
@@ -186,11 +186,11 @@ def test_every_step_ends_once_while_replicas_come_and_go(sizes: list[int], seed:
             player.lose(lost)
         elif choice < 0.3 or not alive:
             alive.add(f"r{born}")
-            player.tell(ReplicaJoined(f"r{born}"), player.now)
+            player.send(ReplicaJoined(f"r{born}"), player.now)
             born += 1
         elif player.running:
             player.complete(player.rng.choice(sorted(player.running)))
-    player.tell(ReplicaJoined("last"), player.now)
+    player.send(ReplicaJoined("last"), player.now)
     player.play()
     assert player.scheduler.jobs == 0
     assert sum(isinstance(action, Finish) for action in player.actions) == len(sizes)
@@ -199,7 +199,7 @@ def test_every_step_ends_once_while_replicas_come_and_go(sizes: list[int], seed:
 def test_children_of_steps_completed_together_are_one_batch() -> None:
     """If siblings complete together, their children are sent as one batch."""
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b"))), 0.0)
+    player.send(Admitted(plan(step("a"), step("b"), step("c", "a"), step("d", "b"))), 0.0)
     (batch,) = player.complete(("p", "a"), ("p", "b"))
     assert isinstance(batch, Dispatch)
     assert [s.id for s in batch.steps] == ["c", "d"]
@@ -209,7 +209,7 @@ def test_children_of_steps_completed_together_are_one_batch() -> None:
 def test_failed_barrier_does_not_skip_the_waiting_step() -> None:
     """If a barrier fails, a step that only waits for it is still sent."""
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a"))), 0.0)
+    player.send(Admitted(plan(step("a"), step("b"), step("c", "b", barriers=("a",)), step("d", "a"))), 0.0)
     player.complete(("p", "b"))
     actions = player.fail(("p", "a"))
     assert [type(action) for action in actions] == [EndSteps, EndSteps, Dispatch]
@@ -219,8 +219,8 @@ def test_failed_barrier_does_not_skip_the_waiting_step() -> None:
 def test_waiting_step_keeps_the_time_it_became_ready() -> None:
     """If a replica joins, a waiting step is sent with the time at which it became ready."""
     player = Player(0, replicas=0)
-    assert player.tell(Admitted(plan(step("a"))), 5.0) == []
-    (batch,) = player.tell(ReplicaJoined("r"), 9.0)
+    assert player.send(Admitted(plan(step("a"))), 5.0) == []
+    (batch,) = player.send(ReplicaJoined("r"), 9.0)
     assert isinstance(batch, Dispatch)
     assert batch.ready == 5.0
 
@@ -228,7 +228,7 @@ def test_waiting_step_keeps_the_time_it_became_ready() -> None:
 def test_step_lost_too_often_fails_and_skips_its_children() -> None:
     """If a step is lost too often, it fails with the reason and its children are skipped."""
     player = Player(0, replicas=3, max_attempts=2)
-    player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
+    player.send(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     for _ in range(2):
         ((dispatch, _),) = player.running.values()
         player.lose(dispatch.replica)
@@ -241,14 +241,14 @@ def test_step_lost_too_often_fails_and_skips_its_children() -> None:
 def test_impossible_event_is_refused_with_its_step_or_job() -> None:
     """If an event is impossible, it is refused and the error names the step or job."""
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b", "a"))), 0.0)
+    player.send(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     with pytest.raises(ValueError, match=r"step b .* waiting, not running"):
         player.scheduler.handle(Completed(KEY, ("b",)), 1.0)
     with pytest.raises(ValueError, match="under way already"):
         player.scheduler.handle(Admitted(plan(step("a"))), 1.0)
     with pytest.raises(ValueError, match="no job"):
         player.scheduler.handle(Completed(("s", "other"), ("a",)), 1.0)
-    player.tell(ReplicaJoined("r1"), 1.0)
+    player.send(ReplicaJoined("r1"), 1.0)
     with pytest.raises(ValueError, match=r"step a .* done, not running"):
         player.scheduler.handle(Completed(KEY, ("a", "a")), 2.0)
 
@@ -269,11 +269,11 @@ def extension(passage: str = "p") -> Plan:
 def test_open_plan_is_extended_and_the_rest_is_sent(ends_well: bool) -> None:
     """If all steps of an open plan have ended, it is extended and the rest is sent."""
     player = Player(0)
-    player.tell(Admitted(opening()), 0.0)
+    player.send(Admitted(opening()), 0.0)
     actions = player.complete(("p", "edges")) if ends_well else player.fail(("p", "edges"))
     assert actions[-1] == RequestPlan(KEY)
     assert player.scheduler.jobs == 1
-    (batch,) = player.tell(PlanExtended(extension()), 7.0)
+    (batch,) = player.send(PlanExtended(extension()), 7.0)
     assert isinstance(batch, Dispatch)
     assert ([s.id for s in batch.steps], batch.batch, batch.ready) == (["a"], 1, 7.0)
     player.play()
@@ -286,13 +286,13 @@ def test_open_plan_is_extended_and_the_rest_is_sent(ends_well: bool) -> None:
 
 def test_given_an_extension_that_does_not_fit_then_it_is_refused() -> None:
     player = Player(0)
-    player.tell(Admitted(opening()), 0.0)
+    player.send(Admitted(opening()), 0.0)
     with pytest.raises(ValueError, match="cannot be extended"):
         player.scheduler.handle(PlanExtended(extension()), 1.0)  # the first step is still running
     player.complete(("p", "edges"))
     with pytest.raises(ValueError, match="cannot be extended"):
         player.scheduler.handle(PlanExtended(plan(step("a"), step("b"))), 1.0)
-    player.tell(PlanExtended(extension()), 1.0)
+    player.send(PlanExtended(extension()), 1.0)
     with pytest.raises(ValueError, match="cannot be extended"):
         player.scheduler.handle(PlanExtended(extension()), 1.0)
 
@@ -323,7 +323,7 @@ def test_open_jobs_are_extended_and_finished_once(fails: list[bool], seed: int) 
     player = Player(seed, replicas=1)
     names = [f"p{number}" for number in range(len(fails))]
     for name in names:
-        player.tell(Admitted(opening(name)), 0.0)
+        player.send(Admitted(opening(name)), 0.0)
     born = 0
     while player.scheduler.jobs:
         open_jobs = [a.key for a in player.actions if isinstance(a, RequestPlan)]
@@ -331,13 +331,13 @@ def test_open_jobs_are_extended_and_finished_once(fails: list[bool], seed: int) 
         for key in open_jobs:
             if key not in extended:
                 player.ended["x", key[1]] = "extended"
-                player.tell(PlanExtended(extension(key[1])), player.now)
+                player.send(PlanExtended(extension(key[1])), player.now)
         if not player.running:
             continue
         if player.rng.random() < 0.2 and born < 8:
             player.lose(next(iter(player.running.values()))[0].replica)
             born += 1
-            player.tell(ReplicaJoined(f"new{born}"), player.now)
+            player.send(ReplicaJoined(f"new{born}"), player.now)
             continue
         place = player.rng.choice(sorted(player.running))
         if place[1] == "edges" and fails[names.index(place[0])]:
@@ -349,9 +349,9 @@ def test_open_jobs_are_extended_and_finished_once(fails: list[bool], seed: int) 
 
 
 def test_invalid_event_tells_the_jobs_story() -> None:
-    """An event that cannot be raises InvalidEvent with the event and the job's last events, the oldest first."""
+    """An impossible event raises InvalidEvent with the event and the job's last events, the oldest first."""
     player = Player(0)
-    player.tell(Admitted(plan(step("a"), step("b", "a"))), 2.0)
+    player.send(Admitted(plan(step("a"), step("b", "a"))), 2.0)
     player.now = 3.0
     player.complete(("p", "a"))
     wrong = Completed(KEY, ("a",))

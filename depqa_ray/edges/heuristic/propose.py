@@ -1,6 +1,5 @@
 """Proposes edges from the English wording of the questions alone, without a model.
 
-- There are four signs, each in a module of its own: ordinals, demonstratives, aggregates and pronouns.
 - A later question may need an earlier one, never the other way round.
 - Only whole words count, and the same questions give the same edges.
 """

@@ -53,7 +53,6 @@ _IRREGULAR: Final = {
     "men": "man",
     "women": "woman",
     "people": "person",
-    "persons": "person",
     "children": "child",
     "series": "series",
     "species": "species",

@@ -1,8 +1,8 @@
-"""What the engines that compute in their own process share, and the simplest of them.
+"""The shared parts of the engines that compute in their own process, and the simplest of these engines.
 
 - ``transformers``: the engine of batched ``generate``.
 - ``causal_lm``: the model with its tokenizer; ``chat``: from a prompt to tokens.
 - ``loop``: callers on one side, a ``BatchRunner`` in the compute thread on the other.
 - ``generation``: when a generation ends; ``detokenizer``: its text; ``sampler``: its next token.
-- ``memory``: errors of running out of memory, and releasing it.
+- ``memory``: detecting out-of-memory errors, and releasing memory.
 """

@@ -24,7 +24,7 @@ from depqa_ray.settings.types import EMBEDDED, DtypeName
 MODEL_ADVICE: Final = (
     f"give a folder with a causal LM in safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED}"
 )
-"""What to do if a model cannot be loaded."""
+"""The advice if a model cannot be loaded."""
 
 
 class CausalLM:
@@ -58,7 +58,7 @@ class CausalLM:
         self._texts = TokenTexts(self.tokenizer)
 
     def info(self, engine: str) -> EngineInfo:
-        """What runs here, for the manifest."""
+        """Describe the model and its device, for the manifest."""
         on_gpu = self.device.type == "cuda"
         return EngineInfo(
             engine=engine,

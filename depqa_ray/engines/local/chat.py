@@ -7,7 +7,7 @@ from typing import Any
 from depqa_ray.core import Completion, Prompt
 
 WARM_UP = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
-"""What an engine answers before it reports that it is ready."""
+"""The prompt that an engine answers before it reports that it is ready."""
 
 
 def prompt_text(tokenizer: Any, prompt: Prompt) -> str:

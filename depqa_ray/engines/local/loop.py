@@ -23,11 +23,9 @@ class BatchRunner(Protocol[Work]):
 
     def step(self, arrivals: Iterable[tuple[Work, Caller]], departed: set[Caller]) -> Finished:
         """Accept arrivals, drop the work of departed callers, compute a step; returns what has ended."""
-        ...
 
     def busy(self) -> bool:
         """Whether there is work left."""
-        ...
 
 
 def compute_thread() -> ThreadPoolExecutor:

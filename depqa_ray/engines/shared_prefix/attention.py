@@ -36,12 +36,11 @@ class AttentionBackend(Protocol):
 
         Returns [tokens, heads, dim].
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionMetadata:
-    """What the attention of one step needs: the pool, where to write the new tokens, and the backend.
+    """The attention's input for one step: the pool, where to write the new tokens, and the backend.
 
     ``slot_mapping`` is of :meth:`KVPool.slot_indices`, and so are ``copies``: pairs of source and target, in order.
     """

@@ -84,7 +84,6 @@ _ENTITY_KINDS: Final[tuple[Kind, ...]] = ("person", "town", "river", "company")
 class WorldShape:
     """The shape of a world's passage and questions.
 
-    - ``questions``: the number of questions
     - ``depth``: the longest chain of questions
     - ``fan_in``: the most parents of a question (1 or 2)
     - ``entities``: the number of people, of towns, of rivers and of companies; a guess is right once in that many

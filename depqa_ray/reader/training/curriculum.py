@@ -1,4 +1,4 @@
-"""What the embedded reader is trained on: many questions behind one passage, in the project's own prompts.
+"""The embedded reader's training data: many questions behind one passage, in the project's own prompts.
 
 A lesson is one world: its passage once, then a set of exercises, each a prompt's own part with the text that the reader
 should generate. Exercises cover all five ways in which the project asks (one question; with parents' answers; with

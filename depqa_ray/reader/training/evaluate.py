@@ -27,7 +27,7 @@ from depqa_ray.passages.synthetic.worlds import generate_worlds
 from depqa_ray.reader import weights_folder
 
 HELD_OUT_SEED = 1
-"""Of worlds that are never trained on: training draws its worlds from another kind of seed."""
+"""Seed of worlds that are never trained on: training draws its worlds from another kind of seed."""
 
 _ROOM = 24  # tokens for one answer: the longest takes 9
 _TOGETHER = 48

@@ -23,7 +23,7 @@ from depqa_ray.reader.training.operations import gated_silu, rms_norm, rotate
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What each part of a row of tokens is: P tokens of passage, then groups of exercises.
+    """The parts of a row of tokens: P tokens of passage, then groups of exercises.
 
     ``groups``: the (E, S) of each group. ``present``: [B, P], False where the passage is padding. An exercise sees its
     passage and itself, as if it stood right behind the passage and alone.
@@ -92,7 +92,7 @@ def _joined(layers: list[nn.Linear], dtype: torch.dtype) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
-    """Of passages to themselves, then of each group of exercises. All tensors [B, H, L, D]."""
+    """Attention of passages to themselves, then of each group of exercises. All tensors [B, H, L, D]."""
     end = layout.passage
     passage_k, passage_v = k[:, :, :end], v[:, :, :end]
     out = [functional.scaled_dot_product_attention(q[:, :, :end], passage_k, passage_v, is_causal=True)]
@@ -107,7 +107,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
 def _attend_group(
     own: list[Tensor], passage_k: Tensor, passage_v: Tensor, padding: Tensor, group: tuple[int, int]
 ) -> Tensor:
-    """Of a group's exercises to their passage and themselves.
+    """Attention of a group's exercises to their passage and themselves.
 
     ``own``: the group's q, k, v, [B, H, E * S, D]; ``passage_k``, ``passage_v``: [B, H, P, D]; ``padding``: [B, P],
     -inf where the passage is padding; ``group``: (E, S).

@@ -35,7 +35,7 @@ _VOCABULARY_MULTIPLE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What training depends on.
+    """The settings that training depends on.
 
     ``steps``: how many updates. ``warm_up``: updates in which the learning rates rise to ``matrix_rate`` (Muon, for the
     layers' matrices), ``embedding_rate`` and ``gain_rate`` (AdamW, for the embeddings and the norms' gains).
@@ -109,7 +109,7 @@ class Trainer:
 
 
 def train(recipe: Recipe, out: Path) -> None:
-    """Train, telling of the progress on stdout, and leave a checkpoint in ``out`` after every check."""
+    """Train, print the progress, and write a checkpoint to ``out`` after every check."""
     trainer = Trainer(recipe)
     count = sum(parameter.numel() for parameter in trainer.model.parameters())
     print(f"{count} parameters, {recipe}", flush=True)
@@ -155,7 +155,7 @@ def _losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(hidden: Tensor, output: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-    """Of the chosen tokens. ``hidden``: [B, L, hidden]; ``output``: [vocabulary, hidden]; the others [B, L]."""
+    """Loss of the chosen tokens. ``hidden``: [B, L, hidden]; ``output``: [vocabulary, hidden]; the others [B, L]."""
     return functional.cross_entropy(functional.linear(hidden[chosen], output).float(), labels[chosen])
 
 

@@ -63,7 +63,7 @@ def accelerators() -> tuple[str, ...]:
 
 
 def edge_resources(settings: Settings) -> ReplicaResources:
-    """What the one dedicated edge replica holds: a GPU of its own if it computes on one."""
+    """The resources of the one dedicated edge replica: a GPU of its own if it computes on one."""
     engine = settings.deps_engine
     gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
     return ReplicaResources(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)

@@ -203,7 +203,7 @@ async def _within(seconds: float, work: Any, late: str) -> Any:
 
 
 async def _close_actor(actor: Any) -> None:
-    """Ask the replica to close its engine, then end its process, whatever it replies."""
+    """Ask the replica to close its engine, then end its process in any case."""
     with suppress(RayError, TimeoutError):  # it is killed below in any case
         await _within(CLOSE_TIMEOUT, actor.close.remote(), "it did not close within {} s")
     ray.kill(actor, no_restart=True)

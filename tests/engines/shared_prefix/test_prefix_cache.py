@@ -119,7 +119,7 @@ def test_prefix_released_before_it_is_computed_is_evicted() -> None:
 
 
 def test_slots_of_equal_sequences_are_adjacent_and_reused() -> None:
-    """If sequences need equal places, they lie side by side, and a freed place is used again."""
+    """If sequences need equal ranges, these lie side by side, and a freed range is used again."""
     cache = PrefixCache(1000)
     leaves = [admit(cache, [1], [n], new=10 + n % 3) for n in range(5)]
     slab = cache.slabs[0]
@@ -131,7 +131,7 @@ def test_slots_of_equal_sequences_are_adjacent_and_reused() -> None:
 
 @pytest.mark.parametrize(("needed", "size"), [(1, 16), (17, 24), (25, 32), (48, 48), (49, 64), (65, 96), (97, 128)])
 def test_place_holds_the_need_and_wastes_at_most_a_third(needed: int, size: int) -> None:
-    """A place holds the slots needed and, above the minimum of 16, wastes at most a third."""
+    """A range holds the slots needed and, above the minimum of 16, wastes at most a third."""
     assert range_capacity(needed) == size
 
 

@@ -33,7 +33,7 @@ SEEDS = st.integers(0, 10_000)
 def world_of(seed: int, shape: WorldShape) -> World:
     try:
         return generate_world(random.Random(seed), shape)
-    except ValueError:  # so many questions do not fit so few entities
+    except ValueError:  # too many questions for these entities
         assume(False)
         raise
 
@@ -48,7 +48,7 @@ def kind_of(answer: str) -> str:
 
 
 def edges_from_the_text(passage: Passage) -> set[tuple[str, str]]:
-    """What a reader of the questions would say: "that town" is the answer of the latest earlier question for a town."""
+    """The edges that the questions' texts state: "that town" is the answer of the latest earlier question for one."""
     edges: set[tuple[str, str]] = set()
     latest: dict[str, str] = {}
     for question in passage.questions:
@@ -143,7 +143,7 @@ def test_default_shape_has_chains_and_joins() -> None:
 
 @given(SEEDS, st.integers(0, 20), st.integers(1, 3))
 def test_world_depends_only_on_seed_and_number(seed: int, first: int, count: int) -> None:
-    """A world follows from its seed and number, whatever was generated before."""
+    """A world depends on its seed and number only, not on worlds generated before."""
     alone = list(generate_worlds(count, seed, first=first))
     assert alone == list(generate_worlds(first + count, seed))[first:]
     assert [passage.id for passage in alone] == [f"world-{seed}-{number}" for number in range(first, first + count)]

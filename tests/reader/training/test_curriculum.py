@@ -68,7 +68,7 @@ def test_the_first_questions_are_answered_without_the_others() -> None:
 
 
 def test_self_contained_questions_follow_known_answers_too() -> None:
-    """As they do with the whole history: the reader has to see that those answers do not matter."""
+    """Questions that name their subject come after other answers too, as in a history: these do not matter."""
     lessons = [draw_lesson(random.Random(number), STAGES[-1]) for number in WORLDS]
     owns = [exercise.own for lesson in lessons for exercise in lesson.exercises]
     asked = [own.rpartition("Question: ")[2] for own in owns if own.startswith("Known: ")]

@@ -65,7 +65,7 @@ def test_labels_are_the_tokens_that_follow(batch: Batch) -> None:
 
 
 def test_only_replies_are_graded(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Only the replies of a lesson are graded, each with its end."""
+    """The targets of a lesson are its replies, each with its end token."""
     lesson = draw_lesson(random.Random(5), STAGES[0])
     batch = Encoder(tokenizer).batch([lesson])
     text = tokenizer.decode(batch.labels[batch.graded])

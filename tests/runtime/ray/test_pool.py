@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 class Notes(Recorder):
-    """A watcher that keeps what it hears."""
+    """A recorder that keeps warnings and counts questions."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -93,7 +93,7 @@ def test_two_replicas_share_the_work(tmp_path: Path) -> None:
 
 def test_lost_replicas_steps_go_to_another(tmp_path: Path) -> None:
     """If the process of a replica is killed, its steps go to another one and no question is lost."""
-    # Either of them: on a busy machine one may come too late to get so many.
+    # Either of them: on a busy machine one may join too late to get 20 prompts.
     records, notes = experiment(tmp_path, either("kill", 20), replicas=2)
     assert set(all_outcomes(records)) == {"answered"}
     assert any("was lost: its process ended" in warning for warning in notes.warnings)
