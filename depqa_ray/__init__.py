@@ -1,7 +1,7 @@
 """Answers several questions about one passage along their dependencies, and reports the cost of each strategy.
 
-The names below do from Python what the commands do. A module is imported when one of its names is first used, so that
-importing the package is cheap.
+With the names below, Python code can do all that the commands do. A module is imported when one of its names is first
+used, so that importing the package is cheap.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class WorkerProcess:
     def _death(self) -> str:
         code = self._process.wait()
         end = " | ".join(line.strip() for line in self.stderr().splitlines() if line.strip())[-_STDERR_SHOWN:]
-        return f"the process of {self.label} died with code {code}: {end or 'it said nothing'}"
+        return f"the process of {self.label} died with code {code}: {end or 'it printed nothing'}"
 
 
 def _signal(processes: Sequence[int], number: signal.Signals) -> None:

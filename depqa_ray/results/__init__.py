@@ -2,9 +2,9 @@
 
 Three words for three forms of one fact:
 
-- A *record* is what a run stores as it goes, one JSON line each (``records``).
-- An *entry* is what ``results.json`` says, with figures computed from the records (``schema``).
-- A *view* is what a page or the terminal shows, every number formatted (``depqa_ray.report.view``).
+- A *record* is stored while the run goes on, one JSON line each (``records``).
+- An *entry* is a part of ``results.json``, with figures computed from the records (``schema``).
+- A *view* is shown on a page or the terminal, with every number formatted (``depqa_ray.report.view``).
 
 - ``records``: the records, and the lines that hold them
 - ``manifest``: a run's settings, versions and devices

@@ -129,8 +129,8 @@ class Driver:
         if role == "answer":
             raise ClusterError(f"no replica is left and none can be started: {reason}")
         if role not in self._ready_roles:
-            raise ClusterError(f"nobody can be asked for edges (--deps-engine): {reason}")
-        self._recorder.warn(f"nobody is left who can be asked for edges, the heuristic takes over: {reason}")
+            raise ClusterError(f"no replica can be asked for edges (--deps-engine): {reason}")
+        self._recorder.warn(f"no replica is left to ask for edges, so the heuristic takes over: {reason}")
 
     def _on_completions(self, replica: str, completions: tuple[Completion, ...]) -> None:
         """Record completions, then notify the scheduler job by job: siblings that end together are one event."""
