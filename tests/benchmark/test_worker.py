@@ -86,7 +86,7 @@ worker.main()
     [
         ("import sys; input(); sys.exit('no memory\\nleft')", "shared_prefix died with code 1: no memory | left"),
         ("import os; input(); os.abort()", "shared_prefix died with code -6"),
-        ("pass", "shared_prefix died with code 0: it said nothing"),
+        ("pass", "shared_prefix died with code 0: it printed nothing"),
     ],
 )
 def test_death_of_a_worker_is_one_line_with_its_last_output(code: str, said: str) -> None:
