@@ -66,7 +66,12 @@ MODELS = {
 """The engines that need a model, and the fixture that makes it; a server's fixture yields its address."""
 
 
-@pytest.fixture(params=["simulated", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Slow; and what vLLM imports may warn."""
+    return [pytest.mark.slow, *([pytest.mark.filterwarnings("default")] if name == "vllm" else [])]
+
+
+@pytest.fixture(params=["simulated", *(pytest.param(name, marks=marks(name)) for name in MODELS)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     """Builds the engine under test; only the simulated one uses faults."""
     name: str = request.param

@@ -24,6 +24,8 @@ from depqa_ray.settings.types import EMBEDDED
 from tests.engines.calls import answers, with_engine
 from tests.engines.tiny import require_vllm, save_tiny_model_for_vllm
 
+pytestmark = pytest.mark.filterwarnings("default")  # what vLLM imports may warn
+
 PROMPTS = [Prompt(str(n), "S", "P " * 40 * n, "Q" * (3 * n % 7 + 1), 20) for n in range(6)]
 PASSAGE = "Passage: Velcarn was founded by Mira Oston. Mira Oston was born in Harrowick.\n\n"
 

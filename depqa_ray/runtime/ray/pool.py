@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -19,6 +20,7 @@ from depqa_ray.runtime.pool import CompletionsReceived, Pool, PoolEvent
 from depqa_ray.runtime.ray.replica import Replica
 from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 
+_Work: TypeAlias = Callable[[], Awaitable[None]]  # not a coroutine yet: a task may be cancelled before it starts
 _NAMES: Final[dict[Role, str]] = {"answer": "replica", "edge": "edges"}
 
 _REPLICA: Final[Any] = Replica
@@ -107,7 +109,7 @@ class RayPool(Pool):
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
         handle = self._replicas.get(replica)
         if handle is not None:
-            self._listen(handle, self._collect_answers(handle, tuple(prompts)))
+            self._listen(handle, partial(self._collect_answers, handle, tuple(prompts)))
 
     @override
     async def events(self) -> list[PoolEvent]:
@@ -119,7 +121,7 @@ class RayPool(Pool):
     @override
     async def reset_prefix_cache(self) -> None:
         ready = [handle for handle in self._replicas.values() if handle.ready]
-        await asyncio.gather(*(self._supervise(handle, self._reset_one(handle)) for handle in ready))
+        await asyncio.gather(*(self._supervise(handle, partial(self._reset_one, handle)) for handle in ready))
 
     @override
     def now(self) -> float:
@@ -139,17 +141,17 @@ class RayPool(Pool):
         resources = group.resources
         actor = _REPLICA.options(num_gpus=resources.gpus, num_cpus=resources.cpus).remote(group.spec, name)
         handle = self._replicas[name] = _ReplicaHandle(name, group, actor)
-        self._listen(handle, self._await_start(handle))
+        self._listen(handle, partial(self._await_start, handle))
 
-    def _listen(self, handle: _ReplicaHandle, work: Any) -> None:
+    def _listen(self, handle: _ReplicaHandle, work: _Work) -> None:
         task = asyncio.ensure_future(self._supervise(handle, work))
         handle.tasks.add(task)
         task.add_done_callback(handle.tasks.discard)
 
-    async def _supervise(self, handle: _ReplicaHandle, work: Any) -> None:
+    async def _supervise(self, handle: _ReplicaHandle, work: _Work) -> None:
         """Run a task of a replica. If it fails, the replica is lost for that reason."""
         try:
-            await work
+            await work()
         except TimeoutError as error:
             self._lose(handle, str(error))
         except RayTaskError as error:
