@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,3 +252,21 @@ def test_given_a_closed_pool_then_its_actors_are_gone() -> None:
     while ray.available_resources().get("CPU", 0.0) < before:
         assert time.monotonic() < deadline, "the actor still holds its CPU"
         time.sleep(0.1)
+
+
+def test_replica_lost_before_its_work_starts_warns_of_nothing() -> None:
+    """If a replica is lost before the tasks that listen to it start, no coroutine is left unawaited."""
+
+    async def run() -> None:
+        pool = RayPool(EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9), ReplicaResources(1, 0.0, 0.1, 60, 60))
+        (joined,) = await asyncio.wait_for(pool.events(), 120)
+        assert isinstance(joined, ReplicaJoined)
+        pool.send(joined.replica, [Prompt("a", "s", "p", "q", 1)])
+        pool._lose(pool._replicas[joined.replica], "gone")
+        await pool.close()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(run())
+        gc.collect()
+    assert [warning for warning in caught if "never awaited" in str(warning.message)] == []
