@@ -6,6 +6,7 @@
     ├── InputError          a file, row or value of the user cannot be used: what, where, how to fix it
     │   └── SettingsError   a flag, variable or configuration file cannot be used
     ├── EngineError         an engine cannot start, or died
+    │   └── StartError      an engine cannot start, and no other replica could start it
     ├── ClusterError        the cluster cannot be reached, or every replica is lost
     └── StoreError          a run directory cannot be written or read
 
@@ -44,6 +45,10 @@ class SettingsError(InputError):
 
 class EngineError(DepqaError):
     """An engine cannot start, or died."""
+
+
+class StartError(EngineError):
+    """An engine cannot start for a reason that every replica shares: a model that cannot be used, missing software."""
 
 
 class ClusterError(DepqaError):

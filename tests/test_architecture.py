@@ -20,7 +20,7 @@ PACKAGE = "depqa_ray"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "settings", "core"),
+    ("errors", "files", "hub", "code_version", "settings", "core"),
     ("passages", "answering", "edges"),
     ("planning", "scheduling", "engines", "reader"),
     ("results", "benchmark"),
@@ -39,12 +39,13 @@ HOMES = {
     "safetensors": _TORCH,
     "vllm": ("engines.vllm",),
     "openai": ("engines.openai",),
+    "huggingface_hub": ("hub",),
     "datasets": ("passages", "results.parquet"),
     "jinja2": ("report",),
 }
 """Where a library may be imported: parts of the package, without its name."""
 
-HEAVY = ("ray", "torch", "transformers", "datasets", "jinja2", "networkx", "numpy")
+HEAVY = ("ray", "torch", "transformers", "huggingface_hub", "datasets", "jinja2", "networkx", "numpy")
 """What the command line must not load before a command needs it."""
 
 LONGEST_FILE = 400

@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from depqa_ray.code_version import CodeVersion
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.settings.types import DtypeName, EngineName
+from depqa_ray.settings.types import DeviceName, DtypeName, EngineName
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class EngineInfo:
     - ``device``: a hardware name such as "NVIDIA H200", or a server's address.
     - ``parameters``: number of weights; 0 = unknown.
     - ``can_reset_cache``: whether, after ``reset_prefix_cache``, no prompt benefits from an earlier one.
+    - ``notes``: sentences that a reader of the figures must see, such as why another engine runs.
+    - ``code``: the code that the replica runs; None outside replicas.
     """
 
     engine: str
@@ -36,6 +39,8 @@ class EngineInfo:
     dtype: str
     parameters: int = 0
     can_reset_cache: bool = True
+    notes: tuple[str, ...] = ()
+    code: CodeVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,16 @@ class SamplingParams:
 class EngineSpec:
     """All that a replica needs to build its engine. Plain data, so that it can be sent to another machine.
 
-    - ``model_name``: a folder, a hub id, "embedded", or a server's name for its model.
+    - ``model_name``: a folder, a hub id (``NAME`` or ``NAME@REVISION``), "embedded", or a server's name for its model.
     - ``dtype``: the type of the weights; "auto" = bfloat16 with hardware for it, else float32.
     - ``max_batch_size``: most prompts generated together; for a server, most requests at a time.
     - ``kv_gib``: memory for keys and values on a CPU, in GiB.
     - ``gpu_memory_utilization``: share of a GPU's memory for the model and its keys and values, in (0, 1].
     - ``base_url``: a server's address; "" = from the environment. It may hold a password, so ``repr`` omits it.
     - ``request_timeout``: most seconds for a server's reply.
+    - ``revision``: the commit of a hub's model; "" = what its name says.
+    - ``device``: where a local model computes; "auto" = on a GPU if the process sees one. If it is "cuda" and the
+      process can use no GPU, the engine does not start.
     """
 
     engine: EngineName
@@ -95,6 +103,8 @@ class EngineSpec:
     faults: tuple[Fault, ...] = ()
     base_url: str = field(default="", repr=False)
     request_timeout: float = 180.0
+    revision: str = ""
+    device: DeviceName = "auto"
 
     @property
     def kv_bytes(self) -> int:

@@ -18,6 +18,7 @@ StrategyName = Literal[
 EngineName = Literal["transformers", "shared_prefix", "vllm", "openai", "simulated"]
 DependencySource = Literal["model", "heuristic", "gold", "none"]
 DtypeName = Literal["auto", "bfloat16", "float32"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 EMBEDDED = "embedded"
