@@ -115,7 +115,7 @@ class Driver:
                 self._on_completions(replica, completions)
                 return
             case ReplicaJoined(replica, role):
-                self._recorder.on_ready(replica, self._pool.info(replica))
+                self._recorder.on_ready(replica, role, self._pool.info(replica))
                 self._ready_roles.add(role)
             case ReplicaLost(replica, reason):
                 self._recorder.warn(f"{replica} was lost: {reason}")

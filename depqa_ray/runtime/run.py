@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from itertools import chain
@@ -13,10 +13,10 @@ from pathlib import Path
 from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
 from depqa_ray.edges.source import gold_edges
-from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
+from depqa_ray.engines.base import EngineSpec, Fault
 from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
-from depqa_ray.passages.sources import load_passages
+from depqa_ray.passages.sources import fetch_dataset, load_passages
 from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import USES_EDGES
 from depqa_ray.results.manifest import settings_manifest
@@ -24,8 +24,10 @@ from depqa_ray.results.records import PassageRecord
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.ray.connection import accelerators, connected_ray, edge_resources, replica_resources
-from depqa_ray.runtime.ray.pool import RayPool
+from depqa_ray.runtime.ray.fetch import fetch_on_nodes
+from depqa_ray.runtime.ray.pool import RayPool, ReplicaResources
 from depqa_ray.runtime.recorder import Recorder, StoreRecorder
+from depqa_ray.runtime.specs import edge_spec, engine_spec, hub_models
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import StrategyName
 
@@ -43,79 +45,111 @@ def run_experiment(
 
     ``watcher`` gets each record once it is stored. ``faults`` are for the simulated engine.
 
-    Raises InputError before anything starts if the data is unusable. Raises ClusterError and StoreError later; the run
-    directory then has what ended before.
+    Raises InputError before anything starts if the data is unusable, and before replicas start if a model cannot be
+    fetched. Raises StartError if a model cannot be loaded, ClusterError and StoreError later; the run directory then
+    has what ended before.
     """
     watcher = watcher or Recorder()
-    skipped: list[BadRow] = []
-    uses_edges = bool(USES_EDGES & set(strategies))
-    passages = _peeked(_sampled(settings, skipped.append), gold=uses_edges and settings.dependency_source == "gold")
-    examples = _examples(settings)
-    system_for = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
-    prompts = PromptBuilder(system_for, settings.max_new_tokens)
+    edges = settings.deps_engine is not None and bool(USES_EDGES & set(strategies))
+    models = hub_models(settings, edges=edges)
+    data = _read_data(settings, strategies, watcher)
     started = datetime.now(timezone.utc)
     folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
+    watcher.on_stage("starting Ray")
     with connected_ray():
+        replicas = _replicas(settings, faults, _fetch_models(settings, models, watcher), edges=edges)
         manifest = settings_manifest(
             settings,
             strategies,
             started=started.isoformat(timespec="seconds"),
             devices=accelerators(),
-            examples=[example.id for example in examples],
+            examples=[example.id for example in data.examples],
+            commits=replicas.commits | data.commits,
         )
         with RunStore.create(folder, manifest) as store:
             watcher.on_started(folder)
-            jobs = _jobs(passages, strategies, store, skipped)
+            watcher.on_stage(f"loading {settings.model_name}")
+            jobs = _jobs(data.passages, strategies, store, data.skipped)
             recorder = StoreRecorder(store, watcher, settings.isolated)
-            dedicated_edge_replicas = uses_edges and settings.deps_engine is not None
-            asyncio.run(_drive(settings, jobs, recorder, faults, prompts, dedicated_edge_replicas))
+            asyncio.run(_drive(settings, replicas, jobs, recorder, _prompt_builder(settings, data.examples)))
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """A run's passages, as a stream, and its worked examples.
+
+    ``skipped`` gets the bad rows as the stream passes them. ``commits`` has the data set's, if it is on the hub.
+    """
+
+    passages: Iterator[Passage]
+    examples: tuple[Passage, ...]
+    skipped: list[BadRow]
+    commits: dict[str, str]
+
+
+def _read_data(settings: Settings, strategies: Sequence[StrategyName], watcher: Recorder) -> _Data:
+    """The first passage is read, so that unusable data is reported before anything starts."""
+    watcher.on_stage(f"reading {settings.dataset}")
+    snapshot = fetch_dataset(settings.dataset, settings.split, watcher.on_fetch)
+    if snapshot is not None and snapshot.note:
+        watcher.warn(snapshot.note)
+    skipped: list[BadRow] = []
+    gold = settings.dependency_source == "gold" and bool(USES_EDGES & set(strategies))
+    passages = _peeked(_sampled(settings, skipped.append), gold=gold)
+    return _Data(passages, _examples(settings), skipped, {"dataset": snapshot.commit} if snapshot else {})
+
+
+def _prompt_builder(settings: Settings, examples: tuple[Passage, ...]) -> PromptBuilder:
+    system_for = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
+    return PromptBuilder(system_for, settings.max_new_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replicas:
+    """What replicas load and hold: those that answer, and the dedicated edge replica if there is one."""
+
+    answer: tuple[EngineSpec, ReplicaResources]
+    edge: tuple[EngineSpec, ReplicaResources] | None
+    commits: dict[str, str]
+
+
+def _replicas(settings: Settings, faults: tuple[Fault, ...], commits: dict[str, str], *, edges: bool) -> _Replicas:
+    held = replica_resources(settings)
+    answer = engine_spec(settings, faults, commits, held.gpus)
+    if not edges:
+        return _Replicas((answer, held), None, commits)
+    held_by_edge = edge_resources(settings)
+    return _Replicas((answer, held), (edge_spec(settings, answer, commits, held_by_edge.gpus), held_by_edge), commits)
+
+
+def _fetch_models(settings: Settings, models: Mapping[str, str], watcher: Recorder) -> dict[str, str]:
+    """Fetch the models of the hub on all nodes; returns their commits by role."""
+    if not models:
+        return {}
+    watcher.on_stage(f"looking for {', '.join(sorted(set(models.values())))}")
+    found = fetch_on_nodes(
+        set(models.values()),
+        gpus=replica_resources(settings).gpus > 0,
+        timeout=settings.start_timeout,
+        on_progress=watcher.on_fetch,
+        warn=watcher.warn,
+    )
+    return {role: found[name] for role, name in models.items()}
+
+
 async def _drive(
-    settings: Settings,
-    jobs: Iterator[Job],
-    recorder: Recorder,
-    faults: tuple[Fault, ...],
-    prompts: PromptBuilder,
-    dedicated_edge_replicas: bool,
+    settings: Settings, replicas: _Replicas, jobs: Iterator[Job], recorder: Recorder, prompts: PromptBuilder
 ) -> None:
-    spec = _engine_spec(settings, faults)
-    edges = (_edges_spec(settings, spec), edge_resources(settings)) if dedicated_edge_replicas else None
-    planner = EdgePlanner(settings, spec.sampling_params, prompts, recorder.warn)
-    pool = RayPool(spec, replica_resources(settings), edges)
+    spec, held = replicas.answer
+    revision = (replicas.edge or replicas.answer)[0].revision
+    planner = EdgePlanner(settings, spec.sampling_params, prompts, recorder.warn, model_revision=revision)
+    pool = RayPool(spec, held, replicas.edge)
     ahead, most = _BATCHES_AHEAD * settings.max_batch_size, settings.max_in_flight
     try:
         await Driver(pool, recorder, planner, prompts, ahead, most, cold_cache=settings.isolated).run(jobs)
     finally:
         await pool.close()
-
-
-def _engine_spec(settings: Settings, faults: tuple[Fault, ...]) -> EngineSpec:
-    return EngineSpec(
-        settings.engine,
-        settings.model_name,
-        settings.dtype,
-        settings.max_batch_size,
-        settings.kv_gib,
-        settings.gpu_memory_utilization,
-        SamplingParams(settings.temperature, settings.top_p, settings.seed, settings.stop, settings.stop_at_json),
-        faults,
-        settings.openai_base_url or "",
-        settings.request_timeout,
-    )
-
-
-def _edges_spec(settings: Settings, spec: EngineSpec) -> EngineSpec:
-    """The engine of the dedicated edge replica."""
-    assert settings.deps_engine is not None and settings.deps_model is not None
-    return replace(
-        spec,
-        engine=settings.deps_engine,
-        model_name=settings.deps_model,
-        base_url=settings.deps_base_url or spec.base_url,
-        faults=(),
-    )
 
 
 def _loaded(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
@@ -143,7 +177,7 @@ def _examples(settings: Settings) -> tuple[Passage, ...]:
 
 
 def _peeked(passages: Iterator[Passage], *, gold: bool) -> Iterator[Passage]:
-    """The same stream with its first passage read, so that unusable data is reported before anything starts."""
+    """The same stream with its first passage read."""
     first = next(passages)
     if gold:
         gold_edges(first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 EMBEDDED = "embedded"
 """The name of the data set, and of the model, that ship with the package."""
+
+LOADING_ENGINES: Final[frozenset[EngineName]] = frozenset({"transformers", "shared_prefix", "vllm"})
+"""The engines that load a model, and compute on the replica's own device."""
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 CountOrZero: TypeAlias = Annotated[int, Field(ge=0)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import ray
@@ -13,6 +15,7 @@ import ray
 from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.runtime.ray.pool import ReplicaResources
 from depqa_ray.settings.load import Settings
+from depqa_ray.settings.types import LOADING_ENGINES
 
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
 """Bytes. Prompts and completions are small; Ray's default takes a share of memory that a laptop would miss."""
@@ -29,10 +32,11 @@ def connected_ray() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            _start_local()
+        with _runtime_env() as runtime_env:
+            if address:
+                ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                _start_local(runtime_env)
     except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
         place = f"connect to Ray at {address}" if address else "start Ray on this machine"
         raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
@@ -42,12 +46,28 @@ def connected_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_local() -> None:
+@contextmanager
+def _runtime_env() -> Iterator[dict[str, str]]:
+    """An empty folder for replicas to run in, unless the job that this is has a folder for them.
+
+    Without one, Ray puts the driver's current folder first on the replicas' path: they would import a source tree that
+    is not installed, or a file of the user's that is named like a library.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    if "working_dir" in (job.get("runtime_env") or {}):
+        yield {}
+        return
+    with TemporaryDirectory() as folder:  # uploaded when Ray starts
+        yield {"working_dir": folder}
+
+
+def _start_local(runtime_env: dict[str, str]) -> None:
     # A run works offline and alone: no usage report, no dashboard, no idle workers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(
         address="local",
+        runtime_env=runtime_env,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -64,8 +84,7 @@ def accelerators() -> tuple[str, ...]:
 
 def edge_resources(settings: Settings) -> ReplicaResources:
     """The resources of the one dedicated edge replica: a GPU of its own if it computes on one."""
-    engine = settings.deps_engine
-    gpus = float(engine not in (None, "openai", "simulated") and _resources().get("GPU", 0.0) >= 1)
+    gpus = float(settings.deps_engine in LOADING_ENGINES and _resources().get("GPU", 0.0) >= 1)
     return ReplicaResources(1, gpus, 1.0 if gpus else 0.0, settings.start_timeout, settings.step_timeout)
 
 

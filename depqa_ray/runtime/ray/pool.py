@@ -11,12 +11,15 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError
 from typing_extensions import override
 
+from depqa_ray.code_version import code_version
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.errors import DepqaError, StartError
 from depqa_ray.runtime.pool import CompletionsReceived, Pool, PoolEvent
+from depqa_ray.runtime.ray.failures import Failure, failure_of
 from depqa_ray.runtime.ray.replica import Replica
 from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
 
@@ -48,12 +51,13 @@ class ReplicaResources:
 
 @dataclass(slots=True)
 class _ReplicaGroup:
-    """The replicas of one role: what they run, and how many were started so far."""
+    """The replicas of one role: what they run, how many were started so far, and whether one was ever ready."""
 
     role: Role
     spec: EngineSpec
     resources: ReplicaResources
     started: int = 0
+    was_ready: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +75,8 @@ class RayPool(Pool):
     """Replicas as Ray actors: those that answer and, if ``edges`` is given, dedicated ones that are asked for edges.
 
     A replica that dies, breaks, or goes longer than ``answer_timeout`` without an answer to a batch is killed and
-    reported as lost. Its name is never used again, so that nothing later can be taken for its own.
+    reported as lost. Its name is never used again, so that nothing later can be taken for its own. If no replica of a
+    role was ready yet, a failure that every other one would share ends the run: ``events`` raises it.
 
     Invariants:
 
@@ -84,7 +89,7 @@ class RayPool(Pool):
     ) -> None:
         self._replicas: dict[str, _ReplicaHandle] = {}
         self._infos: dict[str, EngineInfo] = {}
-        self._events: asyncio.Queue[PoolEvent] = asyncio.Queue()
+        self._events: asyncio.Queue[PoolEvent | DepqaError] = asyncio.Queue()
         groups = [_ReplicaGroup("answer", spec, resources)]
         if edges is not None:
             groups.append(_ReplicaGroup("edge", *edges))
@@ -113,9 +118,15 @@ class RayPool(Pool):
 
     @override
     async def events(self) -> list[PoolEvent]:
-        events = [await self._events.get()]
+        """Raises StartError or InputError if no replica of a role can start."""
+        found = [await self._events.get()]
         while not self._events.empty():
-            events.append(self._events.get_nowait())
+            found.append(self._events.get_nowait())
+        events: list[PoolEvent] = []
+        for event in found:
+            if isinstance(event, DepqaError):
+                raise event
+            events.append(event)
         return events
 
     @override
@@ -139,7 +150,9 @@ class RayPool(Pool):
         name = f"{_NAMES[group.role]}-{group.started}"
         group.started += 1
         resources = group.resources
-        actor = _REPLICA.options(num_gpus=resources.gpus, num_cpus=resources.cpus).remote(group.spec, name)
+        actor = _REPLICA.options(num_gpus=resources.gpus, num_cpus=resources.cpus).remote(
+            group.spec, name, code_version()
+        )
         handle = self._replicas[name] = _ReplicaHandle(name, group, actor)
         self._listen(handle, partial(self._await_start, handle))
 
@@ -153,18 +166,14 @@ class RayPool(Pool):
         try:
             await work()
         except TimeoutError as error:
-            self._lose(handle, str(error))
-        except RayTaskError as error:
-            self._lose(handle, _first_line(error.cause if error.cause is not None else error))
-        except RayActorError as error:
-            self._lose(handle, f"its process ended ({type(error).__name__})")
+            self._lose(handle, Failure(str(error)))
         except RayError as error:
-            self._lose(handle, _first_line(error))
+            self._lose(handle, failure_of(error))
 
     async def _await_start(self, handle: _ReplicaHandle) -> None:
         timeout, late = handle.group.resources.start_timeout, "it was not ready within {} s (--start-timeout)"
         self._infos[handle.name] = await _within(timeout, handle.actor.start.remote(), late)
-        handle.ready = True
+        handle.ready = handle.group.was_ready = True
         self._events.put_nowait(ReplicaJoined(handle.name, handle.group.role))
 
     async def _reset_one(self, handle: _ReplicaHandle) -> None:
@@ -183,14 +192,17 @@ class RayPool(Pool):
             waiting -= len(completions)
             self._events.put_nowait(CompletionsReceived(handle.name, completions))
 
-    def _lose(self, handle: _ReplicaHandle, reason: str) -> None:
+    def _lose(self, handle: _ReplicaHandle, failure: Failure) -> None:
         if self._replicas.pop(handle.name, None) is None:
             return
         ray.kill(handle.actor, no_restart=True)
         for task in handle.tasks - {asyncio.current_task()}:
             task.cancel()
+        group, reason = handle.group, failure.reason
+        if failure.permanent is not None and not group.was_ready:
+            self._events.put_nowait(_of_role(failure.permanent, group.role))
+            return
         self._events.put_nowait(ReplicaLost(handle.name, reason))
-        group = handle.group
         if group.started < group.resources.replicas * (1 + REPLACEMENTS_PER_REPLICA):
             self._start_one(group)
         elif not any(other.group is group for other in self._replicas.values()):
@@ -211,6 +223,5 @@ async def _close_actor(actor: Any) -> None:
     ray.kill(actor, no_restart=True)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _of_role(error: DepqaError, role: Role) -> DepqaError:
+    return error if role == "answer" else StartError(f"no replica can be asked for edges (--deps-engine): {error}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import ray
 
+from depqa_ray.code_version import CodeVersion, code_version
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.base import EngineInfo, EngineSpec
+from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec
 from depqa_ray.engines.factory import build_engine
+from depqa_ray.errors import StartError
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
@@ -18,12 +21,16 @@ class Replica:
     It is never restarted in place: Ray would lose the calls made meanwhile. The pool starts another one instead.
     """
 
-    def __init__(self, spec: EngineSpec, name: str) -> None:
-        self._engine = build_engine(spec, name)
+    def __init__(self, spec: EngineSpec, name: str, driver: CodeVersion) -> None:
+        self._spec, self._name, self._driver = spec, name, driver
+        self._engine: Engine
 
     async def start(self) -> EngineInfo:
-        """Load the engine. Raises EngineError if that fails."""
-        return await self._engine.start()
+        """Load the engine. Raises EngineError if that fails, StartError if the driver runs other code."""
+        code = code_version()
+        require_same_code(code, self._driver, _node())
+        self._engine = build_engine(self._spec, self._name)
+        return replace(await self._engine.start(), code=code)
 
     async def answer(self, prompts: tuple[Prompt, ...]) -> AsyncIterator[tuple[Completion, ...]]:
         """Completions in groups, one for each prompt. Raises EngineError if the engine is dead."""
@@ -37,3 +44,20 @@ class Replica:
     async def close(self) -> None:
         """Close the engine."""
         await self._engine.close()
+
+
+def require_same_code(own: CodeVersion, driver: CodeVersion, node: str) -> None:
+    """Raise StartError if a replica's sources are not the driver's. A kernel may be missing: its engine says so."""
+    if (own.version, own.sources) != (driver.version, driver.sources):
+        raise StartError(
+            f"a replica on node {node} runs other code than the driver: depqa-ray {_spelled(own)}, "
+            f"the driver's is {_spelled(driver)}; install the same depqa-ray on every node, and start it from there"
+        )
+
+
+def _node() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray's own annotation is missing
+
+
+def _spelled(code: CodeVersion) -> str:
+    return f"{code.version or 'not installed'} ({code.sources}) in {code.folder}"
