@@ -113,7 +113,7 @@ class LiveProgress(Recorder):
 
     @override
     def warn(self, text: str) -> None:
-        _log.info("%s", text)
+        _log.warning("%s", text)
 
 
 def start_logging(level: str, console: Console) -> None:
