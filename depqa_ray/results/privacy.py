@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def public_name(name: str) -> str:
 
     The home folder is cut from its beginning only: two values that differ elsewhere are two settings.
     """
-    home = str(Path.home())
+    home = _home()
     prefix = name[: len(MUSIQUE)] if name.startswith(MUSIQUE) else ""
     path = name[len(prefix) :]
     if len(home) > 1 and (path == home or path.startswith(home + os.sep)):
@@ -46,10 +47,17 @@ def public_text(text: str) -> str:
 
     A replica's text may name the home folder of its own machine.
     """
-    home = str(Path.home())
+    home = _home()
     if len(home) > 1:
         text = re.sub(rf"{_PATH_START}{re.escape(home)}(?![\w.-])", "~", text)
     return _without_private_urls(_ANY_HOME.sub("~", text))
+
+
+def _home() -> str:
+    """The home folder; "" if the user has none."""
+    with suppress(RuntimeError):
+        return str(Path.home())
+    return ""
 
 
 def _without_private_urls(text: str) -> str:

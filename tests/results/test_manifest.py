@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from pathlib import Path
 
 import pytest
 
+from depqa_ray.answering.prompts import PROMPT_VERSION
+from depqa_ray.code_version import code_version
 from depqa_ray.results.manifest import (
     Manifest,
     RunLabels,
@@ -92,3 +96,41 @@ def test_manifest_names_the_edge_model() -> None:
     """If a model is asked for edges, the manifest names it."""
     settings = Settings(deps_engine="openai", deps_model="big/model", engine="simulated")
     assert settings_manifest(settings, ["sequential"], started="now").labels.edges == "model (big/model, openai)"
+
+
+def test_manifest_says_which_code_ran() -> None:
+    """The manifest has the driver's code, and the folder of it without its owner."""
+    found = settings_manifest(Settings(), ["sequential"], started="now").code
+
+    assert found is not None
+    assert found.sources == code_version().sources != ""
+    assert str(Path.home()) not in found.folder
+
+
+def test_commits_are_kept_and_distinguish_runs() -> None:
+    """If the model or the data set has another commit, the fingerprint is another."""
+
+    def of(**commits: str) -> Manifest:
+        return settings_manifest(Settings(model_name="some/model"), ["sequential"], started="now", commits=commits)
+
+    assert of(model="a" * 40, dataset="b" * 40).commits == {"model": "a" * 40, "dataset": "b" * 40}
+    known = [of(), of(model="a" * 40), of(model="b" * 40), of(dataset="a" * 40), of(edge_model="a" * 40)]
+    assert len({manifest.fingerprint for manifest in known}) == len(known)
+
+
+def test_names_of_one_commit_have_one_fingerprint() -> None:
+    """If two names mean one commit, the fingerprint is the same; without a commit, each name counts."""
+
+    def of(revision: str, **commits: str) -> str:
+        settings = Settings(model_name=f"some/model{revision}", dataset=f"squad{revision}")
+        return settings_manifest(settings, ["sequential"], started="now", commits=commits).fingerprint
+
+    commits = {"model": "a" * 40, "dataset": "b" * 40}
+    assert of("", **commits) == of("@main", **commits) == of("@v1", **commits)
+    assert of("") != of("@v1")
+
+
+def test_fingerprint_without_commits_is_that_of_earlier_versions() -> None:
+    """Without commits, the fingerprint is the digest that earlier versions computed."""
+    text = f'{{"prompt_version":{json.dumps(PROMPT_VERSION)},"settings":{{"model_name":"m@v1","seed":1}}}}'
+    assert fingerprint({"seed": 1, "model_name": "m@v1"}) == hashlib.sha256(text.encode()).hexdigest()
