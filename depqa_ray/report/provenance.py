@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from depqa_ray.hub import split_revision
-from depqa_ray.report.replicas import code_text, device_text, edges_text, engine_text, replica_notes
+from depqa_ray.report.replicas import at_commit, code_text, device_text, edges_text, engine_text, replica_notes
 from depqa_ray.report.text import counted, one_line, shorten
 from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
@@ -16,7 +15,6 @@ from depqa_ray.settings.types import EMBEDDED
 
 _SIMULATED: Final = "simulated"
 _SERVER: Final = "openai"
-_SHORT_COMMIT: Final = 7
 _WORLDS: Final = "worlds"  # part of the name of every file of generated worlds
 
 
@@ -24,10 +22,10 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
     """The run's labels, and the notes that a reader must see, ``warnings`` last."""
     run = results.run
     facts = (
-        ("Model", _at_commit(run.model, run.commits.get("model", ""))),
+        ("Model", at_commit(run, "model", run.model)),
         ("Engine", engine_text(run)),
-        ("Data set", _at_commit(run.dataset, run.commits.get("dataset", ""))),
-        ("Dependencies", _at_commit(edges_text(run), run.commits.get("edge_model", ""))),
+        ("Data set", at_commit(run, "dataset", run.dataset)),
+        ("Dependencies", edges_text(run)),
         ("Started", run.started),
         ("Device", device_text(run)),
         ("Code", code_text(run)),
@@ -37,14 +35,6 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
     return ProvenanceView(
         tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes))
     )
-
-
-def _at_commit(name: str, commit: str) -> str:
-    """The name with its commit, if there is one; a revision that only repeats the commit is left out."""
-    plain, revision = split_revision(name)
-    if not commit:
-        return name
-    return f"{plain if commit.startswith(revision) else name} at {commit[:_SHORT_COMMIT]}"
 
 
 def _caveats(run: RunEntry) -> Iterator[str]:

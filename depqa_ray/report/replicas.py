@@ -1,4 +1,4 @@
-"""What a run's replicas said of themselves, in words for its provenance."""
+"""What a run really used, in words for its provenance: commits, engines, devices, code, and the replicas' notes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Final
 
+from depqa_ray.hub import split_revision
 from depqa_ray.report.text import shorten
 from depqa_ray.results.schema import CodeEntry, ReplicaEntry, RunEntry
 from depqa_ray.scheduling.events import Role
 
 _PACKAGE: Final = "depqa-ray"
+_SHORT_COMMIT: Final = 7
 _LONGEST_NOTE: Final = 400  # characters; results.json has more
 _WORK: Final[Mapping[Role, str]] = {"answer": "Replicas", "edge": "Replicas that are asked for dependencies"}
 _COMPARED: Final[Mapping[str, Callable[[ReplicaEntry], str]]] = {
@@ -23,6 +25,15 @@ _COMPARED: Final[Mapping[str, Callable[[ReplicaEntry], str]]] = {
 """What latencies and answers depend on. The folder of the code is not compared."""
 
 
+def at_commit(run: RunEntry, role: str, name: str) -> str:
+    """The name of a repository with its commit, if that is known. A revision that only repeats it is left out."""
+    commit = run.commits.get(role, "")
+    plain, revision = split_revision(name)
+    if not commit:
+        return name
+    return f"{plain if commit.startswith(revision) else name} at {commit[:_SHORT_COMMIT]}"
+
+
 def engine_text(run: RunEntry) -> str:
     """The engines that really answered, and the one that was asked for if that is another one."""
     answered = " and ".join(run.answering_engines) or run.engine
@@ -32,9 +43,9 @@ def engine_text(run: RunEntry) -> str:
 def edges_text(run: RunEntry) -> str:
     """The source of the dependencies, and the engine that really proposed them if that is not the one asked for."""
     engines = _distinct(run, "edge", attrgetter("engine"))
-    if engines in ([], [run.settings.get("deps_engine")]):
-        return run.edges
-    return f"{run.edges}, answered by {' and '.join(engines)}"
+    source = at_commit(run, "edge_model", run.edges)
+    asked_for = engines in ([], [run.settings.get("deps_engine")])
+    return source if asked_for else f"{source}, answered by {' and '.join(engines)}"
 
 
 def device_text(run: RunEntry) -> str:

@@ -59,8 +59,8 @@ def test_engine_of_the_dependencies_is_shown() -> None:
     """If another engine than asked for proposed the dependencies, it is named."""
     fields = {"labels": {"edges": "model (big/model, shared_prefix)"}, "settings": {"deps_engine": "shared_prefix"}}
     assert facts(asked_for_edges(), **fields)["Dependencies"] == "model (big/model, shared_prefix)"
-    found = facts(asked_for_edges(engine="transformers"), **fields)["Dependencies"]
-    assert found == "model (big/model, shared_prefix), answered by transformers"
+    found = facts(asked_for_edges(engine="transformers"), commits={"edge_model": COMMIT}, **fields)["Dependencies"]
+    assert found == "model (big/model, shared_prefix) at 1cfa9a7, answered by transformers"
 
 
 def test_device_is_that_of_the_replicas() -> None:
