@@ -18,7 +18,7 @@ from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.benchmark.workload import draw_passages, repeat_prompts
 from depqa_ray.core import Passage, Prompt
 from depqa_ray.errors import EngineError
-from depqa_ray.results.manifest import public_settings
+from depqa_ray.results.privacy import public_settings
 
 
 @dataclass(frozen=True, slots=True)

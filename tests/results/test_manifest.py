@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from pathlib import Path
 
 import pytest
 
+from depqa_ray.answering.prompts import PROMPT_VERSION
+from depqa_ray.code_version import code_version
 from depqa_ray.results.manifest import (
     Manifest,
     RunLabels,
     fingerprint,
     make_manifest,
     manifest_to_json,
-    public_settings,
     settings_manifest,
 )
 from depqa_ray.settings.load import Settings, load_settings
-
-
-def test_secrets_are_left_out_at_any_depth() -> None:
-    settings = {
-        "api_key": "a",
-        "HF_TOKEN": "b",
-        "clientSecret": "c",
-        "tokens": "d",
-        "password": "e",
-        "nested": {"list": [{"secret": "f", "kept": 1}]},
-        "extra_headers": {"Authorization": "g"},
-    }
-
-    assert public_settings(settings) == {"nested": {"list": [{"kept": 1}]}, "extra_headers": {}}
-
-
-def test_counts_of_tokens_and_tokenizers_are_no_secrets() -> None:
-    settings = {"max_new_tokens": 48, "prompt_tokens": None, "tokenizer": "plain"}
-
-    assert public_settings(settings) == settings
-
-
-def test_values_become_plain_json() -> None:
-    settings = {"a": Path("x") / "y", "b": (1, 2.5), "c": {"z", "y"}, "d": float("inf"), "e": True, 5: None}
-
-    assert public_settings(settings) == {"a": "x/y", "b": [1, 2.5], "c": ["y", "z"], "d": "inf", "e": True, "5": None}
-
-
-def test_home_folders_and_users_in_addresses_are_cut() -> None:
-    settings = {"run_dir": str(Path.home() / "runs"), "url": "https://ann:p@w@example.org/v1?key=p", "half": "\udcff"}
-
-    assert public_settings(settings) == {"run_dir": "~/runs", "url": "https://example.org/v1", "half": "?"}
 
 
 def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
@@ -60,7 +31,7 @@ def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
     assert manifest["versions"]["numpy"]
     assert set(manifest) == {
         "version", "labels", "settings", "fingerprint", "started", "prompt_version", "versions", "python", "system",
-        "cpus", "devices",
+        "cpus", "devices", "commits", "code", "replicas",
     }  # fmt: skip
 
 
@@ -125,3 +96,41 @@ def test_manifest_names_the_edge_model() -> None:
     """If a model is asked for edges, the manifest names it."""
     settings = Settings(deps_engine="openai", deps_model="big/model", engine="simulated")
     assert settings_manifest(settings, ["sequential"], started="now").labels.edges == "model (big/model, openai)"
+
+
+def test_manifest_says_which_code_ran() -> None:
+    """The manifest has the driver's code, and the folder of it without its owner."""
+    found = settings_manifest(Settings(), ["sequential"], started="now").code
+
+    assert found is not None
+    assert found.sources == code_version().sources != ""
+    assert str(Path.home()) not in found.folder
+
+
+def test_commits_are_kept_and_distinguish_runs() -> None:
+    """If the model or the data set has another commit, the fingerprint is another."""
+
+    def of(**commits: str) -> Manifest:
+        return settings_manifest(Settings(model_name="some/model"), ["sequential"], started="now", commits=commits)
+
+    assert of(model="a" * 40, dataset="b" * 40).commits == {"model": "a" * 40, "dataset": "b" * 40}
+    known = [of(), of(model="a" * 40), of(model="b" * 40), of(dataset="a" * 40), of(edge_model="a" * 40)]
+    assert len({manifest.fingerprint for manifest in known}) == len(known)
+
+
+def test_names_of_one_commit_have_one_fingerprint() -> None:
+    """If two names mean one commit, the fingerprint is the same; without a commit, each name counts."""
+
+    def of(revision: str, **commits: str) -> str:
+        settings = Settings(model_name=f"some/model{revision}", dataset=f"squad{revision}")
+        return settings_manifest(settings, ["sequential"], started="now", commits=commits).fingerprint
+
+    commits = {"model": "a" * 40, "dataset": "b" * 40}
+    assert of("", **commits) == of("@main", **commits) == of("@v1", **commits)
+    assert of("") != of("@v1")
+
+
+def test_fingerprint_without_commits_is_that_of_earlier_versions() -> None:
+    """Without commits, the fingerprint is the digest that earlier versions computed."""
+    text = f'{{"prompt_version":{json.dumps(PROMPT_VERSION)},"settings":{{"model_name":"m@v1","seed":1}}}}'
+    assert fingerprint({"seed": 1, "model_name": "m@v1"}) == hashlib.sha256(text.encode()).hexdigest()

@@ -132,3 +132,30 @@ def test_cache_works_for_a_folder_with_missing_weights(tmp_path: Path) -> None:
     for _ in range(2):
         drive([Job("dependency_parallel", asked)], VirtualPool(1, one_second, answer), **flags)
     assert len(requests) == 1
+
+
+def file_of_reply(folder: Path, name: str, revision: str) -> str:
+    """The name of the only file of a cache in which one reply of a model at a commit was stored."""
+    asked = passage("p", 2)
+    settings = load_settings({"dep_cache": folder, "model_name": name})
+    prompts = PromptBuilder(lambda passage: "Be brief.", 16)
+    planner = EdgePlanner(settings, SamplingParams(), prompts, lambda text: None, model_revision=revision)
+    job = Job("dependency_parallel", asked)
+    planner.extend(job, planner.begin(job)[0], stated(asked, ()), "")
+    (file,) = folder.rglob("*.json")
+    return f"{file.parent.name}/{file.name}"
+
+
+def test_reply_is_kept_by_the_commit_of_the_model(tmp_path: Path) -> None:
+    """If two names mean one commit, they share replies; two commits of one name do not."""
+    names = {"plain": "some/model", "branch": "some/model@main"}
+    files = {place: file_of_reply(tmp_path / place, name, "a" * 40) for place, name in names.items()}
+    assert files["plain"] == files["branch"]
+    assert files["plain"] != file_of_reply(tmp_path / "other", "some/model", "b" * 40)
+    assert files["plain"] != file_of_reply(tmp_path / "unknown", "some/model", "")
+
+
+def test_without_a_commit_replies_keep_their_names(tmp_path: Path) -> None:
+    """If no commit is known, a reply's file is that of earlier versions."""
+    found = file_of_reply(tmp_path, "some/model@v1", "")
+    assert found == "31/8dcb692acf83d05842114dfc803c33c85c2395ad431ab252af2a814597cfb4.json"
