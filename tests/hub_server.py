@@ -85,6 +85,12 @@ class StoredFile:
         about = self.path.stat()
         return _digest(self.path, self.is_large, (about.st_size, about.st_mtime_ns))
 
+    def blob(self) -> dict[str, Any]:
+        """The file in the information about a repository."""
+        size, etag = self.path.stat().st_size, self.etag()
+        lfs = {"lfs": {"sha256": etag, "size": size, "pointerSize": 134}} if self.is_large else {}
+        return {"size": size, "blobId": etag[:40], **lfs}
+
     def entry(self) -> dict[str, Any]:
         """The file in a repository's tree."""
         size, etag = self.path.stat().st_size, self.etag()
@@ -218,10 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _about(self, repository: StoredRepository, asked: Mapping[str, Any]) -> None:
         with_blobs = "blobs" in parse_qs(urlsplit(self.path).query)
-        siblings = [
-            {"rfilename": file.name} | ({"size": file.path.stat().st_size} if with_blobs else {})
-            for file in repository.files()
-        ]
+        siblings = [{"rfilename": file.name} | (file.blob() if with_blobs else {}) for file in repository.files()]
         fixed = {"private": False, "gated": False, "disabled": False, "tags": [], "downloads": 0, "likes": 0}
         self._json({"_id": "0", "id": repository.name, "sha": repository.commit(), "siblings": siblings} | fixed)
 
