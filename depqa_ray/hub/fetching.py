@@ -1,0 +1,194 @@
+"""All wanted files of a repository: asked for, fetched in threads, and found again without the hub."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from depqa_ray.errors import InputError
+from depqa_ray.hub.cache import HubFile, Listing, RepositoryCache
+from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, Wanted, no_revision
+from depqa_ray.hub.network import Patience, ask_listing, is_offline, open_client
+from depqa_ray.hub.refusals import Story, explain, no_space, not_here
+from depqa_ray.hub.transfer import Transfer
+
+_AT_ONCE: Final = 3
+_TICK: Final = 0.5
+"""Seconds between two reports of the progress."""
+
+
+class NothingWantedError(InputError):
+    """No file of the repository matches; ``names`` are those that there are."""
+
+    names: tuple[str, ...] = ()
+
+
+def fetch(repository: Repository, patterns: Sequence[str], on_progress: OnProgress | None = None) -> Snapshot:
+    """Fetch the files that match ``patterns`` into the hub's cache. Raises InputError: what, where, what to do.
+
+    If the hub cannot be reached, or need not be, the copy in the cache is used. If nothing matches, the error is
+    NothingWantedError.
+    """
+    wanted = Wanted(tuple(patterns), (), lambda names: None)
+    return fetch_wanted(repository, wanted, on_progress)
+
+
+def fetch_wanted(repository: Repository, wanted: Wanted, on_progress: OnProgress | None = None) -> Snapshot:
+    """As :func:`fetch`, for files that are wanted together."""
+    repository.require_valid()
+    return _Fetch(repository, wanted, on_progress or (lambda progress: None)).run()
+
+
+@dataclass
+class _Fetch:
+    """One fetch of one repository; ``listing`` is None until the hub told what there is."""
+
+    repository: Repository
+    wanted: Wanted
+    on_progress: OnProgress
+    files: list[HubFile] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cache = RepositoryCache.of(self.repository)
+
+    def run(self) -> Snapshot:
+        repository = self.repository
+        commit = repository.revision if repository.is_pinned else self.cache.commit_of(repository.revision)
+        if repository.is_pinned and self._is_known_to_be_whole(commit):
+            return Snapshot(self.cache.snapshot(commit), commit)
+        is_usable = bool(commit) and self._is_usable(commit)
+        if is_offline():
+            if not is_usable:
+                raise not_here(self._story())
+            return Snapshot(self.cache.snapshot(commit), commit)
+        try:
+            open_client()
+            listing = ask_listing(repository, Patience(most=1 if is_usable else 5))
+        except Exception as error:
+            refusal = self._explained(error)
+            if not is_usable or refusal.what == no_revision(repository).what:
+                raise refusal from error
+            return Snapshot(self.cache.snapshot(commit), commit, self._note(refusal, commit))
+        self._bring(listing)
+        return Snapshot(self.cache.snapshot(listing.commit), listing.commit)
+
+    def _note(self, refusal: InputError, commit: str) -> str:
+        return f"{refusal.what}; using the copy of {self.repository} from the cache, commit {commit[:7]}"
+
+    def _is_known_to_be_whole(self, commit: str) -> bool:
+        """Whether all wanted files are here, as the hub listed them."""
+        listing = self.cache.listing(commit)
+        if listing is None:
+            return False
+        files = listing.named(self.wanted.among(listing.names))
+        return bool(files) and all(self.cache.is_linked(file, commit) for file in files)
+
+    def _is_usable(self, commit: str) -> bool:
+        """Whether the wanted files are here, as far as can be known without the hub."""
+        if self.cache.listing(commit) is not None:
+            return self._is_known_to_be_whole(commit)
+        try:
+            self._select(self.cache.names(commit))
+        except InputError:
+            return False
+        return not self.cache.lacks_shards(commit)
+
+    def _select(self, names: list[str]) -> list[str]:
+        """The wanted ones of a repository's names. Raises InputError if it is of no use."""
+        self.wanted.check(names)
+        chosen = self.wanted.among(names)
+        if not chosen:
+            error = NothingWantedError("the repository has no such files", str(self.repository))
+            error.names = tuple(names)
+            raise error
+        return chosen
+
+    def _bring(self, listing: Listing) -> None:
+        """Have all wanted files of a commit here. Raises InputError."""
+        files = self.files = listing.named(self._select(listing.names))
+        missing = [file for file in files if not self.cache.is_linked(file, listing.commit)]
+        try:
+            if missing:
+                self._require_space()
+                self._transfer(listing.commit, missing)
+                for file in missing:
+                    self.cache.link(file, listing.commit)
+        except Exception as error:
+            raise self._explained(error) from error
+        self.cache.keep(self.repository.revision, listing)
+
+    def _transfer(self, commit: str, files: list[HubFile]) -> None:
+        stop = threading.Event()
+        transfer = Transfer(self.repository, commit, self.cache, stop)
+        self._report()
+        try:
+            run_all(transfer.bring, files, self._report)
+        finally:
+            stop.set()
+        self._report()
+
+    def _report(self) -> None:
+        story = self._story()
+        self.on_progress(FetchProgress(self.repository.name, story.done, story.total))
+
+    def _require_space(self) -> None:
+        """Raise InputError unless the disk has room for what is missing of all files."""
+        story = self._story()
+        needed, free = story.total - story.done, shutil.disk_usage(_existing(self.cache.folder)).free
+        if needed > free:
+            raise no_space(story, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
+
+    def _story(self) -> Story:
+        done = sum(self.cache.size_here(file) for file in self.files)
+        return Story(self.repository, self.cache.folder.parent, done, sum(file.size for file in self.files))
+
+    def _explained(self, error: Exception) -> InputError:
+        refusal = explain(error, self._story())
+        if refusal is None:
+            raise error
+        return refusal
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
+
+
+def run_all(job: Callable[[HubFile], None], files: Sequence[HubFile], on_tick: Callable[[], None]) -> None:
+    """Run a job for each file, three at a time, with a tick twice a second. Raises the first error at once.
+
+    The threads are daemons: a process that is interrupted does not wait for a silent hub.
+    """
+    waiting: queue.SimpleQueue[HubFile] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    for file in files:
+        waiting.put(file)
+
+    def work() -> None:
+        while True:
+            try:
+                job(waiting.get_nowait())
+            except queue.Empty:
+                return
+            except Exception as error:
+                ended.put(error)
+                return
+            ended.put(None)
+
+    for _ in range(min(_AT_ONCE, len(files))):
+        threading.Thread(target=work, name="hub-fetch", daemon=True).start()
+    left = len(files)
+    while left:
+        try:
+            error = ended.get(timeout=_TICK)
+        except queue.Empty:
+            on_tick()
+            continue
+        if error is not None:
+            raise error
+        left -= 1
