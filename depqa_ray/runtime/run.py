@@ -14,6 +14,7 @@ from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
 from depqa_ray.edges.source import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault
+from depqa_ray.hub import Snapshot
 from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
 from depqa_ray.passages.sources import fetch_dataset, load_passages
@@ -96,8 +97,9 @@ def _read_data(settings: Settings, strategies: Sequence[StrategyName], watcher: 
         watcher.warn(snapshot.note)
     skipped: list[BadRow] = []
     gold = settings.dependency_source == "gold" and bool(USES_EDGES & set(strategies))
-    passages = _peeked(_sampled(settings, skipped.append), gold=gold)
-    return _Data(passages, _examples(settings), skipped, {"dataset": snapshot.commit} if snapshot else {})
+    passages = _peeked(_sampled(_load(settings, snapshot, skipped.append), settings), gold=gold)
+    commits = {"dataset": snapshot.commit} if snapshot else {}
+    return _Data(passages, _examples(settings, snapshot), skipped, commits)
 
 
 def _prompt_builder(settings: Settings, examples: tuple[Passage, ...]) -> PromptBuilder:
@@ -152,15 +154,15 @@ async def _drive(
         await pool.close()
 
 
-def _loaded(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
+def _load(settings: Settings, snapshot: Snapshot | None, on_skipped: OnBadRow) -> Iterator[Passage]:
     """The data set. A bad row raises InputError or, with ``--on-bad-input skip``, goes to ``on_skipped``."""
     on_bad_row = on_skipped if settings.on_bad_input == "skip" else raise_bad_row
-    return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row)
+    return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row, snapshot=snapshot)
 
 
-def _sampled(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
+def _sampled(passages: Iterator[Passage], settings: Settings) -> Iterator[Passage]:
     return sample_passages(
-        _loaded(settings, on_skipped),
+        passages,
         context_count=settings.context_count,
         min_questions=settings.min_questions,
         max_questions=settings.max_questions,
@@ -168,11 +170,11 @@ def _sampled(settings: Settings, on_skipped: OnBadRow) -> Iterator[Passage]:
     )
 
 
-def _examples(settings: Settings) -> tuple[Passage, ...]:
+def _examples(settings: Settings, snapshot: Snapshot | None) -> tuple[Passage, ...]:
     """The worked examples and a spare one; none without ``--shots``. Reads the whole data set once more."""
     if not settings.shots:
         return ()
-    passages = _loaded(settings, lambda row: None)
+    passages = _load(settings, snapshot, lambda row: None)
     return draw_examples(passages, count=settings.shots + 1, min_questions=settings.min_questions, seed=settings.seed)
 
 

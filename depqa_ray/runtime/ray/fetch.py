@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from depqa_ray.errors import ClusterError
+from depqa_ray.errors import ClusterError, InputError
 from depqa_ray.hub import FetchProgress, OnProgress, Snapshot, fetch_model
 from depqa_ray.runtime.ray.failures import failure_of
 
@@ -24,7 +24,8 @@ def _fetch_here(model_name: str) -> Iterator[FetchProgress | Snapshot]:
     with ThreadPoolExecutor(1) as thread:
         fetched = thread.submit(fetch_model, model_name, updates.put)
         fetched.add_done_callback(lambda _: updates.put(None))
-        yield from iter(updates.get, None)
+        while (update := updates.get()) is not None:
+            yield update
         yield fetched.result()
 
 
@@ -86,7 +87,9 @@ async def _fetch_on(
         ) from None
     except RayError as error:
         failure = failure_of(error)
-        raise failure.permanent or ClusterError(f"a node cannot fetch {model_name}: {failure.reason}") from None
+        if isinstance(failure.permanent, InputError):
+            raise failure.permanent from None
+        raise ClusterError(f"a node cannot fetch {model_name}: {failure.reason}") from None
     finally:
         ray.cancel(updates, force=False)
 

@@ -58,7 +58,9 @@ def test_same_sources_are_accepted_wherever_they_are() -> None:
     require_same_code(OWN, CodeVersion("0.2.0", "0123456789ab", "ffff", "/elsewhere"), "10.0.0.3")
 
 
-@pytest.mark.parametrize("driver", [CodeVersion("0.1.0", "0123456789ab", "", "/d"), CodeVersion("0.2.0", "ba", "", "/d")])
+@pytest.mark.parametrize(
+    "driver", [CodeVersion("0.1.0", "0123456789ab", "", "/d"), CodeVersion("0.2.0", "ba", "", "/d")]
+)
 def test_other_code_is_refused_and_both_are_named(driver: CodeVersion) -> None:
     with pytest.raises(StartError, match=r"node 10\.0\.0\.3 .*0123456789ab.*/site-packages/depqa_ray.*/d") as caught:
         require_same_code(OWN, driver, "10.0.0.3")
