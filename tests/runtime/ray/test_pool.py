@@ -21,6 +21,7 @@ from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.pool import PoolEvent
 from depqa_ray.runtime.ray import connection
 from depqa_ray.runtime.ray.connection import connected_ray, edge_resources, replica_resources
+from depqa_ray.runtime.ray.failures import Failure
 from depqa_ray.runtime.ray.pool import RayPool, ReplicaResources
 from depqa_ray.runtime.recorder import Recorder, RunRecord
 from depqa_ray.runtime.run import run_experiment
@@ -262,7 +263,7 @@ def test_replica_lost_before_its_work_starts_warns_of_nothing() -> None:
         (joined,) = await asyncio.wait_for(pool.events(), 120)
         assert isinstance(joined, ReplicaJoined)
         pool.send(joined.replica, [Prompt("a", "s", "p", "q", 1)])
-        pool._lose(pool._replicas[joined.replica], "gone")
+        pool._lose(pool._replicas[joined.replica], Failure("gone"))
         await pool.close()
 
     with warnings.catch_warnings(record=True) as caught:
