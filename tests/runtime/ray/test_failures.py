@@ -38,7 +38,7 @@ def test_broken_setup_names_its_last_line_and_its_node() -> None:
     assert "\n" not in str(failure.permanent)
 
 
-def test_process_that_cannot_build_its_replica_names_line_and_node() -> None:
+def test_replica_that_cannot_be_built_names_line_and_node() -> None:
     failure = failure_of(ActorDiedError(raised(ImportError("x"))))
     assert "node 10.0.0.3: ModuleNotFoundError: No module named 'tokenizers'" in str(failure.permanent)
 
