@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,34 @@ def add_model(root: Path, name: str, **config: Any) -> Path:
     model.save_pretrained(folder, max_shard_size=total * 2 // 3)
     (folder / "README.md").write_text(f"# {name}\n")
     return folder
+
+
+def add_files(root: Path, name: str, files: Mapping[str, bytes], kind: str = "models") -> Path:
+    """Add a repository of those files, or more files to one."""
+    folder = root / kind / name
+    for file, content in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def model_files(shard: int = 100_000) -> dict[str, bytes]:
+    """The files of what looks like a model in two shards of so many bytes, and more that no one needs."""
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    index = {"weight_map": {f"tensor{at}": name for at, name in enumerate(names)}}
+    return {
+        "README.md": b"# A model",
+        "config.json": b'{"model_type": "qwen3"}',
+        "tokenizer.json": b"{}",
+        "chat_template.jinja": b"{{ messages }}",
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        **{name: random.Random(name).randbytes(shard) for name in names},
+        "pytorch_model.bin": b"pickled",
+        "modeling.py": b"raise SystemExit",
+        "consolidated.safetensors": b"the same again",
+        "original/model.safetensors": b"the same again",
+    }
 
 
 def add_data_set(root: Path, name: str = SQUAD, **splits: Sequence[dict[str, Any]]) -> Path:

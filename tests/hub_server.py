@@ -39,6 +39,7 @@ class Fault:
     """What goes wrong with the requests whose path ``match`` is found in.
 
     - ``status``: answer with it instead, with ``code`` and ``message`` in the hub's headers.
+    - ``silent``: take the request and say nothing, for an hour.
     - ``cut``: close the connection after so many bytes of a body; ``stall``: be silent after so many, for an hour.
     - ``rate``: bytes of a body a second.
     - ``damage``: flip the bits of the file's byte at this place.
@@ -49,6 +50,7 @@ class Fault:
     status: int = 0
     code: str = ""
     message: str = ""
+    silent: bool = False
     cut: int | None = None
     stall: int | None = None
     rate: int | None = None
@@ -194,7 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         self.fault = self.hub.take(Request(self.command, path, self.headers.get("Range") or "", token))
         with suppress(OSError):  # the client is gone
-            if self.fault.status:
+            if self.fault.silent:
+                time.sleep(3600)
+            elif self.fault.status:
                 self._error(self.fault.status, self.fault.code, self.fault.message)
             else:
                 self._route(path)

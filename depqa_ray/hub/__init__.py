@@ -12,9 +12,11 @@
 from depqa_ray.hub.fetching import NothingWantedError, fetch
 from depqa_ray.hub.models import fetch_model, is_on_hub, model_folder
 from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, split_revision
+from depqa_ray.hub.refusals import HubUnreachableError
 
 __all__ = [
     "FetchProgress",
+    "HubUnreachableError",
     "NothingWantedError",
     "OnProgress",
     "Repository",

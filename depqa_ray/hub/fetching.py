@@ -12,7 +12,7 @@ from typing import Final
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub.cache import HubFile, Listing, RepositoryCache
-from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, Wanted, no_revision
+from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, Wanted, no_revision, size_text
 from depqa_ray.hub.network import Patience, ask_listing, is_offline, open_client
 from depqa_ray.hub.refusals import Story, explain, no_space, not_here
 from depqa_ray.hub.transfer import Transfer
@@ -141,7 +141,7 @@ class _Fetch:
         story = self._story()
         needed, free = story.total - story.done, shutil.disk_usage(_existing(self.cache.folder)).free
         if needed > free:
-            raise no_space(story, f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
+            raise no_space(story, f"{size_text(needed)} are needed, {size_text(free)} are free")
 
     def _story(self) -> Story:
         done = sum(self.cache.size_here(file) for file in self.files)

@@ -6,10 +6,10 @@ import ipaddress
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from depqa_ray.hub.cache import HubFile, Listing
@@ -17,6 +17,9 @@ from depqa_ray.hub.names import Repository
 
 _PASSING: Final = {408, 425, 429, 500, 502, 503, 504}
 """The statuses after which the same request may succeed."""
+
+_PAUSE = 0.5
+"""Seconds after the first failure; each further pause is twice as long."""
 
 _LONGEST_PAUSE: Final = 60.0
 
@@ -38,6 +41,14 @@ def endpoint() -> str:
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
+
+
+def address() -> SplitResult:
+    """The hub's address in parts, without user and password; what is no address is all path."""
+    with suppress(ValueError):
+        parts = urlsplit(endpoint())
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return SplitResult("", "", endpoint().rpartition("@")[2], "", "")
 
 
 def is_offline() -> bool:
@@ -62,7 +73,7 @@ def open_client() -> None:
     from huggingface_hub import close_session, get_session
 
     try:
-        if not is_loopback(endpoint()):
+        if not is_loopback(address().hostname or ""):
             get_session()
             return
         close_session()
@@ -72,9 +83,8 @@ def open_client() -> None:
         raise NoClientError(" ".join(str(error).split())) from error
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is one of this machine alone."""
-    host = urlsplit(url).hostname or ""
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -96,14 +106,15 @@ def _environment(**values: str) -> Iterator[None]:
 
 def proxy_in_use() -> str:
     """The proxy between here and the hub, "HOST:PORT (VARIABLE)" without its password; "" if there is none."""
-    hub, proxies = urlsplit(endpoint()), getproxies_environment()
+    hub, proxies = address(), getproxies_environment()
+    host = hub.hostname or ""
     kind = hub.scheme if hub.scheme in proxies else "all"
-    if kind not in proxies or is_loopback(endpoint()) or proxy_bypass(hub.hostname or ""):
+    if kind not in proxies or is_loopback(host) or proxy_bypass(host):
         return ""
     variable = f"{kind}_proxy"
     shown = variable if os.environ.get(variable) else variable.upper()
-    address = proxies[kind].rpartition("@")[2].partition("://")
-    return f"{address[2] or address[0]} ({shown})"
+    place = proxies[kind].rpartition("@")[2].rpartition("://")[2]
+    return f"{place} ({shown})"
 
 
 def is_transport_error(error: BaseException) -> bool:
@@ -134,11 +145,11 @@ class Patience:
         """Wait before the next attempt. Raises ``error`` if there is none, or if the next would fail as well."""
         if not is_transport_error(error) and status_of(error) not in _PASSING:
             raise error
-        self.failed = 0 if has_moved else self.failed
-        self.failed += 2 if "Timeout" in type(error).__name__ else 1
+        cost = 2 if "Timeout" in type(error).__name__ else 1
+        self.failed = 0 if has_moved else self.failed + cost
         if self.failed >= self.most:
             raise error
-        self.stop.wait(max(0.25 * 2**self.failed, _asked_pause(error)))
+        self.stop.wait(max(_PAUSE * 2 ** max(self.failed - 1, 0), _asked_pause(error)))
 
 
 def _asked_pause(error: Exception) -> float:

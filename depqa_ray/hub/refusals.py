@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub.names import Repository, no_revision, printable, size_text
-from depqa_ray.hub.network import NoClientError, NotAHubError, endpoint, is_transport_error, proxy_in_use, status_of
+from depqa_ray.hub.network import NoClientError, NotAHubError, address, is_transport_error, proxy_in_use, status_of
 from depqa_ray.hub.transfer import DamagedError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class HubUnreachableError(InputError):
+    """The hub gives no answer, or none that a hub gives."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,16 @@ def _unreachable(error: Exception, story: Story) -> InputError:
     """The line about a hub that gives no answer, no more of one, or an answer that no hub gives."""
     where, way = str(story.repository), _way()
     if isinstance(error, NoClientError):
-        return InputError(f"the hub cannot be asked{way}: {_client_reason(error)}", where, _client_fix(error))
+        return HubUnreachableError(f"the hub cannot be asked{way}: {_client_reason(error)}", where, _client_fix(error))
     if isinstance(error, NotAHubError):
-        return InputError(f"what answers{way} is not a hub", where, "check HF_ENDPOINT, and the proxy if there is one")
+        return HubUnreachableError(
+            f"what answers{way} is not a hub", where, "check HF_ENDPOINT, and the proxy if there is one"
+        )
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     if story.total:
         return InputError(f"the connection to the hub broke ({reason})", where, story.kept)
     fix = "check the network; files that are in the cache are used with HF_HUB_OFFLINE=1"
-    return InputError(f"the hub cannot be reached{way}: {reason}", where, fix)
+    return HubUnreachableError(f"the hub cannot be reached{way}: {reason}", where, fix)
 
 
 def _client_reason(error: NoClientError) -> str:
@@ -103,10 +108,10 @@ def _client_fix(error: NoClientError) -> str:
 
 def _way() -> str:
     """How the hub is asked, where that is not the usual way."""
-    hub, proxy = urlsplit(endpoint()), proxy_in_use()
-    shown = f"{hub.scheme}://{hub.netloc.rpartition('@')[2]}" if hub.netloc else f"'{printable(hub.path)}'"
-    address = "" if hub.hostname == "huggingface.co" else f" at {shown} (HF_ENDPOINT)"
-    return f"{address} through the proxy {proxy}" if proxy else address
+    hub, proxy = address(), proxy_in_use()
+    shown = f"{hub.scheme}://{hub.netloc}" if hub.netloc else f"'{printable(hub.path)}'"
+    place = "" if hub.hostname == "huggingface.co" else f" at {shown} (HF_ENDPOINT)"
+    return f"{place} through the proxy {proxy}" if proxy else place
 
 
 def _unwritable(error: OSError, story: Story) -> InputError:

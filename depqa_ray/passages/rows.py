@@ -10,18 +10,19 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import logging
+import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import StrictStr, TypeAdapter
 from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
+from depqa_ray.hub import HubUnreachableError, NothingWantedError, OnProgress, Repository, Snapshot, fetch
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
 from depqa_ray.passages.base import OnBadRow, Row
 from depqa_ray.passages.schema import Text, read_or_reject, read_row
@@ -31,6 +32,11 @@ RowSource = Callable[[], Generator[Row, None, None]]
 
 HUB_ID: Final = "rajpurkar/squad"
 """SQuAD v1.1 on the Hugging Face hub."""
+
+_FILES: Final = "plain_text/{split}-*.parquet"
+_SPLIT: Final = re.compile(r"plain_text/(\w+)-\d+-of-\d+\.parquet")
+
+_ROWS_AT_ONCE: Final = 1000
 
 
 class _Columns(TypedDict):
@@ -103,42 +109,49 @@ def _parse(line: str, where: str) -> Row:
 
 def parquet_rows(path: Path) -> RowSource:
     """The rows of a Parquet file, streamed. Iterating raises InputError if it cannot be read."""
+    return _parquet([path], str(path))
+
+
+def _parquet(paths: Sequence[Path], where: str) -> RowSource:
+    """The rows of the files of one table; ``where`` names the table in their places."""
 
     def rows() -> Generator[Row, None, None]:
-        import datasets
-
-        # The error below reports a failure; the library would log it as well.
-        logging.getLogger("datasets.packaged_modules.parquet").setLevel(logging.CRITICAL)
-        try:
-            # data_files takes patterns, and a path may hold brackets.
-            files = glob.escape(str(path))
-            table = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
-            for number, value in enumerate(table, 1):
-                yield Row(f"{path}: row {number}", value)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            what = f"not a Parquet file that can be read: {' '.join(str(error).split())}"
-            raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
+        with closing(_values(paths)) as values:
+            for number, value in enumerate(values, 1):
+                yield Row(f"{where}: row {number}", value)
 
     return rows
 
 
-def hub_rows(split: str) -> RowSource:
-    """The rows of a split of SQuAD. They are downloaded once, then read from a memory-mapped file.
+def _values(paths: Sequence[Path]) -> Generator[object, None, None]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
 
-    Raises InputError if the split does not exist, or if the hub cannot be reached and nothing was downloaded before.
-    """
-    table = _load_hub(split)
-    return lambda: (Row(f"{HUB_ID} ({split}): row {number}", value) for number, value in enumerate(table, 1))
+    for path in paths:
+        try:
+            with ParquetFile(path) as table:
+                for batch in table.iter_batches(_ROWS_AT_ONCE):
+                    yield from batch.to_pylist()
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            what = f"not a Parquet file that can be read: {' '.join(str(error).split())}"
+            raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
 
 
-def _load_hub(split: str) -> Any:
-    import datasets
-
+def fetch_split(split: str, revision: str, on_progress: OnProgress | None = None) -> Snapshot:
+    """Fetch the files of a split of SQuAD. Raises InputError if it does not exist or cannot be fetched."""
+    repository = Repository("dataset", HUB_ID, revision)
     try:
-        return datasets.load_dataset(HUB_ID, split=split)
-    except Exception as error:  # the network libraries' own types, which change between versions
-        reason = " ".join(str(error).split())
-        if isinstance(error, ValueError) and "split" in reason.lower():
-            raise InputError(reason, HUB_ID, "choose another --split") from None
-        what = f"cannot load {HUB_ID} from the hub: {reason}"
-        raise InputError(what, fix="give a local file with --dataset PATH or use --dataset embedded") from error
+        return fetch(repository, [_FILES.format(split=glob.escape(split))], on_progress)
+    except NothingWantedError as error:
+        splits = sorted({found[1] for name in error.names if (found := _SPLIT.fullmatch(name))})
+        what = f"it has no split '{split}', but {', '.join(splits) or 'none'}"
+        raise InputError(what, str(repository), "choose another --split") from None
+    except HubUnreachableError as error:
+        fix = "give a local file with --dataset PATH or use --dataset embedded"
+        raise InputError(error.what, error.where, fix) from None
+
+
+def hub_rows(split: str, snapshot: Snapshot) -> RowSource:
+    """The rows of a split of SQuAD that was fetched."""
+    files = sorted(snapshot.folder.glob(_FILES.format(split=glob.escape(split))))
+    return _parquet(files, f"{HUB_ID} ({split})")

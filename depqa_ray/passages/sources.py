@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
+from depqa_ray.hub import OnProgress, Snapshot, split_revision
 from depqa_ray.passages.base import OnBadRow, raise_bad_row
 from depqa_ray.passages.musique import read_musique
-from depqa_ray.passages.rows import hub_rows, json_lines, parquet_rows, read_rows
+from depqa_ray.passages.rows import fetch_split, hub_rows, json_lines, parquet_rows, read_rows
 from depqa_ray.passages.squad import read_squad_file
 from depqa_ray.passages.synthetic.export import EMBEDDED_FILE
 from depqa_ray.settings.types import EMBEDDED
@@ -27,18 +29,38 @@ _KNOWN: Final = (
 )
 
 
-def load_passages(dataset: str, *, split: str = "train", on_bad_row: OnBadRow = raise_bad_row) -> Iterator[Passage]:
+def fetch_dataset(dataset: str, split: str, on_progress: OnProgress | None = None) -> Snapshot | None:
+    """Fetch a data set of the hub, ``squad`` or ``squad@REVISION``; None for every other one.
+
+    Raises InputError if there is no such revision or split, or if it cannot be fetched.
+    """
+    revision = _revision_on_hub(dataset)
+    return fetch_split(split, revision, on_progress) if revision else None
+
+
+def _revision_on_hub(dataset: str) -> str:
+    """The revision of the hub's data set that a name means; "" if it means another one."""
+    name, revision = split_revision(dataset)
+    is_ours = name == SQUAD and not (revision and os.path.exists(dataset))  # noqa: PTH110  # Path.exists can raise
+    return (revision or "main") if is_ours else ""
+
+
+def load_passages(
+    dataset: str, *, split: str = "train", on_bad_row: OnBadRow = raise_bad_row, snapshot: Snapshot | None = None
+) -> Iterator[Passage]:
     """Stream a data set's passages with all their questions.
 
-    ``dataset`` is ``squad`` (the ``split`` of the hub's data set), ``embedded`` (generated worlds that ship with the
-    package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. ``on_bad_row`` takes each row that
-    cannot be used; by default, the first one raises InputError.
+    ``dataset`` is ``squad`` or ``squad@REVISION`` (the ``split`` of the hub's data set), ``embedded`` (generated worlds
+    that ship with the package), a file's path, or ``musique:`` and the path of a MuSiQue-Ans file. ``on_bad_row`` takes
+    each row that cannot be used; by default, the first one raises InputError. ``snapshot`` is what fetch_dataset
+    returned, if it was called: the hub is not asked again.
 
-    Raises InputError at once if the name is unknown or a file cannot be opened, and while iterating if a file cannot be
-    used as a whole.
+    Raises InputError at once if the name is unknown, a file cannot be opened or the hub's data set cannot be fetched,
+    and while iterating if a file cannot be used as a whole.
     """
-    if dataset == SQUAD:
-        return read_rows(hub_rows(split), on_bad_row)
+    snapshot = snapshot or fetch_dataset(dataset, split)
+    if snapshot:
+        return read_rows(hub_rows(split, snapshot), on_bad_row)
     if dataset == EMBEDDED:
         return read_squad_file(EMBEDDED_FILE, on_bad_row)
     if dataset.startswith(MUSIQUE):

@@ -3,12 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from depqa_ray.errors import InputError
-from depqa_ray.passages.sources import load_passages
+from depqa_ray.hub import FetchProgress
+from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sources import fetch_dataset, load_passages
 from depqa_ray.passages.synthetic.export import (
     EMBEDDED_COUNT,
     EMBEDDED_FILE,
@@ -17,7 +18,9 @@ from depqa_ray.passages.synthetic.export import (
     write_worlds,
 )
 from depqa_ray.passages.synthetic.worlds import WorldShape, generate_worlds
-from tests.passages.documents import row
+from tests.hub_repositories import add_data_set
+from tests.hub_server import Hub
+from tests.passages.documents import row, write_lines
 
 
 @pytest.mark.parametrize(
@@ -48,46 +51,84 @@ def test_musique_without_a_file_fails_at_once(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_rows_of_the_hub_are_grouped_into_passages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the hub is reached, its rows are grouped into passages."""
-    datasets = pytest.importorskip("datasets")
-    asked: list[Any] = []
+SQUAD = "rajpurkar/squad"
 
-    def load_dataset(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        asked.append((args, kwargs))
-        return [row("q1"), row("q2", context="Other."), row("q3")]
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    passages = list(load_passages("squad", split="validation"))
-    assert sorted(len(passage.questions) for passage in passages) == [1, 2]
-    assert asked == [(("rajpurkar/squad",), {"split": "validation"})]
+@pytest.fixture
+def squad(hub: Hub) -> Hub:
+    """A hub with SQuAD's splits: two files of ``train``, and one of ``validation``."""
+    folder = add_data_set(hub.root, train=[row("q1"), row("q2", context="Other.")], validation=[row("v1")])
+    first = folder / "plain_text" / "train-00000-of-00001.parquet"
+    more = add_data_set(hub.root, "more/rows", train=[row("q3"), row("q4", question="")])
+    first.rename(first.with_name("train-00000-of-00002.parquet"))
+    (more / "plain_text" / first.name).rename(first.with_name("train-00001-of-00002.parquet"))
+    return hub
+
+
+def test_rows_of_the_hub_are_grouped_into_passages(squad: Hub) -> None:
+    """The rows of a split's files become passages, and places count through its files."""
+    bad: list[BadRow] = []
+    passages = list(load_passages("squad", on_bad_row=bad.append))
+    assert [[question.id for question in passage.questions] for passage in passages] == [["q2"], ["q1", "q3"]]
+    assert [row.where for row in bad] == ["rajpurkar/squad (train): row 4"]
+    assert not squad.bodies("validation")
+
+
+def test_data_set_is_fetched_once_and_known_by_commit(squad: Hub) -> None:
+    """If a data set was fetched, its passages are read without the hub, and its commit is known."""
+    seen: list[FetchProgress] = []
+    snapshot = fetch_dataset("squad", "validation", seen.append)
+    assert snapshot
+    assert snapshot.commit == squad.commit(SQUAD, "datasets")
+    assert (seen[-1].name, seen[-1].done) == (SQUAD, seen[-1].total)
+    squad.requests.clear()
+    (passage,) = load_passages("squad", split="validation", snapshot=snapshot)
+    assert list(load_passages(f"squad@{snapshot.commit}", split="validation")) == [passage]
+    assert [question.id for question in passage.questions] == ["v1"]
+    assert not squad.requests
+
+
+def test_other_data_sets_are_not_on_the_hub(squad: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "squad@1.jsonl", row("q1"))
+    for name in ("embedded", "squad.json", "musique:x", "squad@1.jsonl"):
+        assert fetch_dataset(name, "train") is None
+    assert len(list(load_passages("squad@1.jsonl"))) == 1
+    assert not squad.requests
 
 
 @pytest.mark.parametrize(
-    ("raised", "message"),
+    ("dataset", "split", "line"),
     [
+        ("squad", "test", "rajpurkar/squad: it has no split 'test', but train, validation; choose another --split"),
+        ("squad", "*", "rajpurkar/squad: it has no split '*', but train, validation; choose another --split"),
         (
-            ConnectionError("Couldn't reach the Hub\n(offline)"),
-            "cannot load rajpurkar/squad from the hub: Couldn't reach the Hub (offline); "
-            "give a local file with --dataset PATH or use --dataset embedded",
-        ),
-        (
-            ValueError("Unknown split \"x\". Should be one of ['train']."),
-            "rajpurkar/squad: Unknown split \"x\". Should be one of ['train'].; choose another --split",
+            "squad@v9",
+            "train",
+            "rajpurkar/squad: the hub has no revision 'v9' of it; give a branch, a tag or a whole commit behind @",
         ),
     ],
 )
-def test_unusable_hub_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str) -> None:
-    """If the hub cannot be used, the error is one line with a fix."""
-    datasets = pytest.importorskip("datasets")
-
-    def load_dataset(*args: Any, **kwargs: Any) -> None:
-        raise raised
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+def test_missing_split_or_revision_is_one_line(squad: Hub, dataset: str, split: str, line: str) -> None:
+    """If the split or the revision does not exist, loading fails at once; the splits that there are are named."""
     with pytest.raises(InputError) as error:
-        load_passages("squad", split="x")
-    assert str(error.value) == message
+        load_passages(dataset, split=split)
+    assert str(error.value) == line
+
+
+def test_hub_out_of_reach_is_a_one_line_error(squad: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the hub cannot be reached, one line says what else can be read."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"^rajpurkar/squad: the hub cannot be reached at ") as error:
+        load_passages("squad")
+    assert str(error.value).endswith("; give a local file with --dataset PATH or use --dataset embedded")
+
+
+def test_damaged_file_of_the_hub_is_named(squad: Hub) -> None:
+    """If a fetched file is no Parquet, reading it names the file."""
+    (squad.root / "datasets" / SQUAD / "plain_text" / "validation-00000-of-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"validation-00000-of-00001\.parquet: not a Parquet file that can be read"):
+        list(load_passages("squad", split="validation"))
 
 
 def test_shipped_worlds_equal_generated_ones() -> None:
@@ -149,7 +190,8 @@ def test_importing_passages_loads_no_heavy_library() -> None:
     """If passages and answering are imported, no heavy library is loaded."""
     code = (
         "import sys, depqa_ray.passages.sources, depqa_ray.passages.sampling, depqa_ray.answering.answers, "
-        "depqa_ray.answering.scoring; print({'datasets', 'pyarrow', 'json_repair', 'torch'} & sys.modules.keys())"
+        "depqa_ray.answering.scoring; heavy = {'huggingface_hub', 'datasets', 'pyarrow', 'json_repair', 'torch'}; "
+        "print(heavy & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

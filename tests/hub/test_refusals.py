@@ -1,0 +1,338 @@
+"""Each way in which a fetch can fail is one line: what, where, what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from depqa_ray.errors import InputError
+from depqa_ray.hub import Repository, fetch, fetch_model, is_on_hub, model_folder, split_revision
+from depqa_ray.hub.names import size_text
+from depqa_ray.hub.network import proxy_in_use
+from tests.hub_repositories import add_files, model_files
+from tests.hub_server import Fault, Hub
+
+NAME = "Qwen/Qwen3-4B"
+
+
+@pytest.fixture(autouse=True)
+def model(hub: Hub) -> None:
+    add_files(hub.root, NAME, model_files())
+
+
+def refusal(name: str = NAME) -> str:
+    with pytest.raises(InputError) as error:
+        fetch_model(name)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b/c", "/no/such/folder", "./x", "", "a b", "-x", "../x", "a/..", "x\n@main", "@v1"]
+)
+def test_malformed_name_is_refused_unasked(hub: Hub, name: str) -> None:
+    """If a name can be neither a folder nor a repository, the hub is not asked."""
+    assert "no such folder, nor a name of the hub; give the path of a folder, or OWNER/NAME" in refusal(name)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "line"),
+    [
+        (
+            "Qwen/Qwen3-4b",
+            Fault(times=0),
+            "Qwen/Qwen3-4b: the hub has no model of this name, or it is private; "
+            "check the spelling; if it is private, set HF_TOKEN to a token that may read it",
+        ),
+        (
+            f"{NAME}@v9",
+            Fault(times=0),
+            f"{NAME}: the hub has no revision 'v9' of it; give a branch, a tag or a whole commit behind @",
+        ),
+        (
+            f"{NAME}@a b",
+            Fault(times=0),
+            f"{NAME}: the hub has no revision 'a b' of it; give a branch, a tag or a whole commit behind @",
+        ),
+        *(
+            (
+                NAME,
+                Fault(match, status=status, code="GatedRepo"),
+                f"{NAME}: the hub gives it only to those who accepted its terms; accept its terms at "
+                f"https://huggingface.co/{NAME}, and set HF_TOKEN to a token of your account",
+            )
+            for match, status in (("/api/", 401), ("/api/", 403), ("/resolve/", 401), ("/resolve/", 403))
+        ),
+        (
+            NAME,
+            Fault("/api/", status=401, message="Invalid credentials in Authorization header"),
+            f"{NAME}: the hub refuses access (401); set HF_TOKEN to a valid token that may read it, or unset it",
+        ),
+        (NAME, Fault("/api/", status=503), f"{NAME}: the hub answers 503 Service Unavailable; try again later"),
+        (NAME, Fault("/api/", status=599), f"{NAME}: the hub answers 599; try again later"),
+        (
+            NAME,
+            Fault("/cdn/", status=429),
+            f"{NAME}: the hub answers 429 Too Many Requests; 135 bytes of 200 kB are here; run it again to go on from "
+            "there",
+        ),
+        (
+            NAME,
+            Fault("/cdn/.*model-00001", damage=500),
+            f"{NAME}: model-00001-of-00002.safetensors was damaged in transit, twice; "
+            "run it again; if it stays so, the hub's file is damaged or a proxy changes it",
+        ),
+    ],
+)
+def test_answer_of_the_hub_is_one_line(hub: Hub, name: str, fault: Fault, line: str) -> None:
+    """If the hub refuses or sends what is not the file, one line says so."""
+    hub.faults.append(fault)
+    if "bytes of" in line:
+        add_files(hub.root, NAME, {"tokenizer.json": b""})
+        line = line.replace("135 bytes", refusal(name).split("; ")[1].split(" of ")[0])
+    assert refusal(name) == line
+
+
+def test_damaged_file_leaves_nothing_behind(hub: Hub) -> None:
+    hub.faults.append(Fault("/cdn/.*model-00001", damage=500))
+    refusal()
+    hub.faults.clear()
+    hub.requests.clear()
+    fetch_model(NAME)
+    assert hub.bodies("model-00001") == [""]
+
+
+def test_body_cut_for_good_says_how_much_is_here(hub: Hub) -> None:
+    """If a connection is cut without a new byte again and again, the line says how much is here."""
+    hub.faults.append(Fault("/cdn/.*model-00001", cut=30_000, times=1))
+    hub.faults.append(Fault("/cdn/.*model-00001", cut=0))
+    text = refusal()
+    assert text.startswith(f"{NAME}: the connection to the hub broke (")
+    assert text.endswith(" are here; run it again to go on from there")
+    assert hub.bodies("model-00001") == ["", *["bytes=30000-"] * 5]
+
+
+def test_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no hub listens, the line names the address that is asked instead of the usual one."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://user:secret@127.0.0.1:9")
+    text = refusal()
+    assert text.startswith(f"{NAME}: the hub cannot be reached at http://127.0.0.1:9 (HF_ENDPOINT): ")
+    assert text.endswith("; check the network; files that are in the cache are used with HF_HUB_OFFLINE=1")
+    assert "Connection refused" in text
+    assert "secret" not in text
+
+
+def test_silent_hub_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the hub takes a request and says nothing, the run ends after a few time-outs."""
+    hub.faults.append(Fault("/api/models", silent=True))
+    assert "the hub cannot be reached at" in refusal()
+    assert sum("/api/models" in request.path for request in hub.requests) == 3
+
+
+@pytest.mark.parametrize("endpoint", ["", "huggingface.co", "http://[", "ftp://x"])
+def test_address_that_is_none_is_one_line(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    assert "(HF_ENDPOINT)" in refusal()
+
+
+def test_server_that_is_no_hub_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If what answers is not a hub, such as a network's log-in page, one line says so."""
+    hub.faults.append(Fault("/api/models", status=200, message="<html>"))
+    assert refusal().endswith("is not a hub; check HF_ENDPOINT, and the proxy if there is one")
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (
+            ["config.json", "tokenizer.json", "pytorch_model.bin", "model.gguf", "original/model.safetensors"],
+            "no safetensors in the repository, only .bin, .gguf, .safetensors; choose a model with safetensors files",
+        ),
+        (
+            ["README.md"],
+            "no safetensors in the repository, nor any other weights; choose a model with safetensors files",
+        ),
+        (
+            ["model.safetensors", "tokenizer.json"],
+            "no config.json in the repository; choose a model in the format of transformers",
+        ),
+        (
+            ["model.safetensors", "config.json", "tokenizer_config.json"],
+            "no tokenizer in the repository; choose a model in the format of transformers, with tokenizer.json or "
+            "another vocabulary",
+        ),
+    ],
+)
+def test_repository_without_a_model_is_refused(hub: Hub, files: list[str], line: str) -> None:
+    """If a repository holds no whole model, it is refused before anything is fetched."""
+    add_files(hub.root, "some/thing", dict.fromkeys(files, b"x"))
+    assert refusal("some/thing") == f"some/thing: {line}"
+    assert hub.bodies() == []
+
+
+def test_full_disk_is_known_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk has no room for all missing files together, nothing is fetched."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Free(150_000))
+    text = refusal()
+    assert text.startswith(f"{NAME}: no space in ")
+    assert text.endswith(
+        ": 200 kB are needed, 150 kB are free; make room there, or set HF_HOME to a folder on a larger disk"
+    )
+    assert hub.bodies() == []
+
+
+class Free(NamedTuple):
+    free: int
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.ENOSPC, "no space in "),
+        (errno.EDQUOT, "no space in "),
+        (errno.EACCES, "cannot be written: Permission denied; set HF_HOME"),
+        (errno.EROFS, "cannot be written: Read-only file system; set HF_HOME"),
+    ],
+)
+def test_failed_write_is_one_line(monkeypatch: pytest.MonkeyPatch, number: int, what: str) -> None:
+    """If the cache cannot be written, the line names the folder and says what to set."""
+
+    def fail(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("depqa_ray.hub.transfer.Transfer._receive_once", fail)
+    text = refusal()
+    assert what in text
+    assert "HF_HOME" in text
+
+
+def test_cache_below_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    assert f"the hub's cache {tmp_path}/file/hub cannot be written: Not a directory; set HF_HOME" in refusal()
+
+
+@pytest.mark.parametrize("proxy", ["http://u:secret@127.0.0.1:9", "socks5://u:secret@127.0.0.1:9", "nonsense://x"])
+def test_hub_on_this_machine_is_asked_directly(hub: Hub, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """If proxies are set, a hub on this machine is asked without them."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    assert fetch_model(NAME).commit == hub.commit(NAME)
+    assert "NO_PROXY" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("variable", "proxy", "line"),
+    [
+        (
+            "HTTPS_PROXY",
+            "http://u:secret@127.0.0.1:9",
+            f"{NAME}: the hub cannot be reached through the proxy 127.0.0.1:9 (HTTPS_PROXY): ",
+        ),
+        (
+            "ALL_PROXY",
+            "socks5://u:secret@127.0.0.1:9",
+            f"{NAME}: the hub cannot be asked through the proxy 127.0.0.1:9 (ALL_PROXY): a SOCKS proxy needs the "
+            "package socksio; pip install socksio, or correct HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or unset them",
+        ),
+        (
+            "https_proxy",
+            "gopher://u:secret@127.0.0.1:9",
+            f"{NAME}: the hub cannot be asked through the proxy 127.0.0.1:9 (https_proxy): the proxy's address is not "
+            "one; correct HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or unset them",
+        ),
+    ],
+)
+def test_proxy_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str, line: str) -> None:
+    """If a proxy is in the way, the line names it without its password."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
+    monkeypatch.setenv(variable, proxy)
+    text = refusal()
+    assert text.startswith(line)
+    assert "secret" not in text
+
+
+def test_excepted_host_has_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert proxy_in_use() == "127.0.0.1:9 (HTTPS_PROXY)"
+    monkeypatch.setenv("NO_PROXY", "huggingface.co")
+    assert proxy_in_use() == ""
+
+
+def test_token_is_sent_but_never_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.faults.append(Fault("/api/models", status=401, code="GatedRepo"))
+    assert "hf_secret" not in refusal()
+    assert {request.token for request in hub.requests if "/api/models" in request.path} == {"hf_secret"}
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/evil", "a/../../evil"])
+def test_path_out_of_the_repository_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """If a hub lists a file outside its repository, nothing is written."""
+    monkeypatch.setattr("tests.hub_server.StoredRepository.files", listing_with(name))
+    assert "is not a hub" in refusal()
+    assert not list(tmp_path.rglob("evil"))
+
+
+def listing_with(name: str) -> Callable[[object], list[object]]:
+    class Evil(NamedTuple):
+        name: str
+
+        def etag(self) -> str:
+            return "0" * 40
+
+        def blob(self) -> dict[str, object]:
+            return {"size": 1, "blobId": "0" * 40}
+
+    return lambda repository: [Evil(name)]
+
+
+def test_folder_wins_over_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a folder has the model's name, with @ in it or not, it is meant."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("Qwen/Qwen3-4B", "mine@home"):
+        assert is_on_hub(name)
+        Path(name).mkdir(parents=True)
+        assert not is_on_hub(name)
+        assert model_folder(name) == Path(name)
+    assert not is_on_hub("embedded")
+    assert is_on_hub("x" * 5000)
+    assert is_on_hub("Qwen/Qwen3-4B@main")
+
+
+def test_name_and_revision_are_split() -> None:
+    assert split_revision("Qwen/Qwen3-4B@v1") == ("Qwen/Qwen3-4B", "v1")
+    assert split_revision("Qwen/Qwen3-4B") == ("Qwen/Qwen3-4B", "")
+
+
+def test_gated_data_set_has_its_own_page(hub: Hub) -> None:
+    hub.faults.append(Fault(status=403, code="GatedRepo"))
+    with pytest.raises(InputError, match=r"https://huggingface\.co/datasets/a/b,"):
+        fetch(Repository("dataset", "a/b"), ["*"])
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (8_044_982_272, "8.04 GB"), (2e12, "2 TB")]
+)
+def test_sizes_are_short(size: float, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_refusal_in_a_process_of_its_own(hub: Hub) -> None:
+    """In a fresh process, the environment's hub is asked and its refusal is the same line."""
+    code = "from depqa_ray.hub import fetch_model; fetch_model('Qwen/none')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("depqa_ray.errors.InputError: Qwen/none: the hub has no model")
+    assert any(request.path == "/api/models/Qwen/none/revision/main" for request in hub.requests)
