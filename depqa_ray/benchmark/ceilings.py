@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import torch
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Prompt
-from depqa_ray.engines.local.causal_lm import as_engine_error, load_config, model_source, torch_device, torch_dtype
-from depqa_ray.engines.local.chat import prompt_text, token_ids
+from depqa_ray.engines.local.chat import Chat
+from depqa_ray.engines.local.devices import torch_device, torch_dtype
+from depqa_ray.engines.local.loading import as_start_error, load_config, load_tokenizer
+from depqa_ray.engines.local.model_files import model_source
 from depqa_ray.engines.shared_prefix.kv_pool import head_dim
 from depqa_ray.settings.types import DtypeName
 
@@ -26,7 +28,7 @@ _SECONDS: Final = 0.4  # for the tries of each product and of each way of readin
 def model_shape(model_name: str, dtype: DtypeName) -> ModelShape:
     """A model's shape from its configuration alone; parameters are counted on the meta device. Raises EngineError."""
     config = load_config(model_name)
-    with as_engine_error(model_name), torch.device("meta"):
+    with as_start_error(model_name), torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     ends = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
     parameters = {id(parameter): parameter.numel() for parameter in model.parameters()}
@@ -68,9 +70,9 @@ def measure_ceilings(model_name: str, dtype: DtypeName) -> Ceilings:
 
 def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
     """The prompts' tokens, as every engine reads them, without loading a model. Raises EngineError."""
-    with as_engine_error(model_name):
-        tokenizer = AutoTokenizer.from_pretrained(model_source(model_name), trust_remote_code=False)
-    return [token_ids(tokenizer, prompt_text(tokenizer, prompt)) for prompt in prompts]
+    with as_start_error(model_name):
+        chat = Chat(load_tokenizer(model_source(model_name)))
+    return [chat.ids(chat.text(prompt)) for prompt in prompts]
 
 
 def _product_rate(size: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:

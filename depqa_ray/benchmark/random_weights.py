@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from depqa_ray.engines.local.causal_lm import torch_device, torch_dtype
+from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.errors import InputError
 from depqa_ray.settings.types import DtypeName
 

@@ -24,7 +24,7 @@ from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Samplin
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import before_stop, row_seed
 from depqa_ray.engines.requests import RequestEngine
-from depqa_ray.errors import EngineError
+from depqa_ray.errors import EngineError, StartError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -44,11 +44,14 @@ _KEY_REFUSED: Final = (401, 403)
 class _Failure:
     """A request's ``error``, in one line without secrets. ``of_prompt``: the prompt is to blame, not the server.
 
+    ``of_settings``: the key, the address or the model's name is to blame.
+
     A value and not an exception: a traceback would carry the server's text, and with it perhaps the key.
     """
 
     error: str
     of_prompt: bool = False
+    of_settings: bool = False
 
 
 class OpenAIEngine(RequestEngine):
@@ -72,12 +75,13 @@ class OpenAIEngine(RequestEngine):
     async def start(self) -> EngineInfo:
         """Send the warm-up prompt, so that a wrong address, key or model is reported at once."""
         if self._spec.sampling_params.fixed_length:
-            raise EngineError("a server cannot be held to answers of a fixed length: take another engine")
+            raise StartError("a server cannot be held to answers of a fixed length: take another engine")
         self._connect()
         found = await self._ask(WARM_UP)
         if found.error:
             await self.close()
-            raise EngineError(found.error)
+            lasting = isinstance(found, _Failure) and (found.of_prompt or found.of_settings)
+            raise (StartError if lasting else EngineError)(found.error)
         return EngineInfo("openai", self._spec.model_name, self._server, "unknown dtype", can_reset_cache=False)
 
     @override
@@ -98,10 +102,10 @@ class OpenAIEngine(RequestEngine):
         try:
             import openai
         except ImportError as error:
-            raise EngineError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
+            raise StartError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
         key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
         if not (key.isascii() and key.isprintable()):
-            raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
+            raise StartError("OPENAI_API_KEY holds characters that no request can carry: set it again")
         secrets: tuple[str, ...] = ()
         with suppress(Exception):  # any parser's error may hold the address's password
             url, headers, secrets = _split_credentials(self._spec.base_url or os.environ.get("OPENAI_BASE_URL"))
@@ -112,7 +116,7 @@ class OpenAIEngine(RequestEngine):
                 timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the request as a whole
             )
         if self._client is None:
-            raise EngineError("the server's address is not valid: --openai-base-url http://HOST:PORT/v1")
+            raise StartError("the server's address is not valid: --openai-base-url http://HOST:PORT/v1")
         self._server = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
 
@@ -172,10 +176,14 @@ class OpenAIEngine(RequestEngine):
     def _refusal(self, status: int, message: str) -> _Failure:
         if status in _KEY_REFUSED:  # without the message: it may repeat the key, in part or changed
             how = "does not take the key" if self._secrets else "wants a key"
-            return _Failure(f"{self._server} {how} ({status}): set OPENAI_API_KEY where the replicas run")
+            return _Failure(
+                f"{self._server} {how} ({status}): set OPENAI_API_KEY where the replicas run", of_settings=True
+            )
         if status == 404:
             advice = f"check --model-name {self._spec.model_name} and --openai-base-url, which mostly ends in /v1"
-            return _Failure(self._public(f"{self._server} has no such model or no such address (404): {advice}"))
+            return _Failure(
+                self._public(f"{self._server} has no such model or no such address (404): {advice}"), of_settings=True
+            )
         if status == 429:
             advice = "lower --max-batch-size, or check the key's quota"
             return _Failure(self._public(f"{self._server} gets too many requests (429): {advice}: {message}"))

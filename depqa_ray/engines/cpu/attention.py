@@ -6,7 +6,6 @@ Building the kernel is optional. What it does not support is left to torch.
 from __future__ import annotations
 
 import ctypes
-import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -24,9 +23,9 @@ RUN_QUERIES = 64
 """The most queries of a run: its tokens times the heads that share keys (MAX_QUERIES in the kernel)."""
 
 _MAX_DIM = 256
+_FOLDER = Path(__file__).parent
+_BUILD = "install depqa-ray again where there is a C compiler, or in a checkout: python setup.py build_ext --inplace"
 _DTYPES = (torch.bfloat16, torch.float32)
-
-_log = logging.getLogger(__name__)
 
 
 class _Call(ctypes.Structure):
@@ -93,33 +92,56 @@ class NativeAttention(AttentionBackend):
 
 def kernel_for(pool: KVPool, group: int) -> Kernel | None:
     """The kernel; None if it was not built or does not support such a pool."""
-    supported = (
+    return load() if _supports(pool, group) else None
+
+
+def kernel_note(pool: KVPool, group: int) -> tuple[str, ...]:
+    """A note for EngineInfo if the kernel would be used for such a pool but cannot be loaded: why, and what to do."""
+    if not _supports(pool, group) or load() is not None:
+        return ()
+    slow = "Attention runs without its compiled kernel, several times slower"
+    return (f"{slow}: {load_error()}.",)
+
+
+def _supports(pool: KVPool, group: int) -> bool:
+    return (
         pool.device.type == "cpu"
         and pool.dtype in _DTYPES
         and pool.head_dim % 16 == 0
         and pool.head_dim <= _MAX_DIM
         and group <= RUN_QUERIES
     )
-    return load() if supported else None
+
+
+def load(folder: Path = _FOLDER) -> Kernel | None:
+    """The kernel as built into a folder; None if it cannot be used."""
+    found = _load(folder)
+    return found if isinstance(found, Kernel) else None
+
+
+def load_error(folder: Path = _FOLDER) -> str:
+    """Why the kernel in a folder cannot be used, and what to do; "" if it can."""
+    found = _load(folder)
+    return "" if isinstance(found, Kernel) else found
 
 
 @lru_cache
-def load(folder: Path = Path(__file__).parent) -> Kernel | None:
-    """The kernel as built into a folder; None if it was not built, or if torch's threads are out of reach."""
+def _load(folder: Path) -> Kernel | str:
     found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_packed_attention{suffix}").exists()]
     parallel = _parallel()
     try:
-        if not found or not parallel:
-            raise OSError("no OpenMP in reach" if found else "it has not been built")
+        if not found:
+            return f"it has not been built; {_BUILD}"
+        if not parallel:
+            return "torch's OpenMP was not found"
         functions = ctypes.CDLL(str(found[0]))
         for name in ("packed_attention", "rms_norm_rows", "argmax_rows"):  # missing ones raise AttributeError
             getattr(functions, name).restype = None
         if functions.packed_attention_call_size() != ctypes.sizeof(_Call):
-            raise OSError("it was built from another version of its source")
+            return f"it was built from another version of its source; {_BUILD}"
         return Kernel(functions, parallel)
     except (OSError, AttributeError) as error:
-        _log.info("attention runs without its kernel: %s", error)
-        return None
+        return f"it cannot be loaded ({' '.join(str(error).split())}); {_BUILD}"
 
 
 def _parallel() -> int:

@@ -25,7 +25,10 @@ def rms_norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor | None:
 
 
 def argmax(rows: Tensor) -> Tensor | None:
-    """The index of the first maximum of each row of a matrix, [rows]; None if there is no kernel for it."""
+    """The index of the first maximum of each row of a matrix, [rows]; None if there is no kernel for it.
+
+    It is -1 for a row that holds a NaN or whose maximum is infinite.
+    """
     kernel = _kernel(rows)
     if kernel is None:
         return None

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-from transformers.utils import logging as transformers_logging
+from transformers import GenerationConfig
 
 from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.core import Prompt
-from depqa_ray.engines.base import EngineInfo, EngineSpec
-from depqa_ray.engines.local.chat import WARM_UP, prompt_text
+from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec
+from depqa_ray.engines.local.chat import WARM_UP, Chat
 from depqa_ray.engines.local.detokenizer import TokenTexts
-from depqa_ray.engines.local.generation import Generation
-from depqa_ray.errors import EngineError
-from depqa_ray.reader import weights_folder
-from depqa_ray.settings.types import EMBEDDED, DtypeName
-
-MODEL_ADVICE: Final = (
-    f"give a folder with a causal LM in safetensors, a hub id that this machine can reach, or --model-name {EMBEDDED}"
+from depqa_ray.engines.local.devices import torch_device, torch_dtype
+from depqa_ray.engines.local.generation import NOT_FINITE, Generation
+from depqa_ray.engines.local.loading import (
+    as_start_error,
+    checked_config,
+    is_fault_of_machine,
+    load_tokenizer,
+    load_weights,
 )
-"""The advice if a model cannot be loaded."""
+from depqa_ray.engines.local.model_files import UnusableModelError, check_files, model_source
+from depqa_ray.errors import EngineError, StartError
 
 
 class CausalLM:
-    """One model on one device: a GPU if the process sees one, otherwise the CPU.
+    """One whole model on one device, always from a folder.
 
-    ``window`` is the most tokens of a prompt with its answer. Raises EngineError if the model cannot be loaded.
+    ``window`` is the most tokens of a prompt with its answer; ``notes`` is for EngineInfo. Raises StartError if the
+    model or the device cannot be used, InputError if the hub does not give the model, another EngineError if the
+    machine fails.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
         self.name = spec.model_name
-        self.device = torch_device()
+        self.device = torch_device(spec.device)
         self.dtype = torch_dtype(spec.dtype, self.device)
-        source = model_source(self.name)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
-        with as_engine_error(self.name):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=self.dtype, use_safetensors=True, trust_remote_code=False
-            )
-        self.model = model.to(self.device).eval()
+        with as_start_error(self.name):
+            folder = model_source(self.name, spec.revision)
+            check_files(folder)
+            checked_config(folder)
+            self.tokenizer: Any = load_tokenizer(folder)
+            self.chat = Chat(self.tokenizer)
+            model, notes = load_weights(folder, self.dtype)
+            self._check_vocabulary(model)
+            self.model = model.to(self.device).eval()
+        self.notes = (*notes, *self.chat.notes)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         eos = self.model.generation_config.eos_token_id
         ids = [self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])]
@@ -54,18 +57,19 @@ class CausalLM:
         pad = self.tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
         self.sampling_params = spec.sampling_params
-        self.window: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        self.window = window_of(self.model.config)
         self._texts = TokenTexts(self.tokenizer)
 
-    def info(self, engine: str) -> EngineInfo:
-        """Describe the model and its device, for the manifest."""
+    def info(self, engine: str, *notes: str) -> EngineInfo:
+        """Describe the model and its device, with what the engine itself has to note."""
         on_gpu = self.device.type == "cuda"
         return EngineInfo(
             engine=engine,
             model=self.name,
             device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
-            dtype=str(self.dtype).removeprefix("torch."),
+            dtype=self._dtype_name,
             parameters=self.parameters,
+            notes=(*notes, *self.notes),
         )
 
     @property
@@ -73,45 +77,53 @@ class CausalLM:
         """The flag that sets the memory for keys and values."""
         return "--gpu-memory-utilization" if self.device.type == "cuda" else "--kv-gib"
 
+    @property
+    def _dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
     @cached_property
     def _thinking(self) -> bool:
         """Whether the chat template opens a thought although thinking is off; some always do."""
-        return prompt_text(self.tokenizer, WARM_UP).rstrip().endswith(THINK_OPEN)
+        return self.chat.text(WARM_UP).rstrip().endswith(THINK_OPEN)
 
     def generation(self, prompt: Prompt) -> Generation:
         """A generation for the prompt, without tokens yet."""
         return Generation(prompt, self.sampling_params, self._texts, self.eos, self._thinking)
 
+    async def warm_up(self, engine: Engine) -> None:
+        """Let the engine answer one prompt. Raises StartError if the model is why it cannot."""
+        try:
+            async for (completion,) in engine.submit([WARM_UP]):
+                if completion.error:
+                    raise StartError(f"{self.name}: {completion.error}{self._advice(completion.error)}")
+        except EngineError as error:
+            cause = error.__cause__
+            if cause is None or is_fault_of_machine(cause):
+                raise
+            raise StartError(f"{self.name}: the model fails at its first prompt: {error}") from cause
 
-def load_config(model_name: str) -> Any:
-    """The model's configuration, without its weights. Raises EngineError if it cannot be loaded."""
-    with as_engine_error(model_name):
-        return AutoConfig.from_pretrained(model_source(model_name), trust_remote_code=False)
+    def _advice(self, error: str) -> str:
+        if error != NOT_FINITE:
+            return ""
+        advice = "fetch it again, or give another model"
+        return f" in {self._dtype_name}; {advice if self.dtype == torch.float32 else f'try --dtype float32, {advice}'}"
+
+    def _check_vocabulary(self, model: Any) -> None:
+        """Raises UnusableModelError if tokens have no embedding: on a GPU such a token would end the process."""
+        tokens, rows = self.tokenizer.vocab_size, model.get_input_embeddings().weight.shape[0]
+        if tokens > rows:
+            reason = f"its tokenizer has {tokens:,} tokens, its weights have {rows:,}: they are of different models"
+            raise UnusableModelError(reason, "fetch the model's own tokenizer.json")
 
 
-@contextmanager
-def as_engine_error(model_name: str) -> Iterator[None]:
-    """Turns an error of loading into one line: what cannot be loaded, why, and what to do."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EngineError(f"cannot load the model {model_name!r}: {reason} ({MODEL_ADVICE})") from error
+def window_of(config: Any) -> int:
+    """The most positions of a model; 2^30 if its configuration names none.
 
-
-def model_source(model_name: str) -> str:
-    """What ``from_pretrained`` loads for a model's name in the settings."""
-    return str(weights_folder()) if model_name == EMBEDDED else model_name
-
-
-def torch_device() -> torch.device:
-    """A GPU if the process sees one, otherwise the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def torch_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
-    """The type of the weights. "auto" is bfloat16 on a GPU and on a CPU with instructions for it, else float32."""
-    if dtype == "auto":
-        native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if native else torch.float32
-    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    YaRN multiplies the original ones: configurations often still name these as the most.
+    """
+    config = config.get_text_config()
+    most = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "yarn":
+        return most
+    return max(most, int((rope.get("original_max_position_embeddings") or most) * (rope.get("factor") or 1)))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence, Set
 from hashlib import blake2b
+from typing import Final
 
 from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
 
+NOT_FINITE: Final = "the model's outputs are not numbers (NaN or infinite)"
+"""The error of a prompt at which the model's arithmetic breaks down."""
+
 
 class Generation:
     """The tokens generated for one prompt, with the one that ended them; until then ``finish_reason`` is None.
 
-    ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a ``<think>`` block.
+    ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a ``<think>`` block. If a token could
+    not be chosen, ``error`` says why, and the generation has ended.
     """
 
     def __init__(
@@ -25,14 +30,21 @@ class Generation:
         self.prompt = prompt
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
+        self.error = ""
         self._eos: Set[int] = frozenset() if sampling_params.fixed_length else eos
         self._texts = texts
         self._end_detector = _EndDetector(sampling_params, texts, thinking) if watched else None
         self._random = random.Random(row_seed(sampling_params.seed, prompt.id)) if sampling_params.temperature else None
 
     def add(self, token: int) -> bool:
-        """Append the next token; returns whether it ends the generation, after which nothing may be added."""
+        """Append the next token; returns whether it ends the generation, after which nothing may be added.
+
+        A token of -1 says that the outputs to choose it from were not finite.
+        """
         assert self.finish_reason is None, "the generation has ended"
+        if token < 0:
+            self.error, self.finish_reason = NOT_FINITE, "stop"
+            return True
         self.tokens.append(token)
         if token in self._eos or (self._end_detector is not None and self._end_detector.ends_at(token)):
             self.finish_reason = "stop"
@@ -55,6 +67,8 @@ class Generation:
 
     def completion(self, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None) -> Completion:
         """The prompt's completion, once the generation has ended."""
+        if self.error:
+            return Completion(self.prompt.id, error=self.error)
         return Completion(
             prompt_id=self.prompt.id,
             text=self.text,

@@ -100,7 +100,7 @@ class EngineLoop(Generic[Work]):
             try:
                 finished = await loop.run_in_executor(self._thread, self._runner.step, arrivals, departed)
             except Exception as error:  # whatever broke the model: all waiting callers must get it
-                self._break(error if isinstance(error, EngineError) else EngineError(f"generation failed: {error!r}"))
+                self._break(error if isinstance(error, EngineError) else _failed(error))
                 return
             _deliver(finished)
 
@@ -133,6 +133,12 @@ class StaticBatcher(BatchRunner[Prompt]):
         batch, self._waiting = self._waiting[:size], self._waiting[size:]
         completions = self._generate([prompt for prompt, _ in batch])
         return list(zip((caller for _, caller in batch), completions, strict=True))
+
+
+def _failed(error: Exception) -> EngineError:
+    failed = EngineError(f"generation failed: {error!r}")
+    failed.__cause__ = error
+    return failed
 
 
 def _deliver(finished: Finished) -> None:

@@ -8,13 +8,14 @@ import sys
 
 import torch
 
+_OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that no memory was left, on a GPU or on a CPU."""
     # torch has no own error type for this on a CPU, nor if a GPU library fails to allocate.
-    untyped = any(words in str(error) for words in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"))
+    untyped = any(words in str(error) for words in _OUT_OF_MEMORY)
     return untyped or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 

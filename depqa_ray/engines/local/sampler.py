@@ -20,12 +20,16 @@ def sample(logits: Tensor, generations: Sequence[Generation], sampling_params: S
     """The next token of each row [rows], on the device of ``logits`` [rows, vocabulary]: a row for each generation.
 
     A drawn token depends only on its row's logits and its generation's own random numbers. Nothing here waits for the
-    device: the numbers are drawn on the host and sent in one tensor.
+    device: the numbers are drawn on the host and sent in one tensor. The token is -1 if the row holds a NaN, or if its
+    greatest logit is infinite.
     """
     if sampling_params.temperature < _GREEDY_BELOW:
         indices = argmax(logits)
         # max, not argmax: the same first maximum, and five times as fast for bfloat16 on a CPU.
-        return indices if indices is not None else logits.max(-1).indices
+        if indices is not None:
+            return indices
+        greatest, indices = logits.max(-1)  # NaN is the greatest of all
+        return indices.masked_fill_(~greatest.isfinite(), -1)
     nucleus = _nucleus((logits.float() / sampling_params.temperature).softmax(-1), sampling_params.top_p)
     # Drawn last: if the lines above run out of memory, the step is repeated and must draw the same numbers.
     draws = torch.tensor([generation.draw() for generation in generations], dtype=torch.float64)
@@ -63,9 +67,10 @@ def _invert(probabilities: Tensor, draws: Tensor) -> Tensor:
     """The token at which the cumulative probability passes ``draws`` [rows], each a share of the row's sum.
 
     Summed in the vocabulary's order, so that rounding moves a border a little and no token far; in float64, since
-    float32 loses the many small ones.
+    float32 loses the many small ones. It is -1 if the row's sum is no positive number.
     """
     cumulative = probabilities.cumsum(-1, dtype=torch.float64)
-    passed = torch.searchsorted(cumulative, draws[:, None] * cumulative[:, -1:], right=True)
-    # NaN logits must still give a valid token: an invalid one would end the process on a GPU.
-    return passed[:, 0].clamp_(max=probabilities.shape[-1] - 1)
+    total = cumulative[:, -1:]
+    passed = torch.searchsorted(cumulative, draws[:, None] * total, right=True)
+    # Softmax turns a row with a NaN or an infinite maximum into NaN, whose nucleus is empty.
+    return passed.masked_fill_(~(total > 0), -1)[:, 0]

@@ -14,7 +14,7 @@ from typing_extensions import override
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import CausalLM
-from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids, too_long
+from depqa_ray.engines.local.chat import too_long
 from depqa_ray.engines.local.generation import Generation
 from depqa_ray.engines.local.loop import EngineLoop, StaticBatcher, compute_thread
 from depqa_ray.engines.local.sampler import sample
@@ -36,8 +36,7 @@ class TransformersEngine(Engine):
     @override
     async def start(self) -> EngineInfo:
         self._lm = await asyncio.get_running_loop().run_in_executor(self._thread, CausalLM, self._spec)
-        async for _ in self.submit([WARM_UP]):
-            pass
+        await self._lm.warm_up(self)
         return self._lm.info("transformers")
 
     @override
@@ -51,7 +50,7 @@ class TransformersEngine(Engine):
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
         started = time.perf_counter()
         lm = self._lm
-        ids = [token_ids(lm.tokenizer, prompt_text(lm.tokenizer, prompt)) for prompt in prompts]
+        ids = [lm.chat.ids(lm.chat.text(prompt)) for prompt in prompts]
         refusals = [too_long(prompt, len(row), lm.window) for prompt, row in zip(prompts, ids, strict=True)]
         generations = [lm.generation(prompt) for prompt in prompts]
         fits = [index for index, refusal in enumerate(refusals) if refusal is None]
@@ -69,15 +68,31 @@ def _generate_rows(lm: CausalLM, rows: list[list[int]], generations: list[Genera
     if not rows:
         return
     width = max(map(len, rows))
+    choice = _Choice(generations, lm.sampling_params)
     lm.model.generate(
         input_ids=torch.tensor([[lm.pad] * (width - len(row)) + row for row in rows], device=lm.device),
         attention_mask=torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=lm.device),
         max_new_tokens=max(generation.prompt.max_new_tokens for generation in generations),
         do_sample=False,
         pad_token_id=lm.pad,
-        logits_processor=[_Sampling(generations, lm.sampling_params)] if lm.sampling_params.temperature else [],
-        stopping_criteria=[_Stopping(generations)],
+        logits_processor=[choice],
+        stopping_criteria=[_Stopping(generations, choice)],
     )
+
+
+class _Choice(LogitsProcessor):
+    """Chooses each row's token and masks all others, so that the greedy choice of ``generate`` takes it.
+
+    ``tokens`` [rows] are the last ones chosen, -1 where the logits are not finite.
+    """
+
+    def __init__(self, generations: Sequence[Generation], sampling_params: SamplingParams) -> None:
+        self._generations, self._sampling_params = generations, sampling_params
+        self.tokens: torch.Tensor
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.tokens = sample(scores, self._generations, self._sampling_params)
+        return torch.full_like(scores, float("-inf")).scatter_(-1, self.tokens.clamp(min=0)[:, None], 0.0)
 
 
 class _Stopping(StoppingCriteria):
@@ -86,23 +101,12 @@ class _Stopping(StoppingCriteria):
     ``generate`` continues a row until all have ended; those further tokens are dropped.
     """
 
-    def __init__(self, generations: Sequence[Generation]) -> None:
-        self._generations = generations
+    def __init__(self, generations: Sequence[Generation], choice: _Choice) -> None:
+        self._generations, self._choice = generations, choice
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
-        for generation, token in zip(self._generations, input_ids[:, -1].tolist(), strict=True):
+        for generation, token in zip(self._generations, self._choice.tokens.tolist(), strict=True):
             if generation.finish_reason is None:
                 generation.add(token)
         ended = [generation.finish_reason is not None for generation in self._generations]
         return torch.tensor(ended, device=input_ids.device)  # type: ignore[return-value]  # its class is of stubs only
-
-
-class _Sampling(LogitsProcessor):
-    """Masks all but the sampled token of each row, so that the greedy choice takes it."""
-
-    def __init__(self, generations: Sequence[Generation], sampling_params: SamplingParams) -> None:
-        self._generations, self._sampling_params = generations, sampling_params
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        tokens = sample(scores, self._generations, self._sampling_params)
-        return torch.full_like(scores, float("-inf")).scatter_(-1, tokens[:, None], 0.0)

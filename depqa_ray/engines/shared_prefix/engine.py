@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import abc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
 
@@ -16,14 +16,16 @@ from typing_extensions import override
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
+from depqa_ray.engines.cpu.attention import kernel_note
 from depqa_ray.engines.cpu.layers import optimize_for_cpu
-from depqa_ray.engines.local.causal_lm import CausalLM, load_config
-from depqa_ray.engines.local.chat import WARM_UP, prompt_text, token_ids
+from depqa_ray.engines.local.causal_lm import CausalLM
+from depqa_ray.engines.local.loading import load_config
 from depqa_ray.engines.local.loop import EngineLoop, compute_thread
 from depqa_ray.engines.local.memory import is_out_of_memory
+from depqa_ray.engines.local.model_files import one_line
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.shared_prefix.attention import NAME, register
-from depqa_ray.engines.shared_prefix.kv_pool import KVPool, slot_bytes
+from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size, slot_bytes
 from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 from depqa_ray.engines.shared_prefix.scheduler import ContinuousBatcher
 from depqa_ray.engines.shared_prefix.sequence import Sequence
@@ -32,13 +34,11 @@ from depqa_ray.errors import EngineError
 _SUPPORTED = frozenset({"qwen3", "qwen2", "llama", "mistral"})
 _SUPPORTED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # the others depend on the length of the batch
 
-_log = logging.getLogger(__name__)
-
 
 class SharedPrefixEngine(Engine):
     """Continuous batching over a pool of keys and values in which prefixes are shared.
 
-    If it does not support the model's attention or positions, it warns and falls back to :class:`TransformersEngine`.
+    If it does not support the model's attention or positions, :class:`TransformersEngine` answers, and a note says so.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -49,35 +49,37 @@ class SharedPrefixEngine(Engine):
         self._prefix_ids: Callable[[str], list[int]]
         self._lm: CausalLM
         self._batcher: ContinuousBatcher
+        self._kernel_note: tuple[str, ...] = ()
         self._loop: EngineLoop[Sequence] | None = None
 
     @override
     async def start(self) -> EngineInfo:
         reason = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
         if reason:
-            _log.warning("%s: %s; falling back to batched generate", self._spec.model_name, reason)
             self._fallback = TransformersEngine(self._spec)
-            return await self._fallback.start()
+            info = await self._fallback.start()
+            note = f"Batched generate of transformers answers instead of shared_prefix: {reason}."
+            return replace(info, notes=(note, *info.notes))
         self._loop = EngineLoop(self._batcher, self._thread)
-        async for (completion,) in self.submit([WARM_UP]):
-            if completion.error:
-                raise EngineError(f"{self._spec.model_name}: {completion.error}")
+        await self._lm.warm_up(self)
         self._batcher.reset()
-        return self._lm.info("shared_prefix")
+        return self._lm.info("shared_prefix", *self._kernel_note)
 
     def _load(self) -> str:
         """Load the model and allocate the pool; returns why the model is not supported, "" if it is."""
-        reason = _why_unsupported(load_config(self._spec.model_name))
+        reason = _why_unsupported(load_config(self._spec.model_name, self._spec.revision))
         if reason:
             return reason
         self._lm = CausalLM(self._spec)
         # Siblings have their prefixes in common.
-        self._prefix_ids = lru_cache(maxsize=512)(partial(token_ids, self._lm.tokenizer))
+        self._prefix_ids = lru_cache(maxsize=512)(self._lm.chat.ids)
         register()
         self._lm.model.set_attn_implementation(NAME)
         if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
             optimize_for_cpu(self._lm.model)
-        self._batcher = ContinuousBatcher(self._lm, self._allocate_pool(), self._spec.max_batch_size)
+        pool = self._allocate_pool()
+        self._kernel_note = kernel_note(pool, group_size(self._lm.model.config))
+        self._batcher = ContinuousBatcher(self._lm, pool, self._spec.max_batch_size)
         return ""
 
     @override
@@ -144,8 +146,9 @@ class SharedPrefixEngine(Engine):
             try:
                 segments = self._segments(prompt)
             except Exception as error:  # a model's own template may raise anything
-                reason = " ".join(str(error).split()) or type(error).__name__
-                refused.append(Completion(prompt.id, error=f"the prompt cannot be turned into tokens: {reason}"))
+                refused.append(
+                    Completion(prompt.id, error=f"the prompt cannot be turned into tokens: {one_line(error)}")
+                )
             else:
                 sequences.append(Sequence(self._lm.generation(prompt), segments, submitted_at))
         return sequences, refused
@@ -155,9 +158,9 @@ class SharedPrefixEngine(Engine):
 
         The whole prompt is tokenized, then cut: cuts never change what the model reads.
         """
-        text = prompt_text(self._lm.tokenizer, prompt)
-        ids = token_ids(self._lm.tokenizer, text)
-        user = text.find(prompt.passage_text + prompt.question_text)
+        text = self._lm.chat.text(prompt)
+        ids = self._lm.chat.ids(text)
+        user = text.find((prompt.passage_text + prompt.question_text).rstrip())  # some templates strip the text
         passage = user + len(prompt.passage_text)
         ends = [user, passage, passage + prompt.context_chars] if user >= 0 else []
         cuts = [0]

@@ -43,6 +43,12 @@ class KVPool:
         for tensor in (self.keys[layer], self.values[layer]):
             tensor.index_copy_(0, target, tensor.index_select(0, source))
 
+    def clear(self, start: int, capacity: int) -> None:
+        """Write zeros to a range of slots."""
+        block = slice(start * self.kv_heads, (start + capacity) * self.kv_heads)
+        for tensor in (*self.keys, *self.values):
+            tensor[block] = 0
+
     def slot_indices(self, starts: Tensor, capacities: Tensor, indices: Tensor) -> Tensor:
         """The tensors' rows [kv_heads * tokens] for tokens, each at an index in its range (all three [tokens])."""
         heads = torch.arange(self.kv_heads, device=starts.device)[:, None]
@@ -68,6 +74,11 @@ def _zeros(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> 
 def head_dim(config: Any) -> int:
     """The size of one head's vectors."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def group_size(config: Any) -> int:
+    """The query heads that share a head of keys."""
+    return int(config.num_attention_heads // config.num_key_value_heads)
 
 
 def slot_bytes(config: Any, dtype: torch.dtype) -> int:

@@ -22,7 +22,7 @@ from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
 from depqa_ray.engines.local.sampler import sample
 from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.engines.shared_prefix.batch import Chunk, pack
-from depqa_ray.engines.shared_prefix.kv_pool import KVPool
+from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size
 from depqa_ray.engines.shared_prefix.output_rows import OutputRows
 from depqa_ray.engines.shared_prefix.prefix_cache import PrefixCache, PrefixNode
 from depqa_ray.engines.shared_prefix.sequence import Sequence
@@ -42,12 +42,13 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     def __init__(self, lm: CausalLM, pool: KVPool, max_sequences: int) -> None:
         self.cache = PrefixCache(pool.capacity)
         self._lm, self._pool, self._max_sequences = lm, pool, max_sequences
-        self._group = lm.model.config.num_attention_heads // pool.kv_heads
+        self._group = group_size(lm.model.config)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._output_rows = OutputRows(lm.model.base_model, lm.model.config.hidden_size)
         self._step_tokens = _STEP_TOKENS
         self._failures = 0  # consecutive steps that ran out of memory
+        self._pool_holds_nan = False
         self.reset()
 
     def reset(self) -> None:
@@ -112,8 +113,16 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         if leaf is None:
             return False
         sequence.leaf = leaf
+        if self._pool_holds_nan:
+            self._clear_slots(leaf)
         self._prompt_tokens += sequence.prompt_tokens
         return True
+
+    def _clear_slots(self, leaf: PrefixNode) -> None:
+        """Clear what earlier nodes left in a leaf's and its prefixes' slots: a masked NaN still turns a sum to NaN."""
+        for node in (*leaf.ancestors, leaf):
+            if not node.computed:
+                self._pool.clear(node.start, node.capacity)
 
     def _schedule(self) -> list[Chunk]:
         """Choose the chunks of this step.
@@ -183,6 +192,7 @@ class ContinuousBatcher(BatchRunner[Sequence]):
 
     def _complete(self, sequence: Sequence) -> Completion:
         self._remove(sequence)
+        self._pool_holds_nan |= bool(sequence.generation.error)
         seconds = time.perf_counter() - sequence.submitted_at
         first_token_seconds = sequence.first_token_at - sequence.submitted_at
         return sequence.generation.completion(sequence.prompt_tokens, seconds, first_token_seconds)

@@ -116,6 +116,32 @@ def test_all_variants_and_torch_equal_plain_attention(kernel: Kernel, dtype: str
             torch.testing.assert_close(output.double(), expected, **tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("of", ["query", "key", "value"])
+def test_nan_stays_where_it_belongs_in_all_variants(kernel: Kernel, dtype: str, of: str) -> None:
+    """A NaN in a token's query, key or value makes the output of this token NaN, and that of no other leaf."""
+    import torch
+
+    from depqa_ray.engines.shared_prefix.batch import native_attention, pack
+
+    torch.manual_seed(0)
+    group, dim = 2, 64
+    pool = filled_pool(dim, dtype)
+    batch = pack(random_chunks(5), pool, group)
+    states = random_states(batch.tokens.shape[1], group, dim, dtype)
+    leaves = [chunk for chunk in batch.chunks if chunk.node.slab is not None]
+    struck = max(leaves, key=lambda chunk: chunk.count)
+    at = struck.first + struck.count - 1
+    states[("query", "key", "value").index(of)][:, at] = -torch.nan
+    native = native_attention(batch.chunks, kernel, group, states[0].dtype)
+    for variant in range(kernel.variants(states[0].dtype)):
+        backend = replace(native, variant=variant)
+        output = backend.attend(pool, 0, batch.metadata.slot_mapping, *states, dim**-0.5)
+        assert output[at].isnan().all()
+        others = [output[chunk.first : chunk.first + chunk.count] for chunk in leaves if chunk is not struck]
+        assert torch.cat(others).isfinite().all()
+
+
 @pytest.mark.parametrize("with_kernel", [True, False])
 def test_tokens_equal_generate_with_and_without_the_kernel(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_kernel: bool
@@ -153,8 +179,41 @@ def test_missing_or_broken_library_means_no_kernel(tmp_path: Path) -> None:
     """If the library is missing or broken, there is no kernel."""
     from importlib.machinery import EXTENSION_SUFFIXES
 
-    from depqa_ray.engines.cpu.attention import load
+    from depqa_ray.engines.cpu.attention import load, load_error
 
     assert load(tmp_path / "empty") is None
+    assert "has not been built; install depqa-ray again" in load_error(tmp_path / "empty")
     (tmp_path / f"_packed_attention{EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
     assert load(tmp_path) is None
+    assert "cannot be loaded" in load_error(tmp_path)
+
+
+def test_library_of_another_version_is_refused(tmp_path: Path) -> None:
+    """If the library was built from another source, it is not used, and the reason says so."""
+    import subprocess
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    from depqa_ray.engines.cpu.attention import load, load_error
+
+    source = tmp_path / "old.c"
+    names = ("packed_attention", "rms_norm_rows", "argmax_rows")
+    source.write_text(
+        "int packed_attention_call_size(void) { return 8; }" + "".join(f"void {n}(void) {{}}" for n in names)
+    )
+    library = tmp_path / f"_packed_attention{EXTENSION_SUFFIXES[0]}"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    except FileNotFoundError:
+        pytest.skip("no compiler here")
+    assert load(tmp_path) is None
+    assert "built from another version of its source; install" in load_error(tmp_path)
+
+
+def test_missing_kernel_is_noted_where_it_would_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no kernel on a CPU, a note says why and what to do; for other shapes there is nothing to say."""
+    from depqa_ray.engines.cpu import attention as cpu_attention
+
+    monkeypatch.setattr(cpu_attention, "_load", lambda folder: "it has not been built; build it")
+    (note,) = cpu_attention.kernel_note(filled_pool(16, "float32"), 2)
+    assert note.endswith("without its compiled kernel, several times slower: it has not been built; build it.")
+    assert cpu_attention.kernel_note(filled_pool(24, "float32"), 2) == ()

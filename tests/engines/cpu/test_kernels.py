@@ -42,6 +42,18 @@ def test_argmax_treats_both_zeros_as_equal() -> None:
     assert argmax(rows).tolist() == [1, 0]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("size", [1, 31, 32, 100, 20000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_argmax_of_a_row_that_is_not_finite_is_none(size: int, sign: int) -> None:
+    """If a row has a NaN of either sign anywhere, or no finite maximum, its argmax is -1."""
+    rows = torch.randn(4, size, generator=torch.Generator().manual_seed(2)).bfloat16()
+    rows[0, size // 2] = sign * float("nan")
+    rows[1, size - 1] = float("inf")
+    rows[2] = -float("inf")
+    rows[3, : size - 1] = -float("inf")
+    assert argmax(rows).tolist() == [-1, -1, -1, size - 1]  # type: ignore[union-attr]
+
+
 def test_given_another_dtype_then_it_is_left_to_torch() -> None:
     rows = torch.ones(2, 16)
     assert rms_norm(rows, rows[0], 1e-6) is None

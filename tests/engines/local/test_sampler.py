@@ -120,8 +120,18 @@ def test_drawn_token_is_possible_for_any_logits(logits: list[float], temperature
     assert torch.tensor(logits).sub(max(logits)).div(temperature).softmax(-1)[token] > 0
 
 
-def test_nan_logits_still_give_a_token() -> None:
-    """If the logits are NaN, the result is still a token."""
-    sampling_params = SamplingParams(1.0, 0.9)
-    (token,) = sample(torch.full((1, 5), float("nan")), generations(sampling_params, "a"), sampling_params).tolist()
-    assert 0 <= token < 5
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "sampling_params", [SamplingParams(), SamplingParams(1.0), SamplingParams(1.0, 0.9), SamplingParams(1e-9)]
+)
+def test_row_that_is_not_finite_gives_no_token(sampling_params: SamplingParams, dtype: torch.dtype) -> None:
+    """If a row has a NaN anywhere, of either sign, or no finite maximum, its token is -1; other rows keep theirs."""
+    nan, inf = float("nan"), float("inf")
+    logits = torch.randn(7, 99, generator=torch.Generator().manual_seed(1)).to(dtype)
+    rows = generations(sampling_params, *map(str, range(7)))
+    before = sample(logits, rows, sampling_params).tolist()
+    logits[1, 3], logits[2, 98], logits[3, 7], logits[4], logits[5] = nan, -nan, inf, -inf, nan
+    logits[6, :9] = -inf
+    logits[6, 9] = 90.0
+    rows = generations(sampling_params, *map(str, range(7)))
+    assert sample(logits, rows, sampling_params).tolist() == [before[0], -1, -1, -1, -1, -1, 9]

@@ -16,6 +16,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import DtypeName
+from tests.engines.damage import NO_SYSTEM_ROLE, SILENT_ON_SYSTEM, write_nan
 from tests.engines.local.test_transformers import one_by_one
 from tests.engines.tiny import save_tiny_model
 
@@ -192,12 +193,15 @@ def test_prompt_larger_than_the_pool_fails_alone(tmp_path: Path) -> None:
     assert found["small"].error is None
 
 
-def test_unsupported_model_falls_back_to_transformers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the engine does not support a model, it falls back to transformers and logs why."""
+def test_unsupported_model_falls_back_to_transformers(tmp_path: Path) -> None:
+    """If the engine does not support a model, it falls back to transformers and a note says why."""
     sliding = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
     info, found, _ = complete(save_tiny_model(tmp_path, **sliding), [[Prompt("a", "S", "P", "Q", 3)]])
     assert info.engine == "transformers"
-    assert "sliding-window" in caplog.text
+    assert info.notes[0] == (
+        "Batched generate of transformers answers instead of shared_prefix: shared prefixes are not supported with "
+        "sliding-window attention."
+    )
     assert found["a"].generated_tokens
 
 
@@ -262,6 +266,47 @@ def test_refusing_chat_template_is_a_one_line_error_at_start(tmp_path: Path) -> 
     with pytest.raises(EngineError, match=r"no system messages") as caught:
         asyncio.run(build(folder).start())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("template", [NO_SYSTEM_ROLE, SILENT_ON_SYSTEM])
+def test_prefixes_are_shared_without_a_system_role(tmp_path: Path, template: str) -> None:
+    """If the system line precedes the user's text, siblings still share it with the passage."""
+    folder = save_tiny_model(tmp_path, chat_template=template)
+    shared = "Passage: Ada lives in Halden.\n\n"
+    prompts = [Prompt(str(n), "S", shared, f"Q{n}", 3) for n in range(9)]
+    info, _, engine = complete(folder, [prompts])
+    assert any("takes no system role" in note for note in info.notes)
+    assert engine.counts().computed_tokens == len("[user]S\n\n") + len(shared) + 1 + 9 * len("0[model]")
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_slots_of_a_failed_row_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_kernel: bool) -> None:
+    """If a row turns to NaN, the rows beside it and those that get its slots later are answered as without it."""
+    if not with_kernel:
+        monkeypatch.setattr("depqa_ray.engines.shared_prefix.batch.kernel_for", lambda pool, group: None)
+    folder = save_tiny_model(tmp_path, tie_word_embeddings=False)
+    prompts = random_prompts(12, seed=7)
+    _, expected, _ = complete(folder, [prompts])
+    write_nan(folder, "embed_tokens", row=2 + ord("Z") - ord("!"))
+    bad = [replace(p, id=f"bad{p.id}", question_text=p.question_text + "Z") for p in prompts]
+    bad += [replace(p, id=f"worse{p.id}", passage_text=p.passage_text + "Z") for p in prompts]
+
+    async def run() -> list[Completion]:
+        engine = build(folder, kv_gib=400 * SLOT_BYTES / GIB)
+        await engine.start()
+        found = []
+        for group in ([*bad, *prompts], prompts):
+            found += [c async for some in engine.submit(group) for c in some]
+        await engine.close()
+        return found
+
+    found = asyncio.run(run())
+    assert len(found) == 4 * 12
+    for completion in found:
+        if completion.prompt_id in expected:
+            assert (completion.error, completion.text) == (None, expected[completion.prompt_id].text)
+        else:
+            assert "not numbers (NaN" in (completion.error or "")
 
 
 def run_out_of_memory(engine: Any, steps: set[int]) -> None:

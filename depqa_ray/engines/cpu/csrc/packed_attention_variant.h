@@ -22,10 +22,10 @@ typedef float NAME(Loose) __attribute__((vector_size(4 * LANES), aligned(4), may
 #define FEW_KEYS (LANES == 16 ? 8 : 4)
 #define WIDE (LANES == 16 ? 4 : 2)
 
-/* 2 to the power of x, for x <= 0; below the range of a float, the smallest normal number. */
+/* 2 to the power of x, for x <= 0; below the range of a float, the smallest normal number; NaN of NaN. */
 INLINE Vector NAME(power)(Vector x) {
     const Vector shift = SPLAT(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
-    x = MAXIMUM(x, SPLAT(-126.0f));
+    x = MAXIMUM(SPLAT(-126.0f), x); /* in this order a NaN stays: the second is taken if either is one */
     Vector rounded = x + shift;
     Vector rest = x - (rounded - shift);
     Vector y = SPLAT(1.5403530e-4f);

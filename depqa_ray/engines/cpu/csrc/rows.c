@@ -40,22 +40,34 @@ FOR_EACH_CPU static void norm_row(const uint16_t *in, const uint16_t *weight, ui
     for (i = 0; i < size; i++) out[i] = narrow(widen(in[i]) * scale * widen(weight[i]));
 }
 
-/* An integer that sorts like the number; both zeros are equal. */
+/* An integer that sorts like the number; both zeros are equal. NaNs come first or last, by their sign. */
 static inline int16_t ordered(uint16_t x) {
     return x == 0x8000 ? 0 : (int16_t)(x ^ ((uint16_t)((int16_t)x >> 15) & 0x7fff));
 }
 
+enum { INFINITE = 0x7f80, MINUS_INFINITE = -0x7f81 }; /* as `ordered` has them; beyond them are the NaNs */
+
+/* -1 if there is a NaN, or if the maximum is infinite. */
 FOR_EACH_CPU static int64_t argmax(const uint16_t *in, int64_t size) {
-    int16_t best[LANES], highest = INT16_MIN;
-    for (int lane = 0; lane < LANES; lane++) best[lane] = INT16_MIN;
+    int16_t best[LANES], worst[LANES], highest = INT16_MIN, lowest = INT16_MAX;
+    for (int lane = 0; lane < LANES; lane++) best[lane] = INT16_MIN, worst[lane] = INT16_MAX;
     int64_t i = 0;
     for (; i + LANES <= size; i += LANES)
         for (int lane = 0; lane < LANES; lane++) {
             const int16_t x = ordered(in[i + lane]);
             best[lane] = x > best[lane] ? x : best[lane];
+            worst[lane] = x < worst[lane] ? x : worst[lane];
         }
-    for (; i < size; i++) highest = ordered(in[i]) > highest ? ordered(in[i]) : highest;
-    for (int lane = 0; lane < LANES; lane++) highest = best[lane] > highest ? best[lane] : highest;
+    for (; i < size; i++) {
+        const int16_t x = ordered(in[i]);
+        highest = x > highest ? x : highest;
+        lowest = x < lowest ? x : lowest;
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        highest = best[lane] > highest ? best[lane] : highest;
+        lowest = worst[lane] < lowest ? worst[lane] : lowest;
+    }
+    if (highest >= INFINITE || highest <= MINUS_INFINITE || lowest < MINUS_INFINITE) return -1;
     for (i = 0; ordered(in[i]) != highest; i++) {}
     return i;
 }
