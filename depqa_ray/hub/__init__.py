@@ -10,7 +10,7 @@
 """
 
 from depqa_ray.hub.fetching import NothingWantedError, fetch
-from depqa_ray.hub.models import fetch_model, is_on_hub, model_folder
+from depqa_ray.hub.models import fetch_model, is_on_hub, model_folder, model_repository
 from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, split_revision
 from depqa_ray.hub.refusals import HubUnreachableError
 
@@ -25,5 +25,6 @@ __all__ = [
     "fetch_model",
     "is_on_hub",
     "model_folder",
+    "model_repository",
     "split_revision",
 ]

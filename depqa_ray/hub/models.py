@@ -33,8 +33,15 @@ def fetch_model(model_name: str, on_progress: OnProgress | None = None) -> Snaps
 
     Raises InputError if that fails, and before anything is fetched if the repository does not hold a whole model.
     """
+    return _fetch(model_repository(model_name), on_progress)
+
+
+def model_repository(model_name: str, commit: str = "") -> Repository:
+    """The repository of a model's name, at ``commit`` if one is given. Raises InputError if the hub can have none."""
     name, revision = split_revision(model_name)
-    return _fetch(Repository("model", name, revision or "main"), on_progress)
+    repository = Repository("model", name, commit or revision or "main")
+    repository.require_valid()
+    return repository
 
 
 def is_on_hub(model_name: str) -> bool:
@@ -49,8 +56,7 @@ def model_folder(model_name: str, commit: str = "") -> Path:
     """
     if not is_on_hub(model_name):
         return Path(model_name)
-    name, revision = split_revision(model_name)
-    return _fetch(Repository("model", name, commit or revision or "main"), None).folder
+    return _fetch(model_repository(model_name, commit), None).folder
 
 
 def _fetch(repository: Repository, on_progress: OnProgress | None) -> Snapshot:

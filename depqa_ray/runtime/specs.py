@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
-from depqa_ray.hub import is_on_hub
+from depqa_ray.hub import is_on_hub, model_repository
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import LOADING_ENGINES, DeviceName
 
@@ -23,7 +23,10 @@ def hub_models(settings: Settings, *, edges: bool) -> dict[str, str]:
     wanted = {MODEL: (settings.engine, settings.model_name)}
     if edges and settings.deps_engine is not None and settings.deps_model is not None:
         wanted[EDGE_MODEL] = (settings.deps_engine, settings.deps_model)
-    return {role: name for role, (engine, name) in wanted.items() if engine in LOADING_ENGINES and is_on_hub(name)}
+    found = {role: name for role, (engine, name) in wanted.items() if engine in LOADING_ENGINES and is_on_hub(name)}
+    for name in found.values():
+        model_repository(name)
+    return found
 
 
 def engine_spec(settings: Settings, faults: tuple[Fault, ...], commits: Mapping[str, str], gpus: float) -> EngineSpec:

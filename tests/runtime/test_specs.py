@@ -44,8 +44,13 @@ def test_only_models_that_replicas_load_come_from_the_hub() -> None:
     assert hub_models(settings(**SERVER), edges=True) == {"model": "Qwen/Qwen3-4B"}
     assert hub_models(settings(engine="openai", model_name="no/hub/name"), edges=False) == {}
     assert hub_models(settings(model_name="embedded"), edges=False) == {}
-    with pytest.raises(InputError, match="no/such/folder"):
-        hub_models(settings(model_name="no/such/folder"), edges=False)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "/no/such/folder", "./none", "a/b@../c"])
+def test_impossible_name_of_a_model_is_refused_at_once(name: str) -> None:
+    """If a model's name is neither a folder nor possible on the hub, it is refused before anything starts."""
+    with pytest.raises(InputError):
+        hub_models(settings(model_name=name), edges=False)
 
 
 def test_commits_go_to_the_engines_that_load_them() -> None:
