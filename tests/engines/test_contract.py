@@ -358,7 +358,7 @@ def test_missing_gpu_ends_the_start(build: BuildEngine, tiny_model: Path, reques
         pytest.skip("there is a GPU here")
     name = request.node.callspec.params["build"]
     spec = EngineSpec(name, str(tiny_model), "float32", 4, 1.0, 0.9, device="cuda")
-    with pytest.raises(StartError, match="cannot use it: .*--gpus-per-replica 0"):
+    with pytest.raises(StartError, match=r"cannot use it: .*--gpus-per-replica 0"):
         with_engine(build_engine(spec), answers)
 
 

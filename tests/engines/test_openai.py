@@ -17,7 +17,7 @@ from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai import OpenAIEngine, cut_answer
-from depqa_ray.errors import EngineError
+from depqa_ray.errors import EngineError, StartError
 from depqa_ray.settings.types import EMBEDDED
 from tests.engines import calls
 from tests.engines.calls import answers
@@ -127,6 +127,15 @@ def test_refused_key_is_not_shown(status: int, caplog: pytest.LogCaptureFixture)
 def test_given_a_wrong_model_then_the_error_says_what_to_check() -> None:
     with scripted(lambda body, n: Reply(404, {"error": {"message": "no such model"}})) as server:
         assert "(404): check --model-name m and --openai-base-url" in refused(OpenAIEngine(spec(server.url)))
+
+
+@pytest.mark.parametrize(("status", "lasting"), [(401, True), (404, True), (400, True), (429, False), (500, False)])
+def test_refusal_that_would_repeat_ends_the_start(status: int, lasting: bool) -> None:
+    """If key, model or prompt is refused at the start, no replica could do better; a busy server may recover."""
+    script = Reply(status, {"error": {"message": "no"}})
+    with scripted(lambda body, n: script) as server, pytest.raises(EngineError) as caught:
+        asyncio.run(OpenAIEngine(spec(server.url), retries=0).start())
+    assert isinstance(caught.value, StartError) is lasting
 
 
 def test_withdrawn_key_fails_all_callers() -> None:

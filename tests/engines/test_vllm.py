@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +20,11 @@ from depqa_ray.engines.base import EngineSpec, SamplingParams
 from depqa_ray.engines.local.generation import row_seed
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.vllm import VllmEngine
-from depqa_ray.errors import EngineError
-from depqa_ray.settings.types import EMBEDDED
+from depqa_ray.errors import EngineError, StartError
+from depqa_ray.settings.types import EMBEDDED, DeviceName
 from tests.engines.calls import answers, with_engine
-from tests.engines.tiny import require_vllm, save_tiny_model_for_vllm
+from tests.engines.damage import remove_tokenizer, truncate
+from tests.engines.tiny import require_vllm, save_tiny_model, save_tiny_model_for_vllm
 
 pytestmark = pytest.mark.filterwarnings("default")  # what vLLM imports may warn
 
@@ -58,6 +60,63 @@ def test_given_no_vllm_then_the_error_says_what_to_install(monkeypatch: pytest.M
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """As much of vLLM as the checks before its start ask; a build for CPUs."""
+    platform = SimpleNamespace(is_cpu=lambda: True)
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm.platforms", SimpleNamespace(current_platform=platform))
+    return platform
+
+
+@pytest.mark.parametrize(
+    ("device", "on_cpu", "reason"),
+    [
+        ("cuda", True, r"this vLLM is a build for CPUs: pip install .*--gpus-per-replica 0"),
+        ("cpu", False, r"this vLLM is a build for GPUs: cluster/install_vllm_cpu\.sh .*--gpus-per-replica 1"),
+        ("cuda", False, r"cannot use it: torch .*--gpus-per-replica 0"),
+    ],
+)
+def test_build_for_another_device_ends_the_start(
+    fake_vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, device: DeviceName, on_cpu: bool, reason: str
+) -> None:
+    """If vLLM cannot compute where the replica is to, the start ends and says what to install."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    fake_vllm.is_cpu = lambda: on_cpu
+    with pytest.raises(StartError, match=reason) as caught:
+        asyncio.run(VllmEngine(replace(spec("none"), device=device)).start())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_damaged_model_never_reaches_vllm(fake_vllm: SimpleNamespace, tmp_path: Path) -> None:
+    """If a file is damaged or the tokenizer missing, the start ends before vLLM's processes are started."""
+    save_tiny_model(tmp_path)
+    truncate(tmp_path / "model.safetensors")
+    with pytest.raises(StartError, match=r"model\.safetensors is damaged"):
+        asyncio.run(VllmEngine(spec(tmp_path)).start())
+    remove_tokenizer(save_tiny_model(tmp_path))
+    with pytest.raises(StartError, match="tokenizer does not give a text back"):
+        asyncio.run(VllmEngine(spec(tmp_path)).start())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("error", "lasting"), [(ValueError("bad\nvalue"), True), (RuntimeError("it\nended"), False)])
+def test_death_of_vllm_at_its_start_may_be_retried(
+    fake_vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, lasting: bool
+) -> None:
+    """If vLLM refuses the model, no replica could start it; if its process ended, another may."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("depqa_ray.engines.vllm._start_vllm", fail)
+    with pytest.raises(EngineError, match="vLLM cannot load the model") as caught:
+        asyncio.run(VllmEngine(spec(save_tiny_model(tmp_path))).start())
+    assert isinstance(caught.value, StartError) is lasting
+    assert "\n" not in str(caught.value)
+
+
 def test_seed_of_a_prompt_is_stable_and_fits() -> None:
     """The seed of a prompt follows from the seed and its id, and fits into 63 bits."""
     seeds = [row_seed(seed, name) for seed in (0, 1) for name in ("a", "b")]
@@ -77,7 +136,7 @@ def test_unnoticed_death_of_vllm_is_no_refused_prompt(monkeypatch: pytest.Monkey
     def first_sight_of_it(*_: object) -> None:
         raise EngineDeadError
 
-    monkeypatch.setattr("depqa_ray.engines.vllm.prompt_text", first_sight_of_it)
+    engine._chat = SimpleNamespace(text=first_sight_of_it)  # type: ignore[assignment]
     with pytest.raises(EngineError, match="vLLM died"):
         asyncio.run(answers(engine, PROMPTS[0]))
 
@@ -173,6 +232,6 @@ def test_vllm_answers_as_transformers_does() -> None:
 def test_folder_without_a_model_is_a_one_line_error(tmp_path: Path) -> None:
     """If a folder holds no model, the error is one line."""
     require_vllm()
-    with pytest.raises(EngineError, match="vLLM cannot load the model") as caught:
+    with pytest.raises(StartError, match=r"cannot load the model .* has no config\.json") as caught:
         asyncio.run(VllmEngine(spec(tmp_path)).start())
     assert "\n" not in str(caught.value)

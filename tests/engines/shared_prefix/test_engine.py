@@ -285,26 +285,28 @@ def test_slots_of_a_failed_row_do_no_harm(tmp_path: Path, monkeypatch: pytest.Mo
     if not with_kernel:
         monkeypatch.setattr("depqa_ray.engines.shared_prefix.batch.kernel_for", lambda pool, group: None)
     folder = save_tiny_model(tmp_path, tie_word_embeddings=False)
-    prompts = random_prompts(12, seed=7)
-    _, expected, _ = complete(folder, [prompts])
-    write_nan(folder, "embed_tokens", row=2 + ord("Z") - ord("!"))
-    bad = [replace(p, id=f"bad{p.id}", question_text=p.question_text + "Z") for p in prompts]
-    bad += [replace(p, id=f"worse{p.id}", passage_text=p.passage_text + "Z") for p in prompts]
+    spec = EngineSpec("shared_prefix", str(folder), "float32", 16, 0.01, 0.9, SamplingParams(fixed_length=True))
+    # Ranges of one size. Beside the longer one, the shorter one's slots are read before they are written.
+    good = [Prompt("long", "S", "P", "q" * 40, 8), Prompt("short", "S", "P", "q", 47)]
+    bad = [Prompt(f"bad{n}", "S", "P", "Z" + "q" * 39, 8) for n in range(3)]
+    bad += [Prompt("worse", "S", "PZ", "q" * 40, 8), Prompt("worst", "SZ", "P", "q", 47)]
 
-    async def run() -> list[Completion]:
-        engine = build(folder, kv_gib=400 * SLOT_BYTES / GIB)
+    async def run(*groups: list[Prompt]) -> list[Completion]:
+        from depqa_ray.engines.shared_prefix.engine import SharedPrefixEngine
+
+        engine = SharedPrefixEngine(spec)
         await engine.start()
-        found = []
-        for group in ([*bad, *prompts], prompts):
-            found += [c async for some in engine.submit(group) for c in some]
+        found = [c for group in groups async for some in engine.submit(group) for c in some]
         await engine.close()
         return found
 
-    found = asyncio.run(run())
-    assert len(found) == 4 * 12
+    expected = {completion.prompt_id: completion.text for completion in asyncio.run(run(good))}
+    write_nan(folder, "embed_tokens", row=2 + ord("Z") - ord("!"))
+    found = asyncio.run(run([*bad, *good], good, bad, good))
+    assert len(found) == 3 * len(good) + 2 * len(bad)
     for completion in found:
         if completion.prompt_id in expected:
-            assert (completion.error, completion.text) == (None, expected[completion.prompt_id].text)
+            assert (completion.error, completion.text) == (None, expected[completion.prompt_id])
         else:
             assert "not numbers (NaN" in (completion.error or "")
 
