@@ -23,14 +23,15 @@ class Replica:
 
     def __init__(self, spec: EngineSpec, name: str, driver: CodeVersion) -> None:
         self._spec, self._name, self._driver = spec, name, driver
-        self._engine: Engine
+        self._engine: Engine  # built by start, so that the code is compared first
 
     async def start(self) -> EngineInfo:
         """Load the engine. Raises EngineError if that fails, StartError if the driver runs other code."""
         code = code_version()
         require_same_code(code, self._driver, _node())
         self._engine = build_engine(self._spec, self._name)
-        return replace(await self._engine.start(), code=code)
+        info = await self._engine.start()
+        return replace(info, code=code, notes=(*info.notes, *_kernel_notes(code, self._driver)))
 
     async def answer(self, prompts: tuple[Prompt, ...]) -> AsyncIterator[tuple[Completion, ...]]:
         """Completions in groups, one for each prompt. Raises EngineError if the engine is dead."""
@@ -42,17 +43,24 @@ class Replica:
         await self._engine.reset_prefix_cache()
 
     async def close(self) -> None:
-        """Close the engine."""
+        """Close the engine. Fails if it was never built; the pool kills the process in any case."""
         await self._engine.close()
 
 
 def require_same_code(own: CodeVersion, driver: CodeVersion, node: str) -> None:
-    """Raise StartError if a replica's sources are not the driver's. A kernel may be missing: its engine says so."""
+    """Raise StartError if a replica's sources are not the driver's. Compiled kernels may differ: notes say so."""
     if (own.version, own.sources) != (driver.version, driver.sources):
         raise StartError(
             f"a replica on node {node} runs other code than the driver: depqa-ray {_spelled(own)}, "
             f"the driver's is {_spelled(driver)}; install the same depqa-ray on every node, and start it from there"
         )
+
+
+def _kernel_notes(own: CodeVersion, driver: CodeVersion) -> tuple[str, ...]:
+    """A note if both have a compiled kernel, of different builds. An engine that lacks its kernel says so itself."""
+    if own.kernel and driver.kernel and own.kernel != driver.kernel:
+        return (f"The compiled kernel ({own.kernel}) is another build than the driver's ({driver.kernel}).",)
+    return ()
 
 
 def _node() -> str:
