@@ -16,7 +16,9 @@ def depqa_ray(
 ) -> subprocess.CompletedProcess[str]:
     """Run the console script's code in ``cwd``, which is not on its path, with the package of this checkout."""
     # As in a console script, the current folder is not on the path.
-    start = "import sys; sys.path.remove(''); from depqa_ray.cli.commands import main; sys.exit(main())"
+    start = (
+        "import sys; sys.path[:] = filter(None, sys.path); from depqa_ray.cli.commands import main; sys.exit(main())"
+    )
     known = {name: value for name, value in os.environ.items() if not name.startswith(("DEPQA_", "RAY_ADDRESS"))}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(

@@ -24,28 +24,32 @@ from depqa_ray.errors import EngineError
 _STDERR_SHOWN: Final = 400  # last characters of standard error that an error shows
 _CLOSE_SECONDS: Final = 30.0  # then the worker is killed
 
+# As -m would run it, but without the current folder on its path, where a file may be named like a library.
+_WORKER: Final = (
+    "import runpy, sys; sys.path[:] = filter(None, sys.path); runpy.run_module('depqa_ray.benchmark.worker', run_name='__main__')"
+)
+
 
 class WorkerProcess:
     """One worker; a context manager.
 
     - ``python`` is its interpreter; None = this one.
-    - ``offline`` keeps its libraries off the hub, which a model in a folder does not need.
     - ``command`` replaces the worker's program in tests.
+
+    Its libraries stay off the hub: models are fetched before.
     """
 
-    def __init__(
-        self, label: str, python: Path | None = None, *, offline: bool = False, command: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, label: str, python: Path | None = None, *, command: Sequence[str] = ()) -> None:
         self.label = label
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__ closes
         self._process = subprocess.Popen(
-            command or [str(python or sys.executable), "-m", "depqa_ray.benchmark.worker"],
+            command or [str(python or sys.executable), "-c", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            env=_environment() | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
+            env=_environment() | {"HF_HUB_OFFLINE": "1"},
         )
 
     def __enter__(self) -> WorkerProcess:

@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from depqa_ray.benchmark.client import WorkerProcess
 from depqa_ray.benchmark.protocol import StartReply, start_from_json
 from depqa_ray.benchmark.settings import BenchSettings, EngineChoice
 from depqa_ray.engines.base import SamplingParams
-from depqa_ray.settings.types import EMBEDDED
+from depqa_ray.hub import FetchLog, fetch_model, is_on_hub
 
 Report: TypeAlias = Callable[[str], None]
 """Shows the user a line of progress."""
@@ -30,9 +29,13 @@ class RunningEngine:
 
 
 def resolve_model(settings: BenchSettings, stack: ExitStack, report: Report) -> str:
-    """The model's folder or name. With --random-weights, a temporary folder that ``stack`` deletes."""
+    """The model's folder, or "embedded". With --random-weights, a temporary folder that ``stack`` deletes.
+
+    A model of the hub is fetched. Raises InputError if that fails.
+    """
     if settings.random_weights is None:
-        return settings.model_name
+        name = settings.model_name
+        return str(fetch_model(name, FetchLog(report)).folder) if is_on_hub(name) else name
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="depqa-random-"))
     report(f"drawing random weights of the shape in {settings.random_weights}")
     with WorkerProcess("random weights") as worker:
@@ -47,7 +50,7 @@ def start_engine(
     """Start one engine; ``stack`` ends it. Raises EngineError."""
     report(f"{choice.text}: starting")
     python = settings.vllm_python if choice.name == "vllm" else None
-    worker = stack.enter_context(WorkerProcess(choice.text, python, offline=is_local(model)))
+    worker = stack.enter_context(WorkerProcess(choice.text, python))
     is_peer = choice.name == "transformers_continuous"
     shown: dict[str, Any] = {
         "dtype": settings.dtype,
@@ -64,8 +67,3 @@ def start_engine(
     if is_peer:
         shown |= {"page": choice.page, "step": choice.step}
     return RunningEngine(choice, worker, reply, shown)
-
-
-def is_local(model: str) -> bool:
-    """Whether a model can be loaded without a hub."""
-    return model == EMBEDDED or Path(model).is_dir()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 
 from depqa_ray.benchmark.client import WorkerProcess
-from depqa_ray.benchmark.engines import Report, RunningEngine, is_local, resolve_model, start_engine
+from depqa_ray.benchmark.engines import Report, RunningEngine, resolve_model, start_engine
 from depqa_ray.benchmark.figures import Task, paired_ratio, repeat_figures, summary
 from depqa_ray.benchmark.machine import this_machine
 from depqa_ray.benchmark.prefix_tree import prompt_work
@@ -38,7 +38,7 @@ class _Contender:
 def run_benchmark(settings: BenchSettings, command: str, report: Report) -> BenchResults:
     """Compare the engines that the settings name. ``command`` is recorded. Raises DepqaError."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    passages = draw_passages(settings)
+    passages = draw_passages(settings, report)
     with ExitStack() as stack:
         model = resolve_model(settings, stack, report)
         probe = _probe(model, repeat_prompts(passages, settings, 1), settings, report)
@@ -73,7 +73,7 @@ def run_benchmark(settings: BenchSettings, command: str, report: Report) -> Benc
 def _probe(model: str, prompts: Sequence[Prompt], settings: BenchSettings, report: Report) -> ProbeReply:
     """The ceilings, the shape and the prompts' tokens, from a process that ends before an engine starts."""
     report("measuring the machine's ceilings")
-    with WorkerProcess("the machine's measurement", offline=is_local(model)) as worker:
+    with WorkerProcess("the machine's measurement") as worker:
         sent = [asdict(prompt) for prompt in prompts]
         return probe_from_json(worker.ask("probe", model=model, dtype=settings.dtype, prompts=sent))
 

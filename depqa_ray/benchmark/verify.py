@@ -21,7 +21,7 @@ def verify_engines(settings: BenchSettings, count: int, report: Report) -> str:
 
     Every engine answers twice: the second time its cache may hold everything.
     """
-    groups = verify_groups(draw_passages(settings), settings, count)
+    groups = verify_groups(draw_passages(settings, report), settings, count)
     with ExitStack() as stack:
         model = resolve_model(settings, stack, report)
         reference = start_engine(parse_engine("one_by_one"), model, settings, stack, report)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, question_part, shared_part
 from depqa_ray.benchmark.settings import BenchSettings
 from depqa_ray.core import Passage, Prompt
+from depqa_ray.hub import FetchLog
 from depqa_ray.passages.sampling import sample_passages
-from depqa_ray.passages.sources import load_passages
+from depqa_ray.passages.sources import fetch_dataset, load_passages
 
 _CALLERS = 4
 
 
-def draw_passages(settings: BenchSettings) -> list[Passage]:
-    """The passages that the settings ask for. Raises InputError."""
+def draw_passages(settings: BenchSettings, report: Callable[[str], None] = lambda line: None) -> list[Passage]:
+    """The passages that the settings ask for, fetched first if they are on the hub. Raises InputError."""
+    snapshot = fetch_dataset(settings.dataset, settings.split, FetchLog(report))
     return list(
         sample_passages(
-            load_passages(settings.dataset, split=settings.split),
+            load_passages(settings.dataset, split=settings.split, snapshot=snapshot),
             context_count=settings.context_count,
             min_questions=settings.min_questions,
             max_questions=settings.max_questions or 1 << 30,

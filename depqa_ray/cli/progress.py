@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from depqa_ray.core import StepResult
 from depqa_ray.engines.base import EngineInfo
-from depqa_ray.hub import FetchProgress
+from depqa_ray.hub import FetchLog, FetchProgress
 from depqa_ray.runtime.recorder import Recorder, RunRecord, ready_text
 from depqa_ray.scheduling.events import Role
 
@@ -21,28 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _log = logging.getLogger("depqa_ray")
-
-
-_LOG_EVERY: Final = 5.0
-"""Seconds between two lines about a download, if there is no terminal for a bar."""
-
-
-@dataclass(slots=True)
-class _Download:
-    """A download: its first report, and when it and the last line came (seconds)."""
-
-    first: FetchProgress
-    started: float
-    logged: float
-
-    def text(self, progress: FetchProgress, now: float) -> str:
-        """Bytes and share so far, and the rate since the first report."""
-        from rich.filesize import decimal
-
-        share = f" of {decimal(progress.total)} ({progress.done / progress.total:.0%})" if progress.total else ""
-        seconds, fetched = now - self.started, progress.done - self.first.done
-        rate = f", {decimal(int(fetched / seconds))}/s" if seconds > 0 and fetched > 0 else ""
-        return f"fetching {progress.name}: {decimal(progress.done)}{share}{rate}"
 
 
 class LiveProgress(Recorder):
@@ -64,7 +40,7 @@ class LiveProgress(Recorder):
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting")
-        self._downloads: dict[str, _Download] = {}
+        self._fetches = FetchLog(self._log_unless_shown, self._describe)
 
     def __enter__(self) -> LiveProgress:
         self._bar.start()
@@ -75,28 +51,21 @@ class LiveProgress(Recorder):
     ) -> None:
         self._bar.stop()
 
-    @override
-    def on_stage(self, text: str) -> None:
+    def _describe(self, text: str) -> None:
         self._bar.update(self._task, description=text)
+
+    def _log_unless_shown(self, text: str) -> None:
         if self._bar.disable:
             _log.info("%s", text)
 
     @override
+    def on_stage(self, text: str) -> None:
+        self._describe(text)
+        self._log_unless_shown(text)
+
+    @override
     def on_fetch(self, progress: FetchProgress) -> None:
-        now = time.monotonic()
-        ended = progress.done >= progress.total
-        if progress.name not in self._downloads:
-            if ended:  # all files were there
-                return
-            self._downloads[progress.name] = _Download(progress, now, now - _LOG_EVERY)
-        download = self._downloads[progress.name]
-        text = download.text(progress, now)
-        self._bar.update(self._task, description=text)
-        if ended or (self._bar.disable and now - download.logged >= _LOG_EVERY):
-            download.logged = now
-            _log.info("%s", text)
-        if ended:
-            del self._downloads[progress.name]
+        self._fetches(progress)
 
     @override
     def on_started(self, folder: Path) -> None:

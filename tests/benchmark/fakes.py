@@ -41,7 +41,7 @@ class FakeWorkers:
         self.stopped: set[str] = set()
         self.beside: dict[str, set[str]] = {}
 
-    def __call__(self, label: str, python: Path | None = None, *, offline: bool = False) -> _Fake:
+    def __call__(self, label: str, python: Path | None = None) -> _Fake:
         return _Fake(self, label)
 
 

@@ -123,18 +123,21 @@ def test_command_prints_and_writes_what_it_compared(
     assert markdown(written) == (tmp_path / "b.md").read_text("utf-8")
 
 
+VERIFY = ("--dataset", "embedded", "--model-name", "embedded", "--verify", "20", "--dtype", "float32")
+
+
 def test_verify_passes_for_an_engine_that_equals_generate(
     workers: FakeWorkers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If an engine answers as generate does, --verify ends with exit code 0."""
-    assert main(["bench", "engine", "--dataset", "embedded", "--verify", "20", "--dtype", "float32"]) == 0
+    assert main(["bench", "engine", *VERIFY]) == 0
     assert "20 prompts" in capsys.readouterr().out
 
 
 def test_verify_names_a_planted_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """If an answer differs, --verify names the place in one line and ends with exit code 1."""
     use(monkeypatch, FakeWorkers({"transformers": cut_short}))
-    assert main(["bench", "engine", "--dataset", "embedded", "--verify", "20", "--dtype", "float32"]) == 1
+    assert main(["bench", "engine", *VERIFY]) == 1
     shown = capsys.readouterr().out
     assert shown.startswith("transformers, first time: prompt verify-")
     assert "differs from character" in shown
