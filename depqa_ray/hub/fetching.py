@@ -46,11 +46,12 @@ def fetch_wanted(repository: Repository, wanted: Wanted, on_progress: OnProgress
 
 @dataclass
 class _Fetch:
-    """One fetch of one repository; ``listing`` is None until the hub told what there is."""
+    """One fetch of one repository; ``commit`` and ``files`` are known once the hub told what there is."""
 
     repository: Repository
     wanted: Wanted
     on_progress: OnProgress
+    commit: str = ""
     files: list[HubFile] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,21 +111,21 @@ class _Fetch:
 
     def _bring(self, listing: Listing) -> None:
         """Have all wanted files of a commit here. Raises InputError."""
-        files = self.files = listing.named(self._select(listing.names))
-        missing = [file for file in files if not self.cache.is_linked(file, listing.commit)]
+        self.commit, self.files = listing.commit, listing.named(self._select(listing.names))
+        missing = [file for file in self.files if not self.cache.is_linked(file, self.commit)]
         try:
             if missing:
                 self._require_space()
-                self._transfer(listing.commit, missing)
+                self._transfer(missing)
                 for file in missing:
-                    self.cache.link(file, listing.commit)
+                    self.cache.link(file, self.commit)
         except Exception as error:
             raise self._explained(error) from error
         self.cache.keep(self.repository.revision, listing)
 
-    def _transfer(self, commit: str, files: list[HubFile]) -> None:
+    def _transfer(self, files: list[HubFile]) -> None:
         stop = threading.Event()
-        transfer = Transfer(self.repository, commit, self.cache, stop)
+        transfer = Transfer(self.repository, self.commit, self.cache, stop)
         self._report()
         try:
             run_all(transfer.bring, files, self._report)
@@ -144,7 +145,7 @@ class _Fetch:
             raise no_space(story, f"{size_text(needed)} are needed, {size_text(free)} are free")
 
     def _story(self) -> Story:
-        done = sum(self.cache.size_here(file) for file in self.files)
+        done = sum(self.cache.size_here(file, self.commit) for file in self.files)
         return Story(self.repository, self.cache.folder.parent, done, sum(file.size for file in self.files))
 
     def _explained(self, error: Exception) -> InputError:

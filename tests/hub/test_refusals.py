@@ -215,6 +215,12 @@ def test_failed_write_is_one_line(monkeypatch: pytest.MonkeyPatch, number: int, 
     assert "HF_HOME" in text
 
 
+def test_missing_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no home folder, no folder named "~" is made; the line says what to set."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/.cache/huggingface/hub")
+    assert refusal() == f"{NAME}: no home folder for the hub's cache; set HF_HOME to a folder of yours"
+
+
 def test_cache_below_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
