@@ -140,10 +140,15 @@ class StoredRepository:
 
 @dataclass
 class Hub:
-    """A hub's state. ``faults`` may change while it runs; the first one that matches a request counts."""
+    """A hub's state.
+
+    ``faults`` may change while it runs; the first one that matches a request counts. ``cdn_url`` is another server for
+    large files, if there is one.
+    """
 
     root: Path
     url: str = ""
+    cdn_url: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     is_printing: bool = False
@@ -252,7 +257,10 @@ class _Handler(BaseHTTPRequestHandler):
         place = f"{repository.kind}/{repository.name}/{commit}/{quote(file.name)}"
         headers = {"X-Repo-Commit": commit, "X-Linked-Size": str(file.path.stat().st_size)}
         if file.is_large:
-            headers |= {"Location": f"{self.hub.url}/cdn/{place}", "X-Linked-Etag": f'"{file.etag()}"'}
+            headers |= {
+                "Location": f"{self.hub.cdn_url or self.hub.url}/cdn/{place}",
+                "X-Linked-Etag": f'"{file.etag()}"',
+            }
             return self._reply(302, b"Found", headers)
         headers |= {"Location": f"/api/resolve-cache/{place}", "ETag": f'"{file.etag()}"'}
         return self._reply(307, b"Temporary Redirect", headers)
@@ -310,9 +318,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that are gone."""
+
+
 def _serve(hub: Hub, port: int) -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": hub}))
-    server.daemon_threads, server.block_on_close = True, False
+    server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
     return server
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from depqa_ray.errors import InputError
 from depqa_ray.hub.names import Repository
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -61,11 +62,13 @@ class RepositoryCache:
 
     @classmethod
     def of(cls, repository: Repository) -> RepositoryCache:
-        """The repository's folder in the cache that huggingface_hub uses now."""
+        """The repository's folder in the cache that huggingface_hub uses now. Raises InputError if there is none."""
         from huggingface_hub import constants
 
-        name = "--".join([f"{repository.kind}s", *repository.name.split("/")])
-        return cls(Path(constants.HF_HUB_CACHE).absolute() / name)
+        root = Path(constants.HF_HUB_CACHE)
+        if root.parts[:1] == ("~",):  # without a home folder, it would be a folder of that name right here
+            raise InputError("no home folder for the hub's cache", str(repository), "set HF_HOME to a folder of yours")
+        return cls(root.absolute() / "--".join([f"{repository.kind}s", *repository.name.split("/")]))
 
     def snapshot(self, commit: str) -> Path:
         """The folder of a commit's files."""
@@ -79,8 +82,10 @@ class RepositoryCache:
         """Where the first part of a file's content is while it is fetched, and after a run that was ended."""
         return self.folder / "blobs" / f"{file.digest}.depqa-ray.incomplete"
 
-    def size_here(self, file: HubFile) -> int:
-        """How many bytes of a file are here."""
+    def size_here(self, file: HubFile, commit: str) -> int:
+        """How many bytes of a commit's file are here."""
+        if self.is_linked(file, commit):
+            return file.size
         sizes = (_size(self.blob(file)), _size(self.partial(file)))
         return min(max(sizes), file.size)
 
@@ -91,6 +96,8 @@ class RepositoryCache:
 
     def link(self, file: HubFile, commit: str) -> None:
         """Put a file whose content is here into its commit's folder."""
+        if self.is_linked(file, commit):
+            return
         path, blob = self.snapshot(commit) / file.name, self.blob(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -46,39 +46,53 @@ def fetch_wanted(repository: Repository, wanted: Wanted, on_progress: OnProgress
 
 @dataclass
 class _Fetch:
-    """One fetch of one repository; ``listing`` is None until the hub told what there is."""
+    """One fetch of one repository; ``commit`` and ``files`` are known once the hub told what there is."""
 
     repository: Repository
     wanted: Wanted
     on_progress: OnProgress
+    commit: str = ""
     files: list[HubFile] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cache = RepositoryCache.of(self.repository)
 
     def run(self) -> Snapshot:
+        """The snapshot, with or without the hub's help."""
         repository = self.repository
         commit = repository.revision if repository.is_pinned else self.cache.commit_of(repository.revision)
+        here = Snapshot(self.cache.snapshot(commit), commit)
         if repository.is_pinned and self._is_known_to_be_whole(commit):
-            return Snapshot(self.cache.snapshot(commit), commit)
+            return here
         is_usable = bool(commit) and self._is_usable(commit)
-        if is_offline():
-            if not is_usable:
-                raise not_here(self._story())
-            return Snapshot(self.cache.snapshot(commit), commit)
+        if not is_offline():
+            return self._with_the_hub(here if is_usable else None)
+        if not is_usable:
+            raise self._not_here(commit)
+        return here
+
+    def _with_the_hub(self, here: Snapshot | None) -> Snapshot:
+        """Ask the hub, and fetch what is missing; ``here`` is used if the hub gives no answer."""
         try:
             open_client()
-            listing = ask_listing(repository, Patience(most=1 if is_usable else 5))
+            listing = ask_listing(self.repository, Patience(most=1 if here else 5))
         except Exception as error:
             refusal = self._explained(error)
-            if not is_usable or refusal.what == no_revision(repository).what:
+            if here is None or refusal.what == no_revision(self.repository).what:
                 raise refusal from error
-            return Snapshot(self.cache.snapshot(commit), commit, self._note(refusal, commit))
+            return replace(here, note=self._note(refusal, here.commit))
         self._bring(listing)
         return Snapshot(self.cache.snapshot(listing.commit), listing.commit)
 
     def _note(self, refusal: InputError, commit: str) -> str:
         return f"{refusal.what}; using the copy of {self.repository} from the cache, commit {commit[:7]}"
+
+    def _not_here(self, commit: str) -> InputError:
+        """The error about missing files while requests are forbidden. Raises that about files that never were."""
+        listing = self.cache.listing(commit)
+        if listing is not None:
+            self._select(listing.names)
+        return not_here(self._story())
 
     def _is_known_to_be_whole(self, commit: str) -> bool:
         """Whether all wanted files are here, as the hub listed them."""
@@ -110,21 +124,21 @@ class _Fetch:
 
     def _bring(self, listing: Listing) -> None:
         """Have all wanted files of a commit here. Raises InputError."""
-        files = self.files = listing.named(self._select(listing.names))
-        missing = [file for file in files if not self.cache.is_linked(file, listing.commit)]
+        self.commit, self.files = listing.commit, listing.named(self._select(listing.names))
+        missing = [file for file in self.files if not self.cache.is_linked(file, self.commit)]
         try:
             if missing:
                 self._require_space()
-                self._transfer(listing.commit, missing)
+                self._transfer(missing)
                 for file in missing:
-                    self.cache.link(file, listing.commit)
+                    self.cache.link(file, self.commit)
         except Exception as error:
             raise self._explained(error) from error
         self.cache.keep(self.repository.revision, listing)
 
-    def _transfer(self, commit: str, files: list[HubFile]) -> None:
+    def _transfer(self, files: list[HubFile]) -> None:
         stop = threading.Event()
-        transfer = Transfer(self.repository, commit, self.cache, stop)
+        transfer = Transfer(self.repository, self.commit, self.cache, stop)
         self._report()
         try:
             run_all(transfer.bring, files, self._report)
@@ -144,7 +158,7 @@ class _Fetch:
             raise no_space(story, f"{size_text(needed)} are needed, {size_text(free)} are free")
 
     def _story(self) -> Story:
-        done = sum(self.cache.size_here(file) for file in self.files)
+        done = sum(self.cache.size_here(file, self.commit) for file in self.files)
         return Story(self.repository, self.cache.folder.parent, done, sum(file.size for file in self.files))
 
     def _explained(self, error: Exception) -> InputError:
@@ -168,20 +182,8 @@ def run_all(job: Callable[[HubFile], None], files: Sequence[HubFile], on_tick: C
     ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
     for file in files:
         waiting.put(file)
-
-    def work() -> None:
-        while True:
-            try:
-                job(waiting.get_nowait())
-            except queue.Empty:
-                return
-            except Exception as error:
-                ended.put(error)
-                return
-            ended.put(None)
-
     for _ in range(min(_AT_ONCE, len(files))):
-        threading.Thread(target=work, name="hub-fetch", daemon=True).start()
+        threading.Thread(target=_work, args=(job, waiting, ended), name="hub-fetch", daemon=True).start()
     left = len(files)
     while left:
         try:
@@ -192,3 +194,20 @@ def run_all(job: Callable[[HubFile], None], files: Sequence[HubFile], on_tick: C
         if error is not None:
             raise error
         left -= 1
+
+
+def _work(
+    job: Callable[[HubFile], None],
+    waiting: queue.SimpleQueue[HubFile],
+    ended: queue.SimpleQueue[Exception | None],
+) -> None:
+    """Run the job for waiting files until none is left or one fails."""
+    while True:
+        try:
+            job(waiting.get_nowait())
+        except queue.Empty:
+            return
+        except Exception as error:
+            ended.put(error)
+            return
+        ended.put(None)

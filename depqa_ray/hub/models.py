@@ -8,7 +8,7 @@ from typing import Final
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub.fetching import fetch_wanted
-from depqa_ray.hub.names import OnProgress, Repository, Snapshot, Wanted, matches, split_revision
+from depqa_ray.hub.names import OnProgress, Repository, Snapshot, Wanted, matches, printable, split_revision
 from depqa_ray.settings.types import EMBEDDED
 
 _WEIGHTS: Final = ("*.safetensors",)
@@ -25,7 +25,7 @@ _IGNORED: Final = (
     "consolidated*",  # the same weights in their authors' own form
     *(f"*/{pattern}" for pattern in (*_WEIGHTS, "*.model", "*.json")),  # original/, onnx/: other forms as well
 )
-_OTHER_WEIGHTS: Final = (".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".safetensors")
+_OTHER_WEIGHTS: Final = (".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".onnx")
 
 
 def fetch_model(model_name: str, on_progress: OnProgress | None = None) -> Snapshot:
@@ -70,10 +70,17 @@ def _require_model(names: list[str], where: str) -> None:
     """Raise InputError if the files of a repository are not a model that transformers can load."""
     fix = "choose a model in the format of transformers"
     if not any(matches(name, _WEIGHTS) and not matches(name, _IGNORED) for name in names):
-        others = sorted({PurePosixPath(name).suffix for name in names} & {*_OTHER_WEIGHTS})
-        there = f"only {', '.join(others)}" if others else "nor any other weights"
-        raise InputError(f"no safetensors in the repository, {there}", where, "choose a model with safetensors files")
+        what = f"no safetensors that transformers loads in the repository, {_other_weights(names)}"
+        raise InputError(what, where, "choose a model with safetensors files in the format of transformers")
     if "config.json" not in names:
         raise InputError("no config.json in the repository", where, fix)
     if not any(matches(name, _VOCABULARY) for name in names):
         raise InputError("no tokenizer in the repository", where, f"{fix}, with tokenizer.json or another vocabulary")
+
+
+def _other_weights(names: list[str]) -> str:
+    """Which weights there are instead: an example of safetensors in another form, and other formats."""
+    examples = [printable(name) for name in sorted(names) if matches(name, _WEIGHTS)][:1]
+    suffixes = {PurePosixPath(name).suffix for name in names}
+    others = [*examples, *(suffix for suffix in _OTHER_WEIGHTS if suffix in suffixes)]
+    return f"only {', '.join(others)}" if others else "nor any other weights"

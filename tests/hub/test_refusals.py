@@ -17,7 +17,7 @@ from depqa_ray.hub import Repository, fetch, fetch_model, is_on_hub, model_folde
 from depqa_ray.hub.names import size_text
 from depqa_ray.hub.network import proxy_in_use
 from tests.hub_repositories import add_files, model_files
-from tests.hub_server import Fault, Hub
+from tests.hub_server import Fault, Hub, running_hub
 
 NAME = "Qwen/Qwen3-4B"
 
@@ -155,11 +155,13 @@ def test_server_that_is_no_hub_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyP
     [
         (
             ["config.json", "tokenizer.json", "pytorch_model.bin", "model.gguf", "original/model.safetensors"],
-            "no safetensors in the repository, only .bin, .gguf, .safetensors; choose a model with safetensors files",
+            "no safetensors that transformers loads in the repository, only original/model.safetensors, .bin, .gguf; "
+            "choose a model with safetensors files in the format of transformers",
         ),
         (
             ["README.md"],
-            "no safetensors in the repository, nor any other weights; choose a model with safetensors files",
+            "no safetensors that transformers loads in the repository, nor any other weights; "
+            "choose a model with safetensors files in the format of transformers",
         ),
         (
             ["model.safetensors", "tokenizer.json"],
@@ -213,6 +215,12 @@ def test_failed_write_is_one_line(monkeypatch: pytest.MonkeyPatch, number: int, 
     text = refusal()
     assert what in text
     assert "HF_HOME" in text
+
+
+def test_missing_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no home folder, no folder named "~" is made; the line says what to set."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/.cache/huggingface/hub")
+    assert refusal() == f"{NAME}: no home folder for the hub's cache; set HF_HOME to a folder of yours"
 
 
 def test_cache_below_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +282,16 @@ def test_token_is_sent_but_never_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch
     hub.faults.append(Fault("/api/models", status=401, code="GatedRepo"))
     assert "hf_secret" not in refusal()
     assert {request.token for request in hub.requests if "/api/models" in request.path} == {"hf_secret"}
+
+
+def test_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the hub redirects to another server, that one does not get the token."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with running_hub(hub.root) as other:
+        hub.cdn_url = other.url
+        fetch_model(NAME)
+    assert len(other.bodies("safetensors")) == 2
+    assert {request.token for request in other.requests} == {""}
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/evil", "a/../../evil"])

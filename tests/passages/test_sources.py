@@ -116,6 +116,16 @@ def test_missing_split_or_revision_is_one_line(squad: Hub, dataset: str, split: 
     assert str(error.value) == line
 
 
+def test_missing_split_is_known_offline(squad: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a data set is in the cache, a split that it has not is refused as online."""
+    fetch_dataset("squad", "train")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="it has no split 'test', but train, validation"):
+        fetch_dataset("squad", "test")
+    with pytest.raises(InputError, match="not whole in the cache"):
+        fetch_dataset("squad", "validation")
+
+
 def test_hub_out_of_reach_is_a_one_line_error(squad: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the hub cannot be reached, one line says what else can be read."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
