@@ -26,7 +26,7 @@ class LiveProgress(Recorder):
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._bar = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line"),  # in ASCII, which every terminal shows
             TextColumn("{task.description}"),
             TextColumn("{task.completed:.0f} questions"),
             TimeElapsedColumn(),

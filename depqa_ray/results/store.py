@@ -10,7 +10,7 @@
 ==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
-driver dies, only the last line can be torn.
+driver dies, only the last line can be torn. Meanwhile it holds a lock on the manifest, which ends with the driver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from depqa_ray.core import JobKey, StepResult
 from depqa_ray.errors import StoreError
-from depqa_ray.files import replace_file
+from depqa_ray.files import lock, replace_file
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_to_json
 from depqa_ray.results.records import (
@@ -48,6 +48,9 @@ OUTCOMES: Final = "outcomes.jsonl"
 BAD_ROWS: Final = "bad_rows.jsonl"
 RESULTS: Final = "results.json"
 
+RUNS: Final = Path("runs")
+"""The folder of the run directories that have no other place."""
+
 _FILE_OF: Final[dict[type, str]] = {PassageRecord: PASSAGES, BadRow: BAD_ROWS}
 """The file of each record's type, if it is not OUTCOMES."""
 
@@ -60,11 +63,13 @@ class RunStore:
 
     - ``session`` counts the run's resumptions.
     - ``_files`` are open for appending, by name. A file is opened with its first line: reading a run never touches it.
+    - ``_lock`` is the manifest, locked while this process writes.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, session: int = 0, locked: BinaryIO | None = None) -> None:
         self.folder, self.manifest, self.session = folder, manifest, session
         self._files: dict[str, BinaryIO] = {}
+        self._lock = locked
 
     def __repr__(self) -> str:
         return f"RunStore({str(self.folder)!r}, session={self.session}, open={sorted(self._files)})"
@@ -73,18 +78,24 @@ class RunStore:
     def create(cls, folder: Path, manifest: Manifest) -> RunStore:
         """Start a run in ``folder``, which is created if it is missing.
 
-        Raises StoreError if the folder holds a run already or cannot be written.
+        A run that ended before its first passage is replaced. Raises StoreError if the folder holds any other run, is
+        in use, or cannot be written.
         """
         text = json.dumps(manifest_to_json(manifest), indent=2, sort_keys=True, allow_nan=False) + "\n"
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
+            file = _locked(folder)
             try:
-                # If two runs start in the same folder, "x" makes one of them fail here.
-                with (folder / MANIFEST).open("x", encoding="ascii") as file:
-                    file.write(text)
-            except FileExistsError:
-                raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one") from None
-        return cls(folder, manifest)
+                refuse_run(folder)
+                for name in (OUTCOMES, BAD_ROWS, RESULTS):
+                    (folder / name).unlink(missing_ok=True)
+                file.truncate(0)
+                file.write(text.encode("ascii"))
+                file.flush()
+            except BaseException:
+                file.close()
+                raise
+        return cls(folder, manifest, locked=file)
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
@@ -95,8 +106,11 @@ class RunStore:
         """Continue an interrupted run in a new session; returns the jobs that are finished.
 
         Unfinished passages are asked again from the start. Their earlier step results no longer count, since their
-        times belong to another clock.
+        times belong to another clock. Raises StoreError if another process writes the run.
         """
+        if self._lock is None:
+            with _os_errors("write", self.folder):
+                self._lock = _locked(self.folder)
         finished = frozenset(map(job_key, self.read().finished))
         self.session += 1
         self.append(Resumption(self.session))
@@ -137,11 +151,13 @@ class RunStore:
 
     def close(self) -> None:
         """Flush all files to the disk and close them. Closing twice is allowed."""
-        files, self._files = self._files, {}
-        with _os_errors("write", self.folder):
-            for file in files.values():
-                with file:
-                    os.fsync(file.fileno())
+        files, self._files = [*self._files.values(), *([self._lock] if self._lock else [])], {}
+        self._lock = None
+        with _os_errors("write", self.folder), contextlib.ExitStack() as stack:
+            for file in files:
+                stack.enter_context(file)
+            for file in files:
+                os.fsync(file.fileno())
 
     def __enter__(self) -> RunStore:
         return self
@@ -150,10 +166,28 @@ class RunStore:
         self.close()
 
 
+def refuse_run(folder: Path) -> None:
+    """Raise StoreError if the folder holds a run with passages or outcomes."""
+    with _os_errors("read", folder):
+        for name in (PASSAGES, OUTCOMES):
+            with contextlib.suppress(FileNotFoundError):
+                if (folder / name).stat().st_size:
+                    raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one")
+
+
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write a file as :func:`~depqa_ray.files.replace_file` does. Raises StoreError."""
     with _os_errors("write", path):
         replace_file(path, content, durable=durable)
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """The manifest, open for writing and locked: no other file would be left behind. Raises StoreError, OSError."""
+    file = (folder / MANIFEST).open("a+b")
+    if lock(file):
+        return file
+    file.close()
+    raise StoreError(f"{folder} is in use by another run; give another --run-dir, or wait for that run")
 
 
 def _open_for_append(path: Path) -> BinaryIO:

@@ -21,7 +21,7 @@ from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import USES_EDGES
 from depqa_ray.results.manifest import settings_manifest
 from depqa_ray.results.records import PassageRecord
-from depqa_ray.results.store import RunStore
+from depqa_ray.results.store import RUNS, RunStore
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.ray.connection import accelerators, connected_ray, edge_resources, replica_resources
 from depqa_ray.runtime.ray.pool import RayPool
@@ -54,7 +54,7 @@ def run_experiment(
     system_for = partial(system_message, settings.system_prompt or SYSTEM, settings.shots, examples)
     prompts = PromptBuilder(system_for, settings.max_new_tokens)
     started = datetime.now(timezone.utc)
-    folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
+    folder = settings.run_dir or RUNS / started.strftime("%Y%m%d-%H%M%S-%f")
     with connected_ray():
         manifest = settings_manifest(
             settings,
