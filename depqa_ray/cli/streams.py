@@ -85,7 +85,6 @@ def command_streams() -> Iterator[CommandStream]:
 
     If standard output fails, says so on standard error, and ends with exit code 1 a command that ends by SystemExit.
     """
-    codecs.register_error(_HANDLER, _stand_in)
     _open_closed_descriptors()
     output, errors = CommandStream(sys.stdout), CommandStream(sys.stderr)
     with redirect_stdout(output), redirect_stderr(errors):
@@ -109,6 +108,9 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     shown = error.object[error.start : error.end].translate(_STAND_INS)
     return "".join(letter if letter.isascii() else "?" for letter in shown), error.end
+
+
+codecs.register_error(_HANDLER, _stand_in)
 
 
 def _discard_rest(stream: TextIO) -> None:
