@@ -48,7 +48,7 @@ class EdgePlanner(Planner):
         self._seed, self._prompts, self._warn = settings.seed, prompts, warn
         folder = None if settings.no_dep_cache else settings.dep_cache or _default_folder()
         self._cache = None if folder is None else _edge_cache(settings, sampling_params, folder)
-        if folder is None and not settings.no_dep_cache:
+        if folder is None and not settings.no_dep_cache and self._source == "model":
             warn("replies about edges are not kept: there is no home folder; set HOME or XDG_CACHE_HOME")
 
     @override
