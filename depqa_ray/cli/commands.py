@@ -15,6 +15,7 @@ from depqa_ray.cli.flags import Parser, add_flags, given_settings
 from depqa_ray.cli.outputs import Output, check_output_files, check_run_outputs, run_outputs, write_all
 from depqa_ray.cli.streams import command_streams
 from depqa_ray.errors import DepqaError, InputError
+from depqa_ray.report.text import one_line
 from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
@@ -268,7 +269,8 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
 def _print_errors(*errors: DepqaError) -> int:
     """Print a line for each error. Returns 1 if there are any."""
     for error in errors:
-        _print_to_stderr(f"depqa-ray: error: {error}")
+        # A server's message or a file's name may hold line feeds and escape sequences.
+        _print_to_stderr(f"depqa-ray: error: {one_line(str(error))}")
     return int(bool(errors))
 
 

@@ -41,11 +41,11 @@ def write_all(outputs: Iterable[Output]) -> tuple[list[str], list[StoreError]]:
 
 def check_run_outputs(settings: OutputSettings) -> None:
     """Raise SettingsError or StoreError if the run could not write where it is asked to. Leaves nothing behind."""
-    from depqa_ray.results.store import RUNS, refuse_run
+    from depqa_ray.results.store import RUNS, check_free
 
     check_output_folder(settings.run_dir or RUNS, "--run-dir")
     if settings.run_dir is not None:
-        refuse_run(settings.run_dir)
+        check_free(settings.run_dir)
     if settings.html_dir is not None:
         check_output_folder(settings.html_dir, "--html-dir")
     check_output_files({"--json-out": settings.json_out, "--parquet-out": settings.parquet_out})

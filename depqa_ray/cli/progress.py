@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from depqa_ray.core import StepResult
 from depqa_ray.engines.base import EngineInfo
+from depqa_ray.report.text import one_line
 from depqa_ray.runtime.recorder import Recorder, RunRecord, ready_text
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class LiveProgress(Recorder):
 
     @override
     def on_ready(self, replica: str, info: EngineInfo) -> None:
-        _log.info("%s", ready_text(replica, info))
+        _log.info("%s", one_line(ready_text(replica, info)))
 
     @override
     def record(self, record: RunRecord) -> None:
@@ -60,7 +61,7 @@ class LiveProgress(Recorder):
 
     @override
     def warn(self, text: str) -> None:
-        _log.info("%s", text)
+        _log.info("%s", one_line(text))
 
 
 def start_logging(level: str, console: Console) -> None:

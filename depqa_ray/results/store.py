@@ -86,7 +86,7 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
             file = _locked(folder)
             try:
-                refuse_run(folder)
+                _refuse_lines(folder)
                 for name in (OUTCOMES, BAD_ROWS, RESULTS):
                     (folder / name).unlink(missing_ok=True)
                 file.truncate(0)
@@ -166,13 +166,11 @@ class RunStore:
         self.close()
 
 
-def refuse_run(folder: Path) -> None:
-    """Raise StoreError if the folder holds a run with passages or outcomes."""
-    with _os_errors("read", folder):
-        for name in (PASSAGES, OUTCOMES):
-            with contextlib.suppress(FileNotFoundError):
-                if (folder / name).stat().st_size:
-                    raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one")
+def check_free(folder: Path) -> None:
+    """Raise StoreError if no run can start in the folder, since it holds one or another process writes one there."""
+    _refuse_lines(folder)
+    with _os_errors("write", folder), contextlib.suppress(FileNotFoundError), (folder / MANIFEST).open("r+b") as file:
+        _lock(file, folder)
 
 
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -181,13 +179,29 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) 
         replace_file(path, content, durable=durable)
 
 
+def _refuse_lines(folder: Path) -> None:
+    """Raise StoreError if the folder holds passages or outcomes."""
+    with _os_errors("read", folder):
+        for name in (PASSAGES, OUTCOMES):
+            with contextlib.suppress(FileNotFoundError):
+                if (folder / name).stat().st_size:
+                    raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one")
+
+
 def _locked(folder: Path) -> BinaryIO:
     """The manifest, open for writing and locked: no other file would be left behind. Raises StoreError, OSError."""
     file = (folder / MANIFEST).open("a+b")
-    if lock(file):
-        return file
-    file.close()
-    raise StoreError(f"{folder} is in use by another run; give another --run-dir, or wait for that run")
+    try:
+        _lock(file, folder)
+    except StoreError:
+        file.close()
+        raise
+    return file
+
+
+def _lock(manifest: BinaryIO, folder: Path) -> None:
+    if not lock(manifest):
+        raise StoreError(f"{folder} is in use by another run; give another --run-dir, or wait for that run")
 
 
 def _open_for_append(path: Path) -> BinaryIO:

@@ -76,6 +76,22 @@ def test_run_directory_with_passages_is_refused_at_once(capsys: pytest.CaptureFi
     )
 
 
+@pytest.mark.usefixtures("nothing_starts")
+def test_run_directory_in_use_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """If another run has just started in --run-dir, the command ends before anything is loaded."""
+    with RunStore.create(Path("r"), sample_manifest()):
+        assert main(["demo", "--run-dir", "r"]) == 1
+    assert capsys.readouterr().err == (
+        "depqa-ray: error: r is in use by another run; give another --run-dir, or wait for that run\n"
+    )
+
+
+def test_error_is_one_line_without_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    """If a name holds a line feed or an escape sequence, the error is one line all the same."""
+    assert main(["report", "a\nb\x1b[31m"]) == 1
+    assert capsys.readouterr().err.startswith("depqa-ray: error: a b\u241b[31m holds no run")
+
+
 def test_run_directory_without_passages_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the run in --run-dir failed before its first passage, the command starts there again."""
     RunStore.create(Path("r"), sample_manifest()).close()
