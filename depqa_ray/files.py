@@ -1,13 +1,19 @@
-"""Reads and writes whole files."""
+"""Reads and writes whole files, and tries places for output before any work is done for it."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from depqa_ray.errors import InputError, SettingsError
+
+_DRAFT_LETTERS: Final = 40  # of a file's name: with the process id, no more than the 255 bytes that a name may have
 
 
 def read_text_of(path: Path, flag: str) -> str:
@@ -43,16 +49,97 @@ def read_json(path: Path, fix: str) -> Any:
 def replace_file(path: Path, content: str | bytes, *, durable: bool) -> None:
     """Replace a file atomically: a reader sees the old content or the new. Creates missing folders.
 
-    Text is encoded as UTF-8. ``durable`` waits for the disk; files that can be made again need not. Raises OSError.
+    Text is encoded as UTF-8. ``durable`` waits for the disk; files that can be made again need not. A link stays and
+    its target is replaced. A device or a pipe is written to. Raises OSError.
     """
+    data = content.encode() if isinstance(content, str) else content
+    if _is_special(path):
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name[:_DRAFT_LETTERS]}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_output_file(path: Path, flag: str) -> None:
+    """Raise SettingsError if no file can be written at ``path``, which ``flag`` gave. Leaves nothing behind."""
+    with _refusal(path, flag):
+        if path.is_dir():
+            raise SettingsError("is a folder", str(path), f"give {flag} the name of a file")
+        if not _is_special(path):
+            target = Path(os.path.realpath(path))
+            _try_folder(target.parent, target.name)
+
+
+def check_output_folder(path: Path, flag: str) -> None:
+    """Raise SettingsError if no file can be written into the folder ``path``, which may be missing."""
+    with _refusal(path, flag):
+        _try_folder(path)
+
+
+@contextmanager
+def _refusal(path: Path, flag: str) -> Iterator[None]:
+    fix = f"give {flag} a path that can be written"
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"cannot be written: {error.strerror}", str(path), fix) from None
+    except ValueError as error:  # a name that no file can have
+        raise SettingsError(f"cannot be written: {error}", repr(str(path)), fix) from None
+
+
+def _try_folder(folder: Path, *names: str) -> None:
+    """Write a file without a name into the nearest folder that exists, and try the names of what is to be created.
+
+    Permission bits alone tell little: root ignores them, and a file system may be read-only or full.
+    """
+    missing = list(names)
+    while not _exists(folder):
+        missing.append(folder.name)
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder")
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(b"x")
+    for name in missing:
+        _exists(folder / name)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists. Raises OSError if it cannot, ValueError if it is impossible."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a device, a pipe or a socket is there."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder until it is closed; False if another process, or another opening of it, has it.
+
+    True as well where files cannot be locked, as on some network file systems.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return True
+    with suppress(OSError):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
 from depqa_ray.cli.flags import Parser, add_flags, given_settings
+from depqa_ray.cli.outputs import Output, check_output_files, check_run_outputs, run_outputs, write_all
+from depqa_ray.cli.streams import command_streams
 from depqa_ray.errors import DepqaError, InputError
+from depqa_ray.report.text import one_line
 from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
@@ -36,20 +39,24 @@ _RUN: Final[Mapping[str, Any]] = {"isolate": False}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. An error that a user can cause is one line on stderr, no traceback."""
+    with command_streams() as output:
+        code = _main(sys.argv[1:] if arguments is None else arguments)
+        output.flush()
+        return code or int(output.error is not None)
+
+
+def _main(arguments: Sequence[str]) -> int:
     parsed = _parser().parse_args(arguments)
-    parsed.words = list(sys.argv[1:] if arguments is None else arguments)
+    parsed.words = list(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
     except DepqaError as error:
-        _print_to_stderr(f"depqa-ray: error: {error}")
+        _print_errors(error)
         return error.exit_code
     except KeyboardInterrupt:
         _print_to_stderr("depqa-ray: interrupted; the run directory holds the answers so far")
         return _INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # else the interpreter reports the pipe once more at exit
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,6 +157,8 @@ def _compare(arguments: argparse.Namespace, pages: str | None = None) -> int:
 
 def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], pages: str | None = None) -> int:
     """Run, then write the outputs. If ``html_dir`` is not set, pages go to ``pages`` in the run directory."""
+    check_run_outputs(settings)
+
     from rich.console import Console
 
     from depqa_ray.cli.progress import LiveProgress, start_logging
@@ -161,51 +170,38 @@ def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], page
         folder = run_experiment(settings, strategies, progress)
     html_dir = settings.html_dir or (folder / pages if pages else None)
     outputs = settings.model_copy(update={"html_dir": html_dir})
-    results = _write_outputs(folder, outputs, {}, all_passages=settings.log_level == "debug")
-    return 0 if any(summary.counts.answered for summary in results.strategies.values()) else 1
+    results, code = _write_and_print(folder, outputs, {}, all_passages=settings.log_level == "debug")
+    return code if any(summary.counts.answered for summary in results.strategies.values()) else 1
 
 
 def _report(arguments: argparse.Namespace) -> int:
     outputs = OutputSettings(**given_settings(arguments, OutputSettings))
     statistics = given_settings(arguments, StatisticsSettings)
-    _write_outputs(arguments.run_dir, outputs, statistics, all_passages=arguments.all_passages)
-    return 0
+    return _write_and_print(arguments.run_dir, outputs, statistics, all_passages=arguments.all_passages)[1]
 
 
-def _write_outputs(
+def _write_and_print(
     folder: Path, outputs: OutputSettings, statistics: Mapping[str, Any], *, all_passages: bool
-) -> RunResults:
-    """Write what follows from a run's records and print its table. ``statistics`` override the run's own settings."""
+) -> tuple[RunResults, int]:
+    """Write what follows from a run's records, then print its table. ``statistics`` override the run's own settings.
+
+    Also returns the exit code: 1 if a file could not be written.
+    """
     from rich.console import Console
 
-    from depqa_ray.report.render import write_pages
     from depqa_ray.report.terminal import print_results
     from depqa_ray.results.intervals import check_baseline, resampling_of
     from depqa_ray.results.metrics import compute_results, strategy_names
-    from depqa_ray.results.parquet import write_parquet
-    from depqa_ray.results.predictions import write_predictions
-    from depqa_ray.results.store import RunStore, write_atomically
-    from depqa_ray.results.trace import write_trace
+    from depqa_ray.results.store import RunStore
 
     store = RunStore.open(folder)
     records = store.read()
     check_baseline(statistics.get("baseline"), strategy_names(records))
     results = compute_results(records, resampling_of(records.manifest.settings, statistics))
-    text = results.to_json()
-    store.write_results(text)
-    write_predictions(results, folder)
-    write_trace(records, folder / "trace.json")
+    lines, errors = write_all(run_outputs(store, outputs, records, results))
     print_results(results, Console(), all_passages=all_passages, warnings=records.warnings)
-    print(f"Run directory: {folder}")
-    if outputs.json_out is not None:
-        write_atomically(outputs.json_out, text)
-        print(f"Results: {outputs.json_out}")
-    if outputs.parquet_out is not None:
-        write_parquet(results, outputs.parquet_out)
-        print(f"Records: {outputs.parquet_out}")
-    if outputs.html_dir is not None:
-        print(f"Pages: {write_pages(records, outputs.html_dir, results)[0]}")
-    return results
+    print(f"Run directory: {folder}", *lines, sep="\n")
+    return results, _print_errors(*errors)
 
 
 def _worlds(arguments: argparse.Namespace) -> int:
@@ -218,6 +214,7 @@ def _worlds(arguments: argparse.Namespace) -> int:
         shape = WorldShape(**given)
     except ValueError as error:
         raise InputError(str(error), "--" + str(error).split()[0].replace("_", "-")) from None
+    check_output_files({"--out": arguments.out})
     write_worlds(arguments.out, arguments.count, arguments.seed, shape)
     print(f"{arguments.count} worlds of seed {arguments.seed}: {arguments.out}")
     return 0
@@ -257,16 +254,24 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
         difference = verify_engines(settings, settings.verify, _print_to_stderr)
         print(difference or f"{settings.verify} prompts: every engine's answers are those of generate")
         return 1 if difference else 0
+    check_output_files({"--json-out": settings.json_out, "--markdown-out": settings.markdown_out})
     results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _print_to_stderr)
+    texts = {settings.json_out: results.model_dump_json(indent=1), settings.markdown_out: markdown(results)}
+    lines, errors = write_all(
+        Output(f"Written: {path}", partial(write_atomically, path, text)) for path, text in texts.items() if path
+    )
     print_bench(results, Console())
-    for path, text in (
-        (settings.json_out, results.model_dump_json(indent=1)),
-        (settings.markdown_out, markdown(results)),
-    ):
-        if path is not None:
-            write_atomically(path, text)
-            print(f"Written: {path}")
-    return 0
+    for line in lines:
+        print(line)
+    return _print_errors(*errors)
+
+
+def _print_errors(*errors: DepqaError) -> int:
+    """Print a line for each error. Returns 1 if there are any."""
+    for error in errors:
+        # A server's message or a file's name may hold line feeds and escape sequences.
+        _print_to_stderr(f"depqa-ray: error: {one_line(str(error))}")
+    return int(bool(errors))
 
 
 def _print_to_stderr(text: str) -> None:

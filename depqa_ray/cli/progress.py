@@ -12,6 +12,7 @@ from typing_extensions import override
 from depqa_ray.core import StepResult
 from depqa_ray.engines.base import EngineInfo
 from depqa_ray.hub import FetchLog, FetchProgress
+from depqa_ray.report.text import one_line
 from depqa_ray.runtime.recorder import Recorder, RunRecord, ready_text
 from depqa_ray.scheduling.events import Role
 
@@ -31,7 +32,7 @@ class LiveProgress(Recorder):
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._bar = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line"),  # in ASCII, which every terminal shows
             TextColumn("{task.description}"),
             TextColumn("{task.completed:.0f} questions"),
             TimeElapsedColumn(),
@@ -73,7 +74,7 @@ class LiveProgress(Recorder):
 
     @override
     def on_ready(self, replica: str, role: Role, info: EngineInfo) -> None:
-        _log.info("%s", ready_text(replica, info))
+        _log.info("%s", one_line(ready_text(replica, info)))
 
     @override
     def record(self, record: RunRecord) -> None:
@@ -82,7 +83,7 @@ class LiveProgress(Recorder):
 
     @override
     def warn(self, text: str) -> None:
-        _log.warning("%s", text)
+        _log.warning("%s", one_line(text))
 
 
 def start_logging(level: str, console: Console) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import textwrap
 import time
 from base64 import b64encode
@@ -23,6 +24,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import before_stop, row_seed
+from depqa_ray.engines.proxies import Proxy, is_here, proxy_of, proxy_variables
 from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError, StartError
 
@@ -36,6 +38,8 @@ _WARM_UP_RETRIES: Final = 2  # few, so that a wrong address is reported soon
 _CONNECT_SECONDS: Final = 5.0
 _MAX_STOPS: Final = 4  # OpenAI refuses more
 _NO_KEY: Final = "none"  # the client requires a key; servers without keys ignore it
+_OPENAI: Final = "https://api.openai.com/v1"  # where the client goes without an address
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROMPT_REFUSED: Final = (400, 413, 422)
 _KEY_REFUSED: Final = (401, 403)
 
@@ -67,6 +71,7 @@ class OpenAIEngine(RequestEngine):
         self._limit = asyncio.Semaphore(spec.max_batch_size)
         self._client: AsyncOpenAI | None = None
         self._server = ""
+        self._proxy: Proxy | None = None
         self._secrets: tuple[str, ...] = ()
         self._prompt_tokens = 0
         self._cached: int | None = None
@@ -103,22 +108,28 @@ class OpenAIEngine(RequestEngine):
             import openai
         except ImportError as error:
             raise StartError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
-        key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
-        if not (key.isascii() and key.isprintable()):
-            raise StartError("OPENAI_API_KEY holds characters that no request can carry: set it again")
+        key = _key()
         secrets: tuple[str, ...] = ()
-        with suppress(Exception):  # any parser's error may hold the address's password
+        with suppress(ValueError):  # the parser's error may hold the address's password
             url, headers, secrets = _split_credentials(self._spec.base_url or os.environ.get("OPENAI_BASE_URL"))
-            self._client = openai.AsyncOpenAI(
-                api_key=key,
-                base_url=url,
-                default_headers=headers,
-                timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the request as a whole
-            )
+            http_client, self._proxy = _http_client(url or _OPENAI), proxy_of(url or _OPENAI)
+            with suppress(Exception):  # as above
+                self._client = openai.AsyncOpenAI(
+                    api_key=key,
+                    base_url=url,
+                    default_headers=headers,
+                    timeout=openai.Timeout(None, connect=_CONNECT_SECONDS),  # _ask bounds the request as a whole
+                    http_client=http_client,
+                )
         if self._client is None:
             raise StartError("the server's address is not valid: --openai-base-url http://HOST:PORT/v1")
         self._server = f"the server at {str(self._client.base_url).partition('?')[0].rstrip('/')}"
         self._secrets = tuple(secret for secret in (key, *secrets) if secret != _NO_KEY)
+
+    @property
+    def _way(self) -> str:
+        """The server as errors name it: with the proxy that stands before it, which may be to blame."""
+        return f"{self._server} (through the proxy {self._proxy.address})" if self._proxy else self._server
 
     @override
     async def _answer(self, prompt: Prompt) -> Completion:
@@ -161,12 +172,13 @@ class OpenAIEngine(RequestEngine):
         """Why a request failed, and what to do about it."""
         import openai
 
-        server = self._server
+        server = self._way
         if isinstance(error, openai.APIStatusError):
             return self._refusal(error.status_code, _server_message(error))
         if isinstance(error, openai.APIConnectionError):
             why = self._public(f"{server} cannot be reached ({error.__cause__ or error})")
-            return _Failure(f"{why}: check --openai-base-url, and that it runs")
+            around = "; NO_PROXY goes around the proxy" if self._proxy else ""
+            return _Failure(f"{why}: check --openai-base-url, and that it runs{around}")
         if isinstance(error, asyncio.TimeoutError):
             return _Failure(f"{server} gave no answer within {self._spec.request_timeout:g} s (--request-timeout)")
         if isinstance(error, UnicodeEncodeError):
@@ -177,21 +189,21 @@ class OpenAIEngine(RequestEngine):
         if status in _KEY_REFUSED:  # without the message: it may repeat the key, in part or changed
             how = "does not take the key" if self._secrets else "wants a key"
             return _Failure(
-                f"{self._server} {how} ({status}): set OPENAI_API_KEY where the replicas run", of_settings=True
+                f"{self._way} {how} ({status}): set OPENAI_API_KEY where the replicas run", of_settings=True
             )
         if status == 404:
             advice = f"check --model-name {self._spec.model_name} and --openai-base-url, which mostly ends in /v1"
             return _Failure(
-                self._public(f"{self._server} has no such model or no such address (404): {advice}"), of_settings=True
+                self._public(f"{self._way} has no such model or no such address (404): {advice}"), of_settings=True
             )
         if status == 429:
             advice = "lower --max-batch-size, or check the key's quota"
-            return _Failure(self._public(f"{self._server} gets too many requests (429): {advice}: {message}"))
-        return _Failure(self._public(f"{self._server} answered {status}: {message}"), status in _PROMPT_REFUSED)
+            return _Failure(self._public(f"{self._way} gets too many requests (429): {advice}: {message}"))
+        return _Failure(self._public(f"{self._way} answered {status}: {message}"), status in _PROMPT_REFUSED)
 
     def _public(self, text: str) -> str:
         """One line without secrets."""
-        for secret in self._secrets:
+        for secret in (*self._secrets, *(self._proxy.secrets if self._proxy else ())):
             text = text.replace(secret, "***")
         return textwrap.shorten(text, 400)
 
@@ -200,6 +212,34 @@ class OpenAIEngine(RequestEngine):
         self._prompt_tokens += int(usage.prompt_tokens)
         if details and details.cached_tokens is not None:
             self._cached = (self._cached or 0) + details.cached_tokens
+
+
+def _key() -> str:
+    """The key in the environment. Raises EngineError if no request can carry it."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
+    return key
+
+
+def _http_client(url: str) -> Any:
+    """The client for the server at a URL. It goes straight to a server on this machine: no proxy elsewhere reaches it.
+
+    Raises StartError if the environment sets proxies or certificates that cannot be used.
+    """
+    import openai
+
+    if is_here(url):
+        # Of the environment, the certificates still count.
+        return openai.DefaultAsyncHttpxClient(trust_env=False, verify=ssl.create_default_context())
+    try:
+        return openai.DefaultAsyncHttpxClient()
+    except ImportError:
+        names = ", ".join(proxy_variables("socks"))
+        raise StartError(f"{names}: a SOCKS proxy needs a library: pip install socksio, or unset it") from None
+    except Exception:  # its text may hold the proxy's password
+        names = ", ".join([*proxy_variables(), *(name for name in _CERTIFICATES if name in os.environ)])
+        raise StartError(f"{names}: no requests can be sent with these values: check or unset them") from None
 
 
 def _split_credentials(url: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:

@@ -55,7 +55,10 @@ class EdgePlanner(Planner):
         self._source = settings.dependency_source
         self._rules = selection_rules(settings)
         self._seed, self._prompts, self._warn = settings.seed, prompts, warn
-        self._cache = None if settings.no_dep_cache else _edge_cache(settings, sampling_params, model_revision)
+        folder = None if settings.no_dep_cache else settings.dep_cache or _default_folder()
+        self._cache = None if folder is None else _edge_cache(settings, sampling_params, folder, model_revision)
+        if folder is None and not settings.no_dep_cache and self._source == "model":
+            warn("replies about edges are not kept: there is no home folder; set HOME or XDG_CACHE_HOME")
 
     @override
     def begin(self, job: Job) -> tuple[Plan, EdgeSelection | None]:
@@ -100,7 +103,7 @@ class EdgePlanner(Planner):
         return self._prompts.build(job, step, {})
 
 
-def _edge_cache(settings: Settings, sampling_params: SamplingParams, commit: str) -> EdgeCache:
+def _edge_cache(settings: Settings, sampling_params: SamplingParams, folder: Path, commit: str) -> EdgeCache:
     asked = settings.deps_model or settings.model_name
     # If the commit is known, the revision in the name adds nothing: a branch and a tag may be one commit.
     name = split_revision(asked)[0] if commit else asked
@@ -111,12 +114,16 @@ def _edge_cache(settings: Settings, sampling_params: SamplingParams, commit: str
         model["commit"] = commit
     if engine == "openai":
         model["server"] = settings.deps_base_url or settings.openai_base_url or os.environ.get("OPENAI_BASE_URL", "")
-    return EdgeCache(settings.dep_cache or _default_folder(), model, uuid.uuid4().hex)
+    return EdgeCache(folder, model, uuid.uuid4().hex)
 
 
-def _default_folder() -> Path:
+def _default_folder() -> Path | None:
+    """The user's own cache folder; None for a user who has no home."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "depqa-ray" / "edges"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "depqa-ray" / "edges"
+    except RuntimeError:
+        return None
 
 
 def _weights(model_name: str) -> Mapping[str, Any]:

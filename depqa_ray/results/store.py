@@ -10,7 +10,7 @@
 ==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
-driver dies, only the last line can be torn.
+driver dies, only the last line can be torn. Meanwhile it holds a lock on the manifest, which ends with the driver.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from depqa_ray.core import JobKey, StepResult
 from depqa_ray.engines.base import EngineInfo
 from depqa_ray.errors import StoreError
-from depqa_ray.files import replace_file
+from depqa_ray.files import replace_file, try_lock
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_text
 from depqa_ray.results.records import (
@@ -51,6 +51,9 @@ OUTCOMES: Final = "outcomes.jsonl"
 BAD_ROWS: Final = "bad_rows.jsonl"
 RESULTS: Final = "results.json"
 
+RUNS: Final = Path("runs")
+"""The folder of the run directories that have no other place."""
+
 _FILE_OF: Final[dict[type, str]] = {PassageRecord: PASSAGES, BadRow: BAD_ROWS}
 """The file of each record's type, if it is not OUTCOMES."""
 
@@ -63,12 +66,14 @@ class RunStore:
 
     - ``session`` counts the run's resumptions.
     - ``_files`` are open for appending, by name. A file is opened with its first line: reading a run never touches it.
+    - ``_lock`` is an open descriptor of the folder, locked while this process writes.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, session: int = 0) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, session: int = 0, lock: int | None = None) -> None:
         self.folder, self.manifest, self.session = folder, manifest, session
         self._files: dict[str, BinaryIO] = {}
         self._replicas = set(manifest.replicas)
+        self._lock = lock
 
     def __repr__(self) -> str:
         return f"RunStore({str(self.folder)!r}, session={self.session}, open={sorted(self._files)})"
@@ -77,18 +82,22 @@ class RunStore:
     def create(cls, folder: Path, manifest: Manifest) -> RunStore:
         """Start a run in ``folder``, which is created if it is missing.
 
-        Raises StoreError if the folder holds a run already or cannot be written.
+        A run that ended before its first passage is replaced. Raises StoreError if the folder holds any other run, is
+        in use, or cannot be written.
         """
         text = manifest_text(manifest)
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
+            lock = _locked(folder)
             try:
-                # If two runs start in the same folder, "x" makes one of them fail here.
-                with (folder / MANIFEST).open("x", encoding="ascii") as file:
-                    file.write(text)
-            except FileExistsError:
-                raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one") from None
-        return cls(folder, manifest)
+                _refuse_lines(folder)
+                for name in (OUTCOMES, BAD_ROWS, RESULTS):
+                    (folder / name).unlink(missing_ok=True)
+                replace_file(folder / MANIFEST, text, durable=True)
+            except BaseException:
+                os.close(lock)
+                raise
+        return cls(folder, manifest, lock=lock)
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
@@ -99,8 +108,11 @@ class RunStore:
         """Continue an interrupted run in a new session; returns the jobs that are finished.
 
         Unfinished passages are asked again from the start. Their earlier step results no longer count, since their
-        times belong to another clock.
+        times belong to another clock. Raises StoreError if another process writes the run.
         """
+        if self._lock is None:
+            with _os_errors("write", self.folder):
+                self._lock = _locked(self.folder)
         finished = frozenset(map(job_key, self.read().finished))
         self.session += 1
         self.append(Resumption(self.session))
@@ -151,10 +163,14 @@ class RunStore:
     def close(self) -> None:
         """Flush all files to the disk and close them. Closing twice is allowed."""
         files, self._files = self._files, {}
-        with _os_errors("write", self.folder):
+        lock, self._lock = self._lock, None
+        with _os_errors("write", self.folder), contextlib.ExitStack() as stack:
+            if lock is not None:
+                stack.callback(os.close, lock)
             for file in files.values():
-                with file:
-                    os.fsync(file.fileno())
+                stack.enter_context(file)
+            for file in files.values():
+                os.fsync(file.fileno())
 
     def __enter__(self) -> RunStore:
         return self
@@ -163,10 +179,35 @@ class RunStore:
         self.close()
 
 
+def check_free(folder: Path) -> None:
+    """Raise StoreError if no run can start in the folder, since it holds one or another process writes one there."""
+    _refuse_lines(folder)
+    with _os_errors("write", folder), contextlib.suppress(FileNotFoundError):
+        os.close(_locked(folder))
+
+
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write a file as :func:`~depqa_ray.files.replace_file` does. Raises StoreError."""
     with _os_errors("write", path):
         replace_file(path, content, durable=durable)
+
+
+def _refuse_lines(folder: Path) -> None:
+    """Raise StoreError if the folder holds passages or outcomes."""
+    with _os_errors("read", folder):
+        for name in (PASSAGES, OUTCOMES):
+            with contextlib.suppress(FileNotFoundError):
+                if (folder / name).stat().st_size:
+                    raise StoreError(f"{folder} already holds a run; give another --run-dir, or delete this one")
+
+
+def _locked(folder: Path) -> int:
+    """An open descriptor of the folder, locked: so no file is left behind. Raises StoreError, OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    if not try_lock(descriptor):
+        os.close(descriptor)
+        raise StoreError(f"{folder} is in use by another run; give another --run-dir, or wait for that run")
+    return descriptor
 
 
 def _open_for_append(path: Path) -> BinaryIO:

@@ -22,7 +22,7 @@ from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import USES_EDGES
 from depqa_ray.results.manifest import settings_manifest
 from depqa_ray.results.records import PassageRecord
-from depqa_ray.results.store import RunStore
+from depqa_ray.results.store import RUNS, RunStore
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.ray.connection import accelerators, connected_ray, edge_resources, replica_resources
 from depqa_ray.runtime.ray.fetch import fetch_on_nodes
@@ -55,7 +55,7 @@ def run_experiment(
     models = hub_models(settings, edges=edges)
     data = _read_data(settings, strategies, watcher)
     started = datetime.now(timezone.utc)
-    folder = settings.run_dir or Path("runs") / started.strftime("%Y%m%d-%H%M%S-%f")
+    folder = settings.run_dir or RUNS / started.strftime("%Y%m%d-%H%M%S-%f")
     watcher.on_stage("starting Ray")
     with connected_ray():
         replicas = _replicas(settings, faults, _fetch_models(settings, models, watcher), edges=edges)

@@ -329,3 +329,61 @@ def test_served_reader_answers_as_the_local_one() -> None:
     ]
     assert all(c.generated_tokens >= t.generated_tokens for c, t in zip(ours, theirs, strict=True))
     assert WARM_UP.id not in [c.prompt_id for c in ours]
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "nonsense://127.0.0.1:9"])
+def test_server_on_this_machine_is_asked_directly(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If proxies are set, whatever they are, requests to this machine go around them."""
+    for name in PROXIES:
+        monkeypatch.setenv(name, proxy)
+    with scripted(lambda body, n: GOOD) as server:
+        for host in ("127.0.0.1", "localhost", "0.0.0.0"):
+            url = server.url.replace("127.0.0.1", host)
+            with_engine(OpenAIEngine(spec(url)), lambda engine: answers(engine, *prompts("a")))
+    assert server.times("Q a") == 3
+
+
+def test_dead_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a proxy that applies is out of reach, the error names it, without its user and password."""
+    caplog.set_level(logging.DEBUG)
+    port = free_port()
+    monkeypatch.setenv("http_proxy", f"http://zoe:p%40ss@127.0.0.1:{port}")
+    message = refused(OpenAIEngine(spec("http://models.invalid:8000/v1")))
+    assert message.startswith(
+        f"the server at http://models.invalid:8000/v1 (through the proxy http://127.0.0.1:{port}) cannot be reached ("
+    )
+    assert message.endswith("and that it runs; NO_PROXY goes around the proxy")
+    assert not any(secret in message + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
+
+
+def test_refusal_of_a_proxy_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a proxy that applies answers with an error, the error names the proxy."""
+    with scripted(lambda body, n: Reply(407, {"error": {"message": "who is ann:secret?"}})) as proxy:
+        address = proxy.url.removesuffix("/v1")
+        monkeypatch.setenv("HTTP_PROXY", address.replace("://", "://ann:secret@"))
+        message = refused(OpenAIEngine(spec("http://models.invalid/v1")))
+    assert f"(through the proxy {address}) answered 407" in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("socks5://ann:secret@127.0.0.1:9", "ALL_PROXY: a SOCKS proxy needs a library: pip install socksio"),
+        ("nonsense://ann:secret@127.0.0.1:9", "ALL_PROXY: no requests can be sent with these values"),
+    ],
+)
+def test_unusable_proxy_is_one_line(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no client can use a proxy that is set, the error names its variable and not its value."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    for name in (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", value)
+    message = refused(OpenAIEngine(spec("http://models.invalid/v1")))
+    assert message.startswith(said)
+    assert "secret" not in message

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -26,7 +28,7 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_creating_writes_the_manifest_and_nothing_else(tmp_path: Path) -> None:
-    RunStore.create(tmp_path / "a" / "run", sample_manifest())
+    RunStore.create(tmp_path / "a" / "run", sample_manifest()).close()
 
     assert [path.name for path in (tmp_path / "a" / "run").iterdir()] == ["manifest.json"]
 
@@ -39,6 +41,69 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
         RunStore.create(tmp_path, sample_manifest())
 
     assert (tmp_path / "outcomes.jsonl").read_bytes() == before
+
+
+def test_run_without_a_passage_is_replaced(tmp_path: Path) -> None:
+    """If an earlier run ended before its first passage, a new run takes its folder over, without its bad rows."""
+    with RunStore.create(tmp_path, sample_manifest(model="old")) as store:
+        store.append(BadRow("dev.json: data[3]", "no context", "add one", {}))
+    (tmp_path / "passages.jsonl").touch()
+
+    write_sample(tmp_path)
+
+    assert RunStore.open(tmp_path).read() == sample_records()
+
+
+def test_torn_manifest_without_a_passage_is_replaced(tmp_path: Path) -> None:
+    """If a driver died while it wrote the manifest, the next run replaces it."""
+    (tmp_path / "manifest.json").write_text('{"version": 2, "labels"')
+    RunStore.create(tmp_path, sample_manifest()).close()
+    assert RunStore.open(tmp_path).manifest == sample_manifest()
+
+
+@pytest.mark.parametrize("file", ["passages.jsonl", "outcomes.jsonl"])
+def test_lines_without_a_manifest_are_refused(tmp_path: Path, file: str) -> None:
+    """If a folder holds lines of a run, even without its manifest, no run adds its own to them."""
+    (tmp_path / file).write_text("{}\n")
+    with pytest.raises(StoreError, match="already holds a run"):
+        RunStore.create(tmp_path, sample_manifest())
+    assert (tmp_path / file).read_text() == "{}\n"
+
+
+def test_folder_of_a_run_in_progress_is_refused(tmp_path: Path) -> None:
+    """While a run writes into a folder, no other may start or be resumed there, but it can be read."""
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        with pytest.raises(StoreError, match="is in use by another run; give another --run-dir"):
+            RunStore.create(tmp_path, sample_manifest())
+        with pytest.raises(StoreError, match="is in use by another run"), RunStore.open(tmp_path) as other:
+            other.resume()
+        store.append(velcarn())
+        assert len(RunStore.open(tmp_path).read().passages) == 1
+    with RunStore.open(tmp_path) as resumed:
+        resumed.resume()
+        with pytest.raises(StoreError, match="is in use by another run"), RunStore.open(tmp_path) as other:
+            other.resume()
+
+
+def test_lock_of_a_killed_driver_is_gone(tmp_path: Path) -> None:
+    """If a driver is killed before its first passage, the next run takes its folder over at once."""
+    child = os.fork()
+    if child == 0:
+        store = RunStore.create(tmp_path, sample_manifest())
+        os._exit(9 if store else 1)
+    os.waitpid(child, 0)
+    RunStore.create(tmp_path, sample_manifest()).close()
+
+
+def test_file_system_without_locks_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If files cannot be locked, a run starts without a lock."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    write_sample(tmp_path)
+    assert RunStore.open(tmp_path).read() == sample_records()
 
 
 def test_unwritable_folder_is_a_one_line_error(tmp_path: Path) -> None:
@@ -116,7 +181,7 @@ def test_a_damaged_line_in_the_middle_names_its_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ['{"kind":"step"}', '{"kind":"comet"}', '{"kind":"finished","strategy":"s"}'])
 def test_a_line_that_is_no_record_names_its_place(tmp_path: Path, line: str) -> None:
-    RunStore.create(tmp_path, sample_manifest())
+    RunStore.create(tmp_path, sample_manifest()).close()
     (tmp_path / "outcomes.jsonl").write_text(line + "\n")
 
     with pytest.raises(StoreError, match="line 1: not a record of this version"):
@@ -183,8 +248,8 @@ def test_bad_rows_are_kept(tmp_path: Path) -> None:
 
 
 def test_results_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    store = RunStore.create(tmp_path, sample_manifest())
-    store.write_results("old")
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        store.write_results("old")
     path = tmp_path / "results.json"
 
     with pytest.raises(UnicodeEncodeError):
@@ -200,7 +265,7 @@ def test_full_disk_is_a_store_error(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path, sample_manifest())
     (tmp_path / "passages.jsonl").symlink_to("/dev/full")
 
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StoreError, match="cannot write"), store:
         store.append(velcarn())
 
 
@@ -227,7 +292,7 @@ def test_no_line_is_lost_when_a_driver_is_killed(tmp_path: Path) -> None:
 def test_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """A manifest is read back as it was written."""
     manifest = dataclasses.replace(sample_manifest(embedded_reader=True), devices=("a", "b"))
-    RunStore.create(tmp_path, manifest)
+    RunStore.create(tmp_path, manifest).close()
 
     assert RunStore.open(tmp_path).manifest == manifest
 

@@ -93,6 +93,23 @@ def test_unwritable_cache_is_reported_once(tmp_path: Path) -> None:
     assert sum("not kept" in warning for warning in recorder.warnings) == 1
 
 
+def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no home folder for the cache, the run says so once and goes on."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    asked = passage("p", 2)
+    pool = VirtualPool(1, one_second, asking({asked.text: stated(asked, ())}))
+    recorder = drive([Job("dependency_parallel", asked)], pool, no_dep_cache=False)
+    assert len(recorder.outcomes) == 2
+    assert recorder.warnings == [
+        "replies about edges are not kept: there is no home folder; set HOME or XDG_CACHE_HOME"
+    ]
+
+
 def test_cached_reply_of_another_system_message_is_not_used(tmp_path: Path) -> None:
     """If the system message differs, the stored reply is not used."""
     asked = passage("p", 2)

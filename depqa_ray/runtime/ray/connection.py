@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import ray
 
-from depqa_ray.errors import ClusterError, InputError
+from depqa_ray.errors import ClusterError, InputError, SettingsError
+from depqa_ray.files import check_output_folder
 from depqa_ray.runtime.ray.pool import ReplicaResources
 from depqa_ray.settings.load import Settings
 from depqa_ray.settings.types import LOADING_ENGINES
@@ -39,7 +42,8 @@ def connected_ray() -> Iterator[None]:
                 _start_local(runtime_env)
     except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
         place = f"connect to Ray at {address}" if address else "start Ray on this machine"
-        raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}") from error
+        advice = "" if address else _start_advice(error)
+        raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}{advice}") from error
     try:
         yield
     finally:
@@ -65,6 +69,7 @@ def _start_local(runtime_env: dict[str, str]) -> None:
     # A run works offline and alone: no usage report, no dashboard, no idle workers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _ensure_token()
     ray.init(
         address="local",
         runtime_env=runtime_env,
@@ -74,6 +79,25 @@ def _start_local(runtime_env: dict[str, str]) -> None:
         object_store_memory=_LOCAL_OBJECT_STORE,
         _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
     )
+
+
+def _start_advice(error: Exception) -> str:
+    """What to set where Ray's own folder is the problem: its sockets are in there, and their paths are limited."""
+    if "AF_UNIX" in str(error):
+        return "; set RAY_TMPDIR to a folder with a short path, such as /tmp"
+    if isinstance(error, OSError):
+        return "; set RAY_TMPDIR to a folder that can be written"
+    if "timed out" in str(error):
+        return "; the logs in ray/session_latest/logs say why, in RAY_TMPDIR, TMPDIR or /tmp"
+    return ""
+
+
+def _ensure_token() -> None:
+    """Give the cluster a token of its own where Ray cannot keep one in the user's home folder."""
+    try:
+        check_output_folder(Path(os.environ["HOME"]) / ".ray", "HOME")
+    except (KeyError, SettingsError):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def accelerators() -> tuple[str, ...]:
