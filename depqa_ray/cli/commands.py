@@ -14,7 +14,7 @@ from depqa_ray.benchmark.settings import BenchSettings, load_bench_settings
 from depqa_ray.cli.flags import Parser, add_flags, given_settings
 from depqa_ray.cli.outputs import Output, check_output_files, check_run_outputs, run_outputs, write_all
 from depqa_ray.cli.streams import command_streams
-from depqa_ray.errors import DepqaError, InputError
+from depqa_ray.errors import DepqaError, InputError, SettingsError
 from depqa_ray.report.text import one_line
 from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
@@ -139,6 +139,10 @@ def _add_bench(commands: Any) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
+    for word in arguments.words:
+        if word != word.encode("utf-8", "replace").decode("utf-8"):
+            fix = "give another name, or set PYTHONUTF8=1 if your terminal is UTF-8"
+            raise SettingsError("is not UTF-8, and Ray takes no other command line", word, fix)
     return load_settings(given_settings(arguments), arguments.config, arguments.defaults)
 
 

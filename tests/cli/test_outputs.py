@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def test_run_directory_in_use_is_refused_at_once(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == (
         "depqa-ray: error: r is in use by another run; give another --run-dir, or wait for that run\n"
     )
+
+
+@pytest.mark.usefixtures("nothing_starts")
+def test_argument_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """If an argument is not UTF-8, which Ray cannot take, the error says what to set."""
+    assert main(["demo", "--run-dir", os.fsdecode(b"caf\xe9")]) == 2
+    assert "is not UTF-8" in (said := capsys.readouterr().err) and "PYTHONUTF8=1" in said
+    assert said.count("\n") == 1
 
 
 def test_error_is_one_line_without_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
