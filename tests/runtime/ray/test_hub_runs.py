@@ -205,7 +205,7 @@ def fetch(model: str, timeout: float = 60.0) -> tuple[str, Watcher]:
     return commits[model], watcher
 
 
-def test_long_download_with_cuts_is_not_ended_by_the_start_timeout(hub: Hub) -> None:
+def test_start_timeout_does_not_end_a_long_download(hub: Hub) -> None:
     """If a download takes longer than --start-timeout and is cut, it goes on, and its progress is reported."""
     model = "slow/model"
     add_model(hub.root, model)
