@@ -65,22 +65,36 @@ def timeout() -> int:
     return int(constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
+_direct_lock: Final = threading.Lock()
+_direct: object = None
+"""The client that was made without proxies, if there is one."""
+
+
 def open_client() -> None:
     """Make the client that the requests share. A hub on this machine is asked directly, whatever proxies are set.
 
     Raises NoClientError.
     """
-    from huggingface_hub import close_session, get_session
+    from huggingface_hub import get_session
 
     try:
-        if not is_loopback(address().hostname or ""):
-            get_session()
-            return
-        close_session()
-        with _environment(NO_PROXY="*", no_proxy="*"):
+        if getproxies_environment() and is_loopback(address().hostname or ""):
+            _open_direct_client()
+        else:
             get_session()
     except Exception as error:  # ImportError, ValueError, ssl.SSLError, OSError and the network library's own
         raise NoClientError(" ".join(str(error).split())) from error
+
+
+def _open_direct_client() -> None:
+    """Make the shared client one without proxies; if it is one, other threads may be using it, and it stays."""
+    from huggingface_hub import close_session, get_session
+
+    global _direct
+    with _direct_lock, _environment(NO_PROXY="*", no_proxy="*"):
+        if _direct is None or get_session() is not _direct:
+            close_session()
+            _direct = get_session()
 
 
 def is_loopback(host: str) -> bool:

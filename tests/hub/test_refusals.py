@@ -231,10 +231,15 @@ def test_cache_below_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("proxy", ["http://u:secret@127.0.0.1:9", "socks5://u:secret@127.0.0.1:9", "nonsense://x"])
 def test_hub_on_this_machine_is_asked_directly(hub: Hub, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """If proxies are set, a hub on this machine is asked without them."""
+    """If proxies are set, a hub on this machine is asked without them, by one client."""
+    from huggingface_hub import get_session
+
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy)
     assert fetch_model(NAME).commit == hub.commit(NAME)
+    client = get_session()
+    assert fetch_model(NAME).commit == hub.commit(NAME)
+    assert get_session() is client
     assert "NO_PROXY" not in os.environ
 
 
