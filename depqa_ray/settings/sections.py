@@ -57,7 +57,7 @@ class DataSettings(Section):
 
     dataset: str = _setting(
         "squad",
-        "squad (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, JSON lines or "
+        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, JSON lines or "
         "Parquet), or musique:FILE (MuSiQue-Ans JSON lines)",
     )
     split: str = _setting("train", "split of the hub's data set")
@@ -91,7 +91,8 @@ class ModelSettings(Section):
     _system_prompt: str | None = PrivateAttr(default=None)
 
     model_name: str = _setting(
-        "Qwen/Qwen3-4B", "a causal LM: a hub id, a folder, or embedded (the small reader that ships with the package)"
+        "Qwen/Qwen3-4B",
+        "a causal LM: NAME or NAME@REVISION on the hub, a folder, or embedded (the small reader that ships with the package)",
     )
     engine: EngineName = _setting(
         "shared_prefix",
