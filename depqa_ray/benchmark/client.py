@@ -25,7 +25,10 @@ _STDERR_SHOWN: Final = 400  # last characters of standard error that an error sh
 _CLOSE_SECONDS: Final = 30.0  # then the worker is killed
 
 # As -m would run it, but without the current folder on its path, where a file may be named like a library.
-_WORKER: Final = "import runpy, sys; sys.path[:] = filter(None, sys.path); runpy.run_module('depqa_ray.benchmark.worker', run_name='__main__')"
+_WORKER: Final = (
+    "import runpy, sys; sys.path[:] = filter(None, sys.path); "
+    "runpy.run_module('depqa_ray.benchmark.worker', run_name='__main__')"
+)
 
 
 class WorkerProcess:

@@ -40,7 +40,7 @@ class LiveProgress(Recorder):
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting")
+        self._task = self._bar.add_task("reading the data set")
         self._fetches = FetchLog(self._log_unless_shown, self._describe)
 
     def __enter__(self) -> LiveProgress:

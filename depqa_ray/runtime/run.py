@@ -91,7 +91,6 @@ class _Data:
 
 def _read_data(settings: Settings, strategies: Sequence[StrategyName], watcher: Recorder) -> _Data:
     """The first passage is read, so that unusable data is reported before anything starts."""
-    watcher.on_stage(f"reading {settings.dataset}")
     snapshot = fetch_dataset(settings.dataset, settings.split, watcher.on_fetch)
     if snapshot is not None and snapshot.note:
         watcher.warn(snapshot.note)

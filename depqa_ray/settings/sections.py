@@ -57,8 +57,8 @@ class DataSettings(Section):
 
     dataset: str = _setting(
         "squad",
-        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, JSON lines or "
-        "Parquet), or musique:FILE (MuSiQue-Ans JSON lines)",
+        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, "
+        "JSON lines or Parquet), or musique:FILE (MuSiQue-Ans JSON lines)",
     )
     split: str = _setting("train", "split of the hub's data set")
     context_count: CountOrZero = _setting(1, "sample this many passages; 0 = all")
@@ -92,7 +92,8 @@ class ModelSettings(Section):
 
     model_name: str = _setting(
         "Qwen/Qwen3-4B",
-        "a causal LM: NAME or NAME@REVISION on the hub, a folder, or embedded (the small reader that ships with the package)",
+        "a causal LM: NAME or NAME@REVISION on the hub, a folder, or embedded (the small reader that ships with the "
+        "package)",
     )
     engine: EngineName = _setting(
         "shared_prefix",
