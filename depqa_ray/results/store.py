@@ -10,7 +10,7 @@
 ==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
-driver dies, only the last line can be torn. Meanwhile it holds a lock on the manifest, which ends with the driver.
+driver dies, only the last line can be torn. Meanwhile it holds a lock, which ends with the driver.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ PASSAGES: Final = "passages.jsonl"
 OUTCOMES: Final = "outcomes.jsonl"
 BAD_ROWS: Final = "bad_rows.jsonl"
 RESULTS: Final = "results.json"
+LOCK: Final = ".lock"
+"""Is there while a run is written. After a crash it stays, but nobody holds the lock."""
 
 RUNS: Final = Path("runs")
 """The folder of the run directories that have no other place."""
@@ -63,7 +65,7 @@ class RunStore:
 
     - ``session`` counts the run's resumptions.
     - ``_files`` are open for appending, by name. A file is opened with its first line: reading a run never touches it.
-    - ``_lock`` is the manifest, locked while this process writes.
+    - ``_lock`` is the lock file while this process writes.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, session: int = 0, locked: BinaryIO | None = None) -> None:
@@ -84,18 +86,18 @@ class RunStore:
         text = json.dumps(manifest_to_json(manifest), indent=2, sort_keys=True, allow_nan=False) + "\n"
         with _os_errors("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
-            file = _locked(folder)
+            locked = _locked(folder)
             try:
                 _refuse_lines(folder)
-                for name in (OUTCOMES, BAD_ROWS, RESULTS):
+                for name in (MANIFEST, OUTCOMES, BAD_ROWS, RESULTS):
                     (folder / name).unlink(missing_ok=True)
-                file.truncate(0)
-                file.write(text.encode("ascii"))
-                file.flush()
+                # Where files cannot be locked, "x" makes one of two runs fail that start at the same time.
+                with (folder / MANIFEST).open("x", encoding="ascii") as file:
+                    file.write(text)
             except BaseException:
-                file.close()
+                _unlock(locked, folder)
                 raise
-        return cls(folder, manifest, locked=file)
+        return cls(folder, manifest, locked=locked)
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
@@ -151,13 +153,16 @@ class RunStore:
 
     def close(self) -> None:
         """Flush all files to the disk and close them. Closing twice is allowed."""
-        files, self._files = [*self._files.values(), *([self._lock] if self._lock else [])], {}
-        self._lock = None
-        with _os_errors("write", self.folder), contextlib.ExitStack() as stack:
-            for file in files:
-                stack.enter_context(file)
-            for file in files:
-                os.fsync(file.fileno())
+        files, self._files = self._files, {}
+        locked, self._lock = self._lock, None
+        try:
+            with _os_errors("write", self.folder):
+                for file in files.values():
+                    with file:
+                        os.fsync(file.fileno())
+        finally:
+            if locked is not None:
+                _unlock(locked, self.folder)
 
     def __enter__(self) -> RunStore:
         return self
@@ -169,8 +174,9 @@ class RunStore:
 def check_free(folder: Path) -> None:
     """Raise StoreError if no run can start in the folder, since it holds one or another process writes one there."""
     _refuse_lines(folder)
-    with _os_errors("write", folder), contextlib.suppress(FileNotFoundError), (folder / MANIFEST).open("r+b") as file:
-        _lock(file, folder)
+    with _os_errors("write", folder), contextlib.suppress(FileNotFoundError), (folder / LOCK).open("r+b") as file:
+        if not lock(file):
+            raise StoreError(_in_use(folder))
 
 
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -189,19 +195,27 @@ def _refuse_lines(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> BinaryIO:
-    """The manifest, open for writing and locked: no other file would be left behind. Raises StoreError, OSError."""
-    file = (folder / MANIFEST).open("a+b")
-    try:
-        _lock(file, folder)
-    except StoreError:
-        file.close()
-        raise
-    return file
+    """The lock file, locked. Raises StoreError if another process has it, and OSError."""
+    path = folder / LOCK
+    while True:
+        file = path.open("wb")
+        if not lock(file):
+            file.close()
+            raise StoreError(_in_use(folder))
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()  # its last owner removed it before this process got the lock: others would lock another file
 
 
-def _lock(manifest: BinaryIO, folder: Path) -> None:
-    if not lock(manifest):
-        raise StoreError(f"{folder} is in use by another run; give another --run-dir, or wait for that run")
+def _unlock(file: BinaryIO, folder: Path) -> None:
+    """Remove the lock file while it is still locked, then unlock it."""
+    with file, contextlib.suppress(OSError):
+        (folder / LOCK).unlink()
+
+
+def _in_use(folder: Path) -> str:
+    return f"{folder} is in use by another run; give another --run-dir, or wait for that run"
 
 
 def _open_for_append(path: Path) -> BinaryIO:

@@ -7,7 +7,9 @@ import errno
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -93,6 +95,30 @@ def test_lock_of_a_killed_driver_is_gone(tmp_path: Path) -> None:
         os._exit(9 if store else 1)
     os.waitpid(child, 0)
     RunStore.create(tmp_path, sample_manifest()).close()
+
+
+def test_lock_file_that_its_owner_removed_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another run ends and removes the lock file just before it is locked, the new run locks the next one."""
+    removed = []
+
+    def flock(file: BinaryIO, how: int, real: Callable[..., None] = fcntl.flock) -> None:
+        if not removed:
+            removed.append(True)
+            (tmp_path / ".lock").unlink()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with RunStore.create(tmp_path, sample_manifest()), pytest.raises(StoreError, match="is in use"):
+        RunStore.create(tmp_path, sample_manifest())
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_lock_outlives_a_new_manifest(tmp_path: Path) -> None:
+    """If the manifest is replaced while a run is written, the folder stays in use."""
+    with RunStore.create(tmp_path, sample_manifest()):
+        write_atomically(tmp_path / "manifest.json", (tmp_path / "manifest.json").read_bytes())
+        with pytest.raises(StoreError, match="is in use"):
+            RunStore.create(tmp_path, sample_manifest())
 
 
 def test_file_system_without_locks_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
