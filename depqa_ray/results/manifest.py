@@ -199,10 +199,7 @@ def _plain(value: Any) -> Any:
 
 
 def _anonymous(text: str) -> str:
-    try:
-        home = str(Path.home())
-    except RuntimeError:  # neither HOME nor a user with a name
-        home = ""
+    home = str(Path.home())
     prefix = text[: len(MUSIQUE)] if text.startswith(MUSIQUE) else ""
     path = text[len(prefix) :]
     if len(home) > 1 and (path == home or path.startswith(home + os.sep)):

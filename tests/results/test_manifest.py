@@ -51,16 +51,6 @@ def test_home_folders_and_users_in_addresses_are_cut() -> None:
     assert public_settings(settings) == {"run_dir": "~/runs", "url": "https://example.org/v1", "half": "?"}
 
 
-def test_user_without_a_home_has_no_folder_to_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the user has neither HOME nor a name, settings are kept as they are."""
-
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", homeless)
-    assert public_settings({"run_dir": "/data/runs"}) == {"run_dir": "/data/runs"}
-
-
 def test_the_manifest_describes_the_machine_and_does_not_name_it() -> None:
     manifest = manifest_to_json(make_manifest(RunLabels(model="m"), {"a": 1}, started="2026-01-01T00:00:00+00:00"))
 
