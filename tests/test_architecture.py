@@ -20,7 +20,7 @@ PACKAGE = "depqa_ray"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "hub", "code_version", "settings", "core"),
+    ("errors", "files", "proxies", "hub", "code_version", "settings", "core"),
     ("passages", "answering", "edges"),
     ("planning", "scheduling", "engines", "reader"),
     ("results", "benchmark"),

@@ -24,9 +24,9 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.proxies import Proxy, is_here, proxy_of, proxy_variables
 from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import EngineError, StartError
+from depqa_ray.proxies import Proxy, is_here, proxy_of, proxy_variables
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -57,9 +57,8 @@ class Transfer:
         """Open a partial file once no other process writes it."""
         partial.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            with partial.open("a+b"):  # makes it if it is missing
-                pass
-            with partial.open("r+b") as target:
+            # In one step: another process may finish and rename the file at any moment.
+            with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as target:
                 self._lock(target)
                 if _is_at(target, partial):
                     yield target

@@ -95,6 +95,14 @@ def test_lock_of_a_killed_driver_is_gone(tmp_path: Path) -> None:
     RunStore.create(tmp_path, sample_manifest()).close()
 
 
+def test_lock_outlives_a_new_manifest(tmp_path: Path) -> None:
+    """If the manifest is replaced while a run is written, the folder stays in use."""
+    with RunStore.create(tmp_path, sample_manifest()):
+        write_atomically(tmp_path / "manifest.json", (tmp_path / "manifest.json").read_bytes())
+        with pytest.raises(StoreError, match="is in use"):
+            RunStore.create(tmp_path, sample_manifest())
+
+
 def test_file_system_without_locks_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If files cannot be locked, a run starts without a lock."""
 

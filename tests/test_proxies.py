@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from depqa_ray.engines.proxies import Proxy, is_here, proxy_of, proxy_variables
+from depqa_ray.proxies import Proxy, is_here, proxy_of, proxy_variables
 
 
 @pytest.fixture(autouse=True)
