@@ -55,7 +55,8 @@ class CausalLM:
         # Only SamplingParams count, not what a model's folder suggests, such as a repetition penalty.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
-        self.pad: int = pad if pad is not None else next(iter(self.eos), 0)
+        known = pad is not None and pad < _embeddings(self.model)  # one that was added for training may have none
+        self.pad: int = pad if known else next(iter(self.eos), 0)
         self.sampling_params = spec.sampling_params
         self.window = window_of(self.model.config)
         self._texts = TokenTexts(self.tokenizer)
@@ -110,10 +111,16 @@ class CausalLM:
 
     def _check_vocabulary(self, model: Any) -> None:
         """Raises UnusableModelError if tokens have no embedding: on a GPU such a token would end the process."""
-        tokens, rows = self.tokenizer.vocab_size, model.get_input_embeddings().weight.shape[0]
+        used = max(self.chat.ids(self.chat.text(WARM_UP)), default=0)
+        tokens, rows = max(self.tokenizer.vocab_size, used + 1), _embeddings(model)
         if tokens > rows:
             reason = f"its tokenizer has {tokens:,} tokens, its weights have {rows:,}: they are of different models"
             raise UnusableModelError(reason, "fetch the model's own tokenizer.json")
+
+
+def _embeddings(model: Any) -> int:
+    """The number of tokens that a model has embeddings for."""
+    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def window_of(config: Any) -> int:

@@ -59,7 +59,8 @@ def as_start_error(model_name: str) -> Iterator[None]:
 def is_fault_of_machine(error: BaseException) -> bool:
     """Whether an error says that this machine failed, so that another one might succeed."""
     failed = isinstance(error, OSError) and error.errno in _FAULTS_OF_A_MACHINE
-    return failed or isinstance(error, torch.AcceleratorError) or is_out_of_memory(error)
+    on_gpu = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    return failed or on_gpu or is_out_of_memory(error)
 
 
 def load_config(model_name: str, revision: str = "") -> Any:

@@ -105,7 +105,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def missing_tokenizer_files(folder: Path) -> str:
     """A remark if a folder has no file with a vocabulary; "" if it has one."""
-    if any((folder / name).is_file() for name in _TOKENIZER):
+    if any(path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken") for path in folder.iterdir()):
         return ""
     return f" ({folder} has none of {', '.join(_TOKENIZER)})"
 

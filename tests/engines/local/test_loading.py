@@ -46,6 +46,11 @@ def other_tokenizer(folder: Path) -> None:
     byte_tokenizer([bytes([65, n]) for n in range(99)]).save_pretrained(folder)
 
 
+def template_of_unknown_tokens(folder: Path) -> None:
+    """A tokenizer whose chat template writes a token that was added and has no embedding."""
+    byte_tokenizer([], "<turn>", chat_template="<turn>" + BARE).save_pretrained(folder)
+
+
 def wrong_tokenizer(folder: Path) -> None:
     """A tokenizer that loads and knows only one character."""
     path = folder / "tokenizer.json"
@@ -98,6 +103,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"tokenizer cannot be loaded: .* has none of tokenizer\.json",
     ),
     "a tokenizer without letters": (wrong_tokenizer, "tokenizer does not give a text back"),
+    "a template of other tokens": (template_of_unknown_tokens, "its weights have 258: .*different models"),
     "a larger tokenizer": (other_tokenizer, r"its tokenizer has 357 tokens, its weights have 258: .*different models"),
 }
 
@@ -128,6 +134,15 @@ def test_whole_model_is_loaded_without_notes(tmp_path: Path, change: str) -> Non
     assert load(tmp_path).info("x").notes == ()
 
 
+def test_padding_without_an_embedding_is_not_used(tmp_path: Path) -> None:
+    """If the padding token was added without an embedding, another token pads: the model still answers."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<padding>"})
+    tokenizer.save_pretrained(save_tiny_model(tmp_path))
+    assert tokenizer.pad_token_id == 258
+    assert load(tmp_path).pad == 0
+
+
 def test_tensors_without_use_are_noted(tmp_path: Path) -> None:
     """If the files hold more than the architecture uses, the model runs and a note counts and names the rest."""
     save_tiny_model(tmp_path, chat_template=BARE)
@@ -152,6 +167,7 @@ def test_any_error_of_loading_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         (MemoryError(), "not enough memory"),
         (RuntimeError("unable to mmap: Cannot allocate memory (12)"), "not enough memory"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), "CUBLAS"),
         (torch.AcceleratorError("CUDA error: uncorrectable ECC error"), "uncorrectable"),
     ],
 )

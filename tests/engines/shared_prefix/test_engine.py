@@ -14,7 +14,7 @@ import pytest
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.errors import EngineError
+from depqa_ray.errors import EngineError, StartError
 from depqa_ray.settings.types import DtypeName
 from tests.engines.damage import NO_SYSTEM_ROLE, SILENT_ON_SYSTEM, write_nan
 from tests.engines.local.test_transformers import one_by_one
@@ -277,6 +277,14 @@ def test_prefixes_are_shared_without_a_system_role(tmp_path: Path, template: str
     info, _, engine = complete(folder, [prompts])
     assert any("takes no system role" in note for note in info.notes)
     assert engine.counts().computed_tokens == len("[user]S\n\n") + len(shared) + 1 + 9 * len("0[model]")
+
+
+@pytest.mark.parametrize("part", ["q_norm", "k_proj", "up_proj", "gate_proj", "model.norm", "input_layernorm"])
+def test_nan_in_bfloat16_ends_the_start_wherever_it_is(tmp_path: Path, part: str) -> None:
+    """If weights are NaN, no kernel hides it: the start fails, and the error says to try float32."""
+    write_nan(save_tiny_model(tmp_path), part)
+    with pytest.raises(StartError, match=r"not numbers \(NaN.*\) in bfloat16; try --dtype float32, fetch it again"):
+        asyncio.run(build(tmp_path, dtype="bfloat16").start())
 
 
 @pytest.mark.parametrize("with_kernel", [True, False])
