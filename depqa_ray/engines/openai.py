@@ -46,16 +46,16 @@ _KEY_REFUSED: Final = (401, 403)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A request's ``error``, in one line without secrets. ``of_prompt``: the prompt is to blame, not the server.
+    """A request's ``error``, in one line without secrets.
 
-    ``of_settings``: the key, the address or the model's name is to blame.
+    ``of_prompt``: the prompt is to blame, not the server. ``is_passing``: the server is there, and may answer later.
 
     A value and not an exception: a traceback would carry the server's text, and with it perhaps the key.
     """
 
     error: str
     of_prompt: bool = False
-    of_settings: bool = False
+    is_passing: bool = False
 
 
 class OpenAIEngine(RequestEngine):
@@ -85,8 +85,8 @@ class OpenAIEngine(RequestEngine):
         found = await self._ask(WARM_UP)
         if found.error:
             await self.close()
-            lasting = isinstance(found, _Failure) and (found.of_prompt or found.of_settings)
-            raise (StartError if lasting else EngineError)(found.error)
+            is_passing = isinstance(found, _Failure) and found.is_passing
+            raise (EngineError if is_passing else StartError)(found.error)
         return EngineInfo("openai", self._spec.model_name, self._server, "unknown dtype", can_reset_cache=False)
 
     @override
@@ -188,18 +188,16 @@ class OpenAIEngine(RequestEngine):
     def _refusal(self, status: int, message: str) -> _Failure:
         if status in _KEY_REFUSED:  # without the message: it may repeat the key, in part or changed
             how = "does not take the key" if self._secrets else "wants a key"
-            return _Failure(
-                f"{self._way} {how} ({status}): set OPENAI_API_KEY where the replicas run", of_settings=True
-            )
+            return _Failure(f"{self._way} {how} ({status}): set OPENAI_API_KEY where the replicas run")
         if status == 404:
             advice = f"check --model-name {self._spec.model_name} and --openai-base-url, which mostly ends in /v1"
-            return _Failure(
-                self._public(f"{self._way} has no such model or no such address (404): {advice}"), of_settings=True
-            )
+            return _Failure(self._public(f"{self._way} has no such model or no such address (404): {advice}"))
         if status == 429:
             advice = "lower --max-batch-size, or check the key's quota"
-            return _Failure(self._public(f"{self._way} gets too many requests (429): {advice}: {message}"))
-        return _Failure(self._public(f"{self._way} answered {status}: {message}"), status in _PROMPT_REFUSED)
+            busy = self._public(f"{self._way} gets too many requests (429): {advice}: {message}")
+            return _Failure(busy, is_passing=True)
+        of_prompt, is_passing = status in _PROMPT_REFUSED, status >= 500
+        return _Failure(self._public(f"{self._way} answered {status}: {message}"), of_prompt, is_passing)
 
     def _public(self, text: str) -> str:
         """One line without secrets."""
@@ -215,10 +213,10 @@ class OpenAIEngine(RequestEngine):
 
 
 def _key() -> str:
-    """The key in the environment. Raises EngineError if no request can carry it."""
+    """The key in the environment. Raises StartError if no request can carry it."""
     key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
     if not (key.isascii() and key.isprintable()):
-        raise EngineError("OPENAI_API_KEY holds characters that no request can carry: set it again")
+        raise StartError("OPENAI_API_KEY holds characters that no request can carry: set it again")
     return key
 
 

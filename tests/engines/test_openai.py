@@ -138,6 +138,12 @@ def test_refusal_that_would_repeat_ends_the_start(status: int, lasting: bool) ->
     assert isinstance(caught.value, StartError) is lasting
 
 
+def test_server_out_of_reach_ends_the_start() -> None:
+    """If nothing answers at the address when the run starts, no other replica tries it again."""
+    with pytest.raises(StartError, match="cannot be reached"):
+        asyncio.run(OpenAIEngine(spec(f"http://127.0.0.1:{free_port()}/v1"), retries=0).start())
+
+
 def test_withdrawn_key_fails_all_callers() -> None:
     """If a key is withdrawn, running and later callers get EngineError."""
 
