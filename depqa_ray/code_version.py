@@ -11,6 +11,7 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).parent
 _KERNEL: Final = "engines/cpu/_packed_attention*.so"
+_KERNEL_SOURCES: Final = "engines/cpu/csrc/*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ def code_version() -> CodeVersion:
     except metadata.PackageNotFoundError:
         version = ""
     return CodeVersion(version, _digest("**/*.py"), _digest(_KERNEL), str(_ROOT))
+
+
+def kernel_sources() -> str:
+    """The digest of the kernel's sources, which the kernel holds; "" if they are not here, as in an installation."""
+    return _digest(_KERNEL_SOURCES)
 
 
 def _digest(pattern: str) -> str:

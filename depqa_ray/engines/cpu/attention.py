@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from depqa_ray.code_version import kernel_sources
 from depqa_ray.engines.shared_prefix.attention import AttentionBackend
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
@@ -137,7 +138,9 @@ def _load(folder: Path) -> Kernel | str:
         functions = ctypes.CDLL(str(found[0]))
         for name in ("packed_attention", "rms_norm_rows", "argmax_rows"):  # missing ones raise AttributeError
             getattr(functions, name).restype = None
-        if functions.packed_attention_call_size() != ctypes.sizeof(_Call):
+        functions.packed_attention_sources.restype = ctypes.c_char_p
+        is_current = functions.packed_attention_sources() == kernel_sources().encode() or not kernel_sources()
+        if functions.packed_attention_call_size() != ctypes.sizeof(_Call) or not is_current:
             return f"it was built from another version of its source; {_BUILD}"
         return Kernel(functions, parallel)
     except (OSError, AttributeError) as error:

@@ -188,17 +188,24 @@ def test_missing_or_broken_library_means_no_kernel(tmp_path: Path) -> None:
     assert "cannot be loaded" in load_error(tmp_path)
 
 
-def test_library_of_another_version_is_refused(tmp_path: Path) -> None:
-    """If the library was built from another source, it is not used, and the reason says so."""
+@pytest.mark.parametrize(("has_old_layout", "has_old_sources"), [(True, False), (False, True)])
+def test_library_of_another_version_is_refused(tmp_path: Path, has_old_layout: bool, has_old_sources: bool) -> None:
+    """If the library was built from other sources, or for another layout of a call, the reason says so."""
+    import ctypes
     import subprocess
     from importlib.machinery import EXTENSION_SUFFIXES
 
-    from depqa_ray.engines.cpu.attention import load, load_error
+    from depqa_ray.code_version import kernel_sources
+    from depqa_ray.engines.cpu.attention import _Call, load, load_error
 
+    built_from = "0123456789ab" if has_old_sources else kernel_sources()
+    bytes_of_call = 8 if has_old_layout else ctypes.sizeof(_Call)
     source = tmp_path / "old.c"
     names = ("packed_attention", "rms_norm_rows", "argmax_rows")
     source.write_text(
-        "int packed_attention_call_size(void) { return 8; }" + "".join(f"void {n}(void) {{}}" for n in names)
+        f"int packed_attention_call_size(void) {{ return {bytes_of_call}; }}"
+        f'const char *packed_attention_sources(void) {{ return "{built_from}"; }}'
+        + "".join(f"void {n}(void) {{}}" for n in names)
     )
     library = tmp_path / f"_packed_attention{EXTENSION_SUFFIXES[0]}"
     try:

@@ -183,6 +183,13 @@ int packed_attention_variants(int bf16) {
 #endif
 }
 
+#ifndef SOURCES
+#define SOURCES ""
+#endif
+
+/* The digest of the sources that this library was built from. */
+const char *packed_attention_sources(void) { return SOURCES; }
+
 /* Detects a library that was built for another layout of Call. */
 int packed_attention_call_size(void) { return sizeof(Call); }
 
