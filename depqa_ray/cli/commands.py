@@ -55,7 +55,7 @@ def _main(arguments: Sequence[str]) -> int:
         _print_errors(error)
         return error.exit_code
     except KeyboardInterrupt:
-        _print_to_stderr("depqa-ray: interrupted; the run directory holds the answers so far")
+        _print_to_stderr("depqa-ray: interrupted; what was fetched and answered so far is kept")
         return _INTERRUPTED
 
 
@@ -227,7 +227,8 @@ def _worlds(arguments: argparse.Namespace) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     from depqa_ray.answering.predictions import read_predictions
     from depqa_ray.answering.scoring import score_predictions
-    from depqa_ray.passages.sources import load_passages
+    from depqa_ray.hub import FetchLog
+    from depqa_ray.passages.sources import fetch_dataset, load_passages
     from depqa_ray.results.store import MANIFEST, RunStore
 
     predictions = read_predictions(arguments.predictions)
@@ -235,7 +236,8 @@ def _score(arguments: argparse.Namespace) -> int:
     if (Path(arguments.dataset) / MANIFEST).is_file():  # score only the questions that the run asked
         passages = [record.passage for record in RunStore.open(Path(arguments.dataset)).read().passages]
     else:
-        passages = load_passages(arguments.dataset, split=arguments.split)
+        snapshot = fetch_dataset(arguments.dataset, arguments.split, FetchLog(_print_to_stderr))
+        passages = load_passages(arguments.dataset, split=arguments.split, snapshot=snapshot)
     scores = score_predictions(predictions, passages)
     for question_id in scores.missing:
         print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
