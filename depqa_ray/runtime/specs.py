@@ -70,6 +70,6 @@ def _device(settings: Settings, gpus: float) -> DeviceName:
 
 
 def _reachable(model_name: str) -> str:
-    """The name, absolute if it is a folder: replicas run in a folder of their own."""
+    """The name, absolute if it is a folder: replicas may run in another one."""
     path = Path(model_name)
     return str(path.absolute()) if path.is_dir() else model_name

@@ -63,7 +63,7 @@ def test_commits_go_to_the_engines_that_load_them() -> None:
 
 
 def test_folder_of_a_model_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a model is a folder, its path is made absolute: replicas run in folders of their own."""
+    """If a model is a folder, its path is made absolute: replicas may run in another one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     assert engine_spec(settings(model_name="model"), (), {}, 0.0).model_name == str(tmp_path / "model")

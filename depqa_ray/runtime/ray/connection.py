@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import ray
+from ray.job_config import JobConfig
+from typing_extensions import override
 
 from depqa_ray.errors import ClusterError, InputError, SettingsError
 from depqa_ray.files import check_output_folder
@@ -35,11 +35,10 @@ def connected_ray() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     try:
-        with _runtime_env() as runtime_env:
-            if address:
-                ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
-            else:
-                _start_local(runtime_env)
+        if address:
+            ray.init(address=address, job_config=_job_config(), log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_local()
     except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
         place = f"connect to Ray at {address}" if address else "start Ray on this machine"
         advice = "" if address else _start_advice(error)
@@ -50,29 +49,32 @@ def connected_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _runtime_env() -> Iterator[dict[str, str]]:
-    """An empty folder for replicas to run in, unless the job that this is has a folder for them.
+class _NoFolders(list[str]):
+    """Takes none of the folders that Ray adds to the path of a job's workers.
 
-    Without one, Ray puts the driver's current folder first on the replicas' path: they would import a source tree that
-    is not installed, or a file of the user's that is named like a library.
+    Ray puts the driver's current folder first, unless the job has a working directory. Replicas would import a source
+    tree that is not installed, or a file of the user's that is named like a library. Ray has no setting for this.
     """
-    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
-    if "working_dir" in (job.get("runtime_env") or {}):
-        yield {}
+
+    @override
+    def extend(self, folders: Iterable[str], /) -> None:
         return
-    with TemporaryDirectory() as folder:  # uploaded when Ray starts
-        yield {"working_dir": folder}
 
 
-def _start_local(runtime_env: dict[str, str]) -> None:
+def _job_config() -> Any:
+    config = JobConfig()
+    config._py_driver_sys_path = _NoFolders()
+    return config
+
+
+def _start_local() -> None:
     # A run works offline and alone: no usage report, no dashboard, no idle workers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     _ensure_token()
     ray.init(
         address="local",
-        runtime_env=runtime_env,
+        job_config=_job_config(),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

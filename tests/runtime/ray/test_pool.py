@@ -15,7 +15,7 @@ import pytest
 
 from depqa_ray.core import Prompt, StepResult
 from depqa_ray.engines.base import EngineSpec, Fault
-from depqa_ray.errors import ClusterError, InputError
+from depqa_ray.errors import InputError, StartError
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.pool import PoolEvent
@@ -126,8 +126,9 @@ def test_refused_prompts_fail_and_their_children_are_skipped(tmp_path: Path) -> 
 
 def test_engine_that_cannot_start_fails_the_run_in_one_line(tmp_path: Path) -> None:
     """If an engine cannot start, the run fails with the reason in one line."""
-    made = Settings(dataset="embedded", model_name=str(tmp_path / "none"), run_dir=tmp_path / "run")
-    with pytest.raises(ClusterError, match="cannot load the model") as caught:
+    (tmp_path / "model").mkdir()
+    made = Settings(dataset="embedded", model_name=str(tmp_path / "model"), run_dir=tmp_path / "run")
+    with pytest.raises(StartError, match="cannot load the model") as caught:
         run_experiment(made, ("independent",), Notes())
     assert "\n" not in str(caught.value)
 

@@ -56,7 +56,7 @@ def test_replicas_never_import_from_the_current_folder(tmp_path: Path) -> None:
 
 
 def test_relative_folder_of_a_model_is_the_drivers(tmp_path: Path) -> None:
-    """If a model is named by a relative path, replicas load it although they run in a folder of their own."""
+    """If a model is named by a relative path, it is that of the driver's folder."""
     (tmp_path / "here").symlink_to(ROOT / "depqa_ray" / "reader" / "weights")
     ended = depqa_ray(*RUN, "--model-name", "here", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
