@@ -81,7 +81,8 @@ class RepositoryCache:
         """How many bytes of a file are in the cache."""
         if self.has_content(file, commit):
             return file.size
-        return min(max(_size(self.blob(file)), _size(self.partial(file)), 0), file.size)
+        # The partial file first: another thread may rename it to the blob between the two.
+        return min(max(_size(self.partial(file)), _size(self.blob(file)), 0), file.size)
 
     def has_content(self, file: HubFile, commit: str) -> bool:
         """Whether a file's content is complete, linked or not."""
