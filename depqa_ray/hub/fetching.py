@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from depqa_ray.errors import InputError
@@ -165,20 +166,22 @@ def _run_in_threads(job: Callable[[HubFile], None], files: list[HubFile], on_tic
 
     The threads are daemons, so an interrupted process does not wait for a silent hub.
     """
-    slots = threading.Semaphore(_THREADS)
+    waiting = SimpleQueue[HubFile]()
+    for file in files:
+        waiting.put(file)
 
-    def run(file: HubFile, future: Future[None]) -> None:
+    def work(future: Future[None]) -> None:
         try:
-            with slots:
-                job(file)
+            with suppress(Empty):
+                while True:
+                    job(waiting.get_nowait())
             future.set_result(None)
         except Exception as error:
             future.set_exception(error)
 
-    futures = [Future[None]() for _ in files]
-    for task in zip(files, futures, strict=True):
-        threading.Thread(target=run, args=task, name="hub-download", daemon=True).start()
-    running: set[Future[None]] = {*futures}
+    running = {Future[None]() for _ in files[:_THREADS]}
+    for future in running:
+        threading.Thread(target=work, args=(future,), name="hub-download", daemon=True).start()
     while running:
         done, running = wait(running, _TICK, FIRST_EXCEPTION)
         for future in done:
