@@ -1,4 +1,4 @@
-"""Repositories for the hub of the tests: a tiny model in two shards, and a data set in the hub's columns.
+"""Repositories for the tests' hub: a tiny model in two shards, and a data set in the hub's columns.
 
 ::
 
@@ -42,7 +42,7 @@ def add_model(root: Path, name: str, **config: Any) -> Path:
 
 
 def add_files(root: Path, name: str, files: Mapping[str, bytes], kind: str = "models") -> Path:
-    """Add a repository of those files, or more files to one."""
+    """Add files to a repository, which may be new."""
     folder = root / kind / name
     for file, content in files.items():
         path = folder / file
@@ -52,7 +52,7 @@ def add_files(root: Path, name: str, files: Mapping[str, bytes], kind: str = "mo
 
 
 def model_files(shard: int = 100_000) -> dict[str, bytes]:
-    """The files of what looks like a model in two shards of so many bytes, and more that no one needs."""
+    """Files that look like a model in two shards of ``shard`` bytes, and files that are not wanted."""
     names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     index = {"weight_map": {f"tensor{at}": name for at, name in enumerate(names)}}
     return {

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on 127.0.0.1, with faults, for tests of what downloads from one.
+"""A small Hugging Face hub on 127.0.0.1 with injected faults, for tests of downloads.
 
 In a test::
 
@@ -8,7 +8,7 @@ In a test::
         ...  # HF_ENDPOINT=hub.url
         assert hub.bodies("model-00001") == ["", "bytes=1000-"]
 
-Alone, with its requests printed::
+From the command line, with its requests printed::
 
     python -m tests.hub_server ROOT --port 8901 --fault '{"match": "safetensors", "rate": 20000}'
 
@@ -36,14 +36,14 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with the requests whose path ``match`` is found in.
+    """A fault of the requests whose path matches ``match``.
 
     - ``status``: answer with it instead, with ``code`` and ``message`` in the hub's headers.
-    - ``silent``: take the request and say nothing, for an hour.
-    - ``cut``: close the connection after so many bytes of a body; ``stall``: be silent after so many, for an hour.
-    - ``rate``: bytes of a body a second.
+    - ``silent``: accept the request and send nothing for an hour.
+    - ``cut``: close the connection after this many bytes of a body; ``stall``: send nothing more for an hour.
+    - ``rate``: bytes of a body per second.
     - ``damage``: flip the bits of the file's byte at this place.
-    - ``times``: after so many requests the fault is over; None is never.
+    - ``times``: the number of requests with this fault; None means all.
     """
 
     match: str = ""
@@ -63,7 +63,7 @@ _NO_FAULT = Fault()
 
 @dataclass(frozen=True)
 class Request:
-    """A request that came: ``range`` is its Range header, ``token`` what it was authorised with."""
+    """A received request: ``range`` is its Range header, ``token`` its bearer token."""
 
     method: str
     path: str
@@ -124,7 +124,7 @@ class StoredRepository:
         return next((file for file in self.files() if file.name == name), None)
 
     def entries(self, under: str, is_recursive: bool) -> list[dict[str, Any]]:
-        """The entries of a folder, "" or with "/" at its end; files only if those of its folders are wanted too."""
+        """The entries of a folder, "" or ending with "/". If ``is_recursive``, all files below it and no folders."""
         files = [file for file in self.files() if file.name.startswith(under)]
         if is_recursive:
             return [file.entry() for file in files]
@@ -142,8 +142,8 @@ class StoredRepository:
 class Hub:
     """A hub's state.
 
-    ``faults`` may change while it runs; the first one that matches a request counts. ``cdn_url`` is another server for
-    large files, if there is one.
+    ``faults`` may change while it runs; the first one that matches a request applies. ``cdn_url`` is another server for
+    large files; it may be empty.
     """
 
     root: Path
@@ -159,12 +159,12 @@ class Hub:
         return StoredRepository(kind, name, self.root / kind / name).commit()
 
     def bodies(self, match: str = "") -> list[str]:
-        """The Range headers of the requests for bodies of files whose path ``match`` is found in, in order."""
-        sent = [asked for asked in self.requests if asked.method == "GET" and re.match(_CONTENT, asked.path)]
-        return [asked.range for asked in sent if re.search(match, asked.path)]
+        """The Range headers, in order, of the requests for files whose path matches ``match``."""
+        sent = [request for request in self.requests if request.method == "GET" and re.match(_CONTENT, request.path)]
+        return [request.range for request in sent if re.search(match, request.path)]
 
-    def take(self, request: Request) -> Fault:
-        """Note a request; returns its fault."""
+    def record(self, request: Request) -> Fault:
+        """Record a request and return its fault."""
         with self.lock:
             self.requests.append(request)
             if self.is_printing:
@@ -199,8 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path)
         self.sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        self.fault = self.hub.take(Request(self.command, path, self.headers.get("Range") or "", token))
-        with suppress(OSError):  # the client is gone
+        self.fault = self.hub.record(Request(self.command, path, self.headers.get("Range") or "", token))
+        with suppress(OSError):  # the client has disconnected
             if self.fault.silent:
                 time.sleep(3600)
             elif self.fault.status:
@@ -223,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
                 asked = match.groupdict()
                 kind = asked.get("kind") or "models"
                 folder = self.hub.root / kind / asked["name"]
-                if ".." in path or not folder.is_dir():  # to strangers, a private repository is as good as none
+                if (
+                    ".." in path or not folder.is_dir()
+                ):  # without a token, the hub also answers so for a private repository
                     return self._error(401, "RepoNotFound", "Invalid username or password.")
                 repository = StoredRepository(kind, asked["name"], folder)
                 if (asked.get("revision") or "main") not in ("main", repository.commit()):
@@ -286,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _body(self, content: bytes) -> None:
-        """Send a body as the fault would have it."""
+        """Send a body with the request's fault."""
         fault = self.fault
         ends = [place for place in (fault.cut, fault.stall) if place is not None]
         end = min([len(content), *ends])
@@ -323,7 +325,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about clients that are gone."""
+        """Print nothing about clients that have disconnected."""
 
 
 def _serve(hub: Hub, port: int) -> ThreadingHTTPServer:

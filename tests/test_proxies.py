@@ -1,10 +1,10 @@
-"""Which proxy stands before a server, and which servers are on this machine."""
+"""Which proxy a URL has, and which URLs are on this machine."""
 
 from __future__ import annotations
 
 import pytest
 
-from depqa_ray.proxies import Proxy, is_here, proxy_of, proxy_variables
+from depqa_ray.proxies import Proxy, is_here, proxy_of, proxy_variables, split_user
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,16 @@ def test_hosts_of_no_proxy_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_user_and_password_are_secrets_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://zoe:p%40ss@p:1")
-    assert proxy_of("http://host/v1") == Proxy("http://p:1", ("zoe:p%40ss", "p%40ss", "p@ss"))
+    assert proxy_of("http://host/v1") == Proxy("http://p:1", ("zoe:p%40ss", "p%40ss", "p@ss"), "HTTP_PROXY")
+
+
+def test_malformed_addresses_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a password contains "/" or "://", or a URL has no host, the password is still not shown."""
+    assert split_user("http://u:a/b@p:1/path?key") == ("http://p:1", "u:a/b")
+    assert split_user("http://u:a://b@p:1") == ("http://p:1", "u:a://b")
+    assert split_user("http://u:a@[") == ("http://[", "u:a")
+    monkeypatch.setenv("ALL_PROXY", "http://u:a@[")
+    assert proxy_of("http://[") == Proxy("http://[", ("u:a", "a", "a"), "ALL_PROXY")
 
 
 def test_variables_are_named_by_their_scheme(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,20 @@
-"""Repositories of the Hugging Face hub: files fetched once a machine, resumably, and found again by commit.
+"""Fetches files of repositories from the Hugging Face hub: once a machine, resumably, at a known commit.
 
-- ``names``: repositories and what their names may look like
+- ``repository``: repositories, snapshots, progress, and which files are wanted
 - ``cache``: the hub's cache on this machine, in its documented layout
-- ``network``: requests to the hub, repeated where that may help
-- ``transfer``: one file's way into the cache
-- ``refusals``: what went wrong, in one line for the user
+- ``network``: requests to the hub, with retries
+- ``download``: the download of one file, resumed and verified
+- ``messages``: errors for the user, in one line
 - ``fetching``: all wanted files of a repository
-- ``progress``: the progress in words
-- ``models``: which files of a model are wanted
+- ``models``: models, and which of their files are wanted
+- ``progress``: the progress as lines of text
 """
 
 from depqa_ray.hub.fetching import NothingWantedError, fetch
+from depqa_ray.hub.messages import HubUnreachableError
 from depqa_ray.hub.models import fetch_model, is_on_hub, model_folder, model_repository
-from depqa_ray.hub.names import FetchProgress, OnProgress, Repository, Snapshot, split_revision
 from depqa_ray.hub.progress import FetchLog
-from depqa_ray.hub.refusals import HubUnreachableError
+from depqa_ray.hub.repository import FetchProgress, OnProgress, Repository, Snapshot, split_revision
 
 __all__ = [
     "FetchLog",

@@ -1,8 +1,8 @@
-"""The hub's cache on this machine, in the layout that huggingface_hub documents, so that both find the other's files.
+"""The hub's cache on this machine, in the documented layout of huggingface_hub, so that both use the same files.
 
-A repository has a folder: ``blobs/DIGEST`` are the files, ``snapshots/COMMIT/NAME`` link to them, and ``refs/REVISION``
-holds a branch's last known commit. Beside those we keep what the hub told about a commit's files, to know later without
-the hub whether all are there.
+Each repository has a folder: ``blobs/DIGEST`` are the files, ``snapshots/COMMIT/NAME`` link to them, and
+``refs/REVISION`` contains a branch's last known commit. ``.depqa-ray/COMMIT.json`` is the hub's list
+of a commit's files. It tells offline whether all files are there.
 """
 
 from __future__ import annotations
@@ -10,28 +10,32 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from depqa_ray.errors import InputError
-from depqa_ray.hub.names import Repository
+from depqa_ray.files import replace_file
+from depqa_ray.hub.repository import Repository
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _INDEX: Final = "model.safetensors.index.json"
+_SAVING: Final = threading.Lock()
+"""Drafts of ``replace_file`` are named after the process, so its threads take turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file on the hub. ``digest`` is its SHA-256 or, of a small file, git's id (SHA-1)."""
+    """A file on the hub. ``digest`` is its SHA-256 or, for a small file, git's id (SHA-1)."""
 
     name: str
     size: int
     digest: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless the names, which others chose, can become paths within the cache."""
+        """Raise ValueError if the name or digest, which are untrusted, cannot be a path within the cache."""
         parts = self.name.split("/")
         if not _DIGEST.fullmatch(self.digest) or self.size < 0 or {"", ".", ".."} & {*parts} or "\0" in self.name:
             raise ValueError(f"not a file of a repository: {self.name!r}")
@@ -44,29 +48,20 @@ class Listing:
     commit: str
     files: tuple[HubFile, ...]
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all files."""
-        return [file.name for file in self.files]
-
-    def named(self, names: list[str]) -> list[HubFile]:
-        """The files of those names."""
-        return [file for file in self.files if file.name in names]
-
 
 @dataclass(frozen=True, slots=True)
 class RepositoryCache:
-    """A repository's ``folder`` in the cache, which need not exist."""
+    """A repository's ``folder`` in the cache; it may be missing."""
 
     folder: Path
 
     @classmethod
     def of(cls, repository: Repository) -> RepositoryCache:
-        """The repository's folder in the cache that huggingface_hub uses now. Raises InputError if there is none."""
+        """The repository's folder in huggingface_hub's cache. Raises InputError if there is no home folder."""
         from huggingface_hub import constants
 
         root = Path(constants.HF_HUB_CACHE)
-        if root.parts[:1] == ("~",):  # without a home folder, it would be a folder of that name right here
+        if root.parts[:1] == ("~",):  # not expanded: it would become a folder named "~" in the current folder
             raise InputError("no home folder for the hub's cache", str(repository), "set HF_HOME to a folder of yours")
         return cls(root.absolute() / "--".join([f"{repository.kind}s", *repository.name.split("/")]))
 
@@ -75,69 +70,83 @@ class RepositoryCache:
         return self.folder / "snapshots" / commit
 
     def blob(self, file: HubFile) -> Path:
-        """Where a file's content is."""
+        """The path of a file's content."""
         return self.folder / "blobs" / file.digest
 
     def partial(self, file: HubFile) -> Path:
-        """Where the first part of a file's content is while it is fetched, and after a run that was ended."""
+        """The path of a download that is in progress or was interrupted."""
         return self.folder / "blobs" / f"{file.digest}.depqa-ray.incomplete"
 
-    def size_here(self, file: HubFile, commit: str) -> int:
-        """How many bytes of a commit's file are here."""
-        if self.is_linked(file, commit):
+    def cached_size(self, file: HubFile, commit: str) -> int:
+        """How many bytes of a file are in the cache."""
+        if self.has_content(file, commit):
             return file.size
-        sizes = (_size(self.blob(file)), _size(self.partial(file)))
-        return min(max(sizes), file.size)
+        # The partial file first: another thread may rename it to the blob between the two.
+        return min(max(_size(self.partial(file)), _size(self.blob(file)), 0), file.size)
+
+    def has_content(self, file: HubFile, commit: str) -> bool:
+        """Whether a file's content is complete, linked or not."""
+        return self.is_linked(file, commit) or _size(self.blob(file)) == file.size
 
     def is_linked(self, file: HubFile, commit: str) -> bool:
-        """Whether a commit's file is here as a whole."""
-        path = self.snapshot(commit) / file.name
-        return path.is_file() and _size(path) == file.size
+        """Whether a file is complete in its commit's folder."""
+        return _size(self.snapshot(commit) / file.name) == file.size
+
+    def accept(self, file: HubFile, commit: str) -> None:
+        """Make a complete partial file the file's blob."""
+        try:
+            self.partial(file).replace(self.blob(file))
+        except FileNotFoundError:  # without locks, another process may have renamed it first
+            if not self.has_content(file, commit):
+                raise
 
     def link(self, file: HubFile, commit: str) -> None:
-        """Put a file whose content is here into its commit's folder."""
+        """Link a file with content into its commit's folder, atomically: other processes may be reading there."""
         if self.is_linked(file, commit):
             return
         path, blob = self.snapshot(commit) / file.name, self.blob(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        draft.unlink(missing_ok=True)
         try:
-            path.symlink_to(os.path.relpath(blob, path.parent))
-        except FileExistsError:  # another process was faster
-            return
-        except OSError:  # a file system without links
-            blob.replace(path)
+            draft.symlink_to(os.path.relpath(blob, path.parent))
+            draft.replace(path)
+        except OSError:  # the file system has no links
+            with suppress(FileNotFoundError):  # another process may have moved the blob first
+                blob.replace(path)
+            if not self.is_linked(file, commit):
+                raise
 
     def commit_of(self, revision: str) -> str:
-        """A branch's or tag's last known commit; "" if there is none."""
+        """The last known commit of a branch or tag; "" if unknown."""
         with suppress(OSError, ValueError):
             return (self.folder / "refs" / revision).read_text("ascii").strip()
         return ""
 
-    def keep(self, revision: str, listing: Listing) -> None:
-        """Remember a revision's commit and the commit's files."""
-        with suppress(OSError):  # a cache that cannot be written, but holds all files
+    def save(self, revision: str, listing: Listing) -> None:
+        """Save a revision's commit and the commit's files. A read-only cache is left as it is."""
+        with suppress(OSError), _SAVING:
             if revision != listing.commit:
-                _write(self.folder / "refs" / revision, listing.commit)
-            _write(self._listing(listing.commit), json.dumps(asdict(listing)))
+                replace_file(self.folder / "refs" / revision, listing.commit, durable=False)
+            replace_file(self._listing(listing.commit), json.dumps(asdict(listing)), durable=False)
 
     def listing(self, commit: str) -> Listing | None:
-        """What the hub told about a commit; None if that was not kept."""
+        """The saved listing of a commit; None if there is none."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            kept: dict[str, Any] = json.loads(self._listing(commit).read_text("utf-8"))
-            return Listing(commit, tuple(HubFile(**file) for file in kept["files"]))
+            saved: dict[str, Any] = json.loads(self._listing(commit).read_text("utf-8"))
+            return Listing(commit, tuple(HubFile(**file) for file in saved["files"]))
         return None
 
     def _listing(self, commit: str) -> Path:
         return self.folder / ".depqa-ray" / f"{commit}.json"
 
     def names(self, commit: str) -> list[str]:
-        """The names of a commit's files that are here."""
+        """The names of the files in a commit's folder."""
         folder = self.snapshot(commit)
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
     def lacks_shards(self, commit: str) -> bool:
-        """Whether a model's index names files that are not here, as after a download that another program broke off."""
+        """Whether a model's index names missing files. Another program's interrupted download leaves such a folder."""
         folder = self.snapshot(commit)
         try:
             index: dict[str, Any] = json.loads((folder / _INDEX).read_text("utf-8"))
@@ -149,15 +158,8 @@ class RepositoryCache:
 
 
 def _size(path: Path) -> int:
+    """A file's bytes; -1 if it is missing."""
     try:
         return path.stat().st_size
     except OSError:
-        return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole: no reader sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+        return -1

@@ -1,4 +1,4 @@
-"""Which files of a model are wanted, and where they are. Only safetensors: other formats of weights can hold code."""
+"""Fetches models: safetensors, JSON and tokenizer files only, because other weights can contain code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub.fetching import fetch_wanted
-from depqa_ray.hub.names import OnProgress, Repository, Snapshot, Wanted, matches, printable, split_revision
+from depqa_ray.hub.repository import OnProgress, Repository, Snapshot, Wanted, matches, printable, split_revision
 from depqa_ray.settings.types import EMBEDDED
 
 _WEIGHTS: Final = ("*.safetensors",)
@@ -22,8 +22,8 @@ _VOCABULARY: Final = (
 )
 _PATTERNS: Final = (*_WEIGHTS, *_VOCABULARY, "*.json", "*.jinja", "merges.txt")
 _IGNORED: Final = (
-    "consolidated*",  # the same weights in their authors' own form
-    *(f"*/{pattern}" for pattern in (*_WEIGHTS, "*.model", "*.json")),  # original/, onnx/: other forms as well
+    "consolidated*",  # the same weights in Mistral's format
+    *(f"*/{pattern}" for pattern in (*_WEIGHTS, "*.model", "*.json")),  # other formats: original/, onnx/
 )
 _OTHER_WEIGHTS: Final = (".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".onnx")
 
@@ -31,13 +31,13 @@ _OTHER_WEIGHTS: Final = (".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".on
 def fetch_model(model_name: str, on_progress: OnProgress | None = None) -> Snapshot:
     """Fetch the files of a model, ``NAME`` or ``NAME@REVISION``: safetensors, JSON and tokenizer files only.
 
-    Raises InputError if that fails, and before anything is fetched if the repository does not hold a whole model.
+    Raises InputError. If the repository has no complete model, nothing is fetched.
     """
-    return _fetch(model_repository(model_name), on_progress)
+    return fetch_wanted(model_repository(model_name), _MODEL, on_progress)
 
 
 def model_repository(model_name: str, commit: str = "") -> Repository:
-    """The repository of a model's name, at ``commit`` if one is given. Raises InputError if the hub can have none."""
+    """The repository of a model, at ``commit`` if it is given. Raises InputError if the name is impossible."""
     name, revision = split_revision(model_name)
     repository = Repository("model", name, commit or revision or "main")
     repository.require_valid()
@@ -45,29 +45,22 @@ def model_repository(model_name: str, commit: str = "") -> Repository:
 
 
 def is_on_hub(model_name: str) -> bool:
-    """Whether a model's name means a repository of the hub: it is neither embedded nor a folder."""
+    """Whether a model's name is a repository of the hub, not "embedded" or a folder."""
     return model_name != EMBEDDED and not os.path.isdir(model_name)  # noqa: PTH112  # Path.is_dir can raise
 
 
 def model_folder(model_name: str, commit: str = "") -> Path:
-    """The folder of a model's files on this machine; they are fetched if they are missing. Raises InputError.
+    """The folder of a model's files on this machine. Missing files are fetched. Raises InputError.
 
-    If ``commit`` is given and its files are here, the hub is not asked. A folder's name is returned as it is.
+    If ``commit`` is cached, no request is made. If the name is a folder's, it is returned.
     """
     if not is_on_hub(model_name):
         return Path(model_name)
-    return _fetch(model_repository(model_name, commit), None).folder
-
-
-def _fetch(repository: Repository, on_progress: OnProgress | None) -> Snapshot:
-    def check(names: list[str]) -> None:
-        _require_model(names, str(repository))
-
-    return fetch_wanted(repository, Wanted(_PATTERNS, _IGNORED, check), on_progress)
+    return fetch_wanted(model_repository(model_name, commit), _MODEL).folder
 
 
 def _require_model(names: list[str], where: str) -> None:
-    """Raise InputError if the files of a repository are not a model that transformers can load."""
+    """Raise InputError if transformers cannot load a model from files with these names."""
     fix = "choose a model in the format of transformers"
     if not any(matches(name, _WEIGHTS) and not matches(name, _IGNORED) for name in names):
         what = f"no safetensors that transformers loads in the repository, {_other_weights(names)}"
@@ -79,8 +72,11 @@ def _require_model(names: list[str], where: str) -> None:
 
 
 def _other_weights(names: list[str]) -> str:
-    """Which weights there are instead: an example of safetensors in another form, and other formats."""
+    """The weights that cannot be used: an example of other safetensors, and the suffixes of other formats."""
     examples = [printable(name) for name in sorted(names) if matches(name, _WEIGHTS)][:1]
     suffixes = {PurePosixPath(name).suffix for name in names}
     others = [*examples, *(suffix for suffix in _OTHER_WEIGHTS if suffix in suffixes)]
     return f"only {', '.join(others)}" if others else "nor any other weights"
+
+
+_MODEL: Final = Wanted(_PATTERNS, _IGNORED, _require_model)

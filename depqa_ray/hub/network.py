@@ -1,21 +1,19 @@
-"""Requests to the hub, through huggingface_hub's client, and repeated where that may help."""
+"""Requests to the hub through huggingface_hub's HTTP client, with retries."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from depqa_ray.hub.cache import HubFile, Listing
-from depqa_ray.hub.names import Repository
+from depqa_ray.hub.repository import Repository
+from depqa_ray.proxies import is_here
 
-_PASSING: Final = {408, 425, 429, 500, 502, 503, 504}
+_RETRIED: Final = {408, 425, 429, 500, 502, 503, 504}
 """The statuses after which the same request may succeed."""
 
 _PAUSE = 0.5
@@ -25,15 +23,15 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class NotAHubError(Exception):
-    """The server answers, but not as a hub does."""
+    """The server's answer is not one of a hub."""
 
 
 class NoClientError(Exception):
-    """The client cannot be made: a proxy or a certificate of the environment cannot be used."""
+    """The HTTP client cannot be made: a proxy or a certificate of the environment is unusable."""
 
 
-class BrokenOffError(Exception):
-    """A body ended before its file's end, without an error of the network library."""
+class TruncatedError(Exception):
+    """A body ended before the end of its file, without an error of the HTTP library."""
 
 
 def endpoint() -> str:
@@ -43,51 +41,29 @@ def endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def address() -> SplitResult:
-    """The hub's address in parts, without user and password; what is no address is all path."""
-    with suppress(ValueError):
-        parts = urlsplit(endpoint())
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return SplitResult("", "", endpoint().rpartition("@")[2], "", "")
-
-
-def is_offline() -> bool:
-    """Whether the user forbids requests to the hub."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-def timeout() -> int:
-    """How long the hub may be silent, in seconds."""
-    from huggingface_hub import constants
-
-    return int(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-
-
 _direct_lock: Final = threading.Lock()
 _direct: object = None
-"""The client that was made without proxies, if there is one."""
+"""The shared client without proxies; None before the first use."""
 
 
 def open_client() -> None:
-    """Make the client that the requests share. A hub on this machine is asked directly, whatever proxies are set.
+    """Make the client that all requests share. If the hub is on this machine, it bypasses proxies.
 
     Raises NoClientError.
     """
     from huggingface_hub import get_session
 
     try:
-        if getproxies_environment() and is_loopback(address().hostname or ""):
+        if is_here(endpoint()):
             _open_direct_client()
         else:
             get_session()
-    except Exception as error:  # ImportError, ValueError, ssl.SSLError, OSError and the network library's own
+    except Exception as error:  # ImportError, ValueError, ssl.SSLError, OSError, and those of the HTTP library
         raise NoClientError(" ".join(str(error).split())) from error
 
 
 def _open_direct_client() -> None:
-    """Make the shared client one without proxies; if it is one, other threads may be using it, and it stays."""
+    """Replace the shared client by one without proxies, unless it is one: other threads may be using it."""
     from huggingface_hub import close_session, get_session
 
     global _direct
@@ -95,14 +71,6 @@ def _open_direct_client() -> None:
         if _direct is None or get_session() is not _direct:
             close_session()
             _direct = get_session()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager
@@ -118,81 +86,63 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def proxy_in_use() -> str:
-    """The proxy between here and the hub, "HOST:PORT (VARIABLE)" without its password; "" if there is none."""
-    hub, proxies = address(), getproxies_environment()
-    host = hub.hostname or ""
-    kind = hub.scheme if hub.scheme in proxies else "all"
-    if kind not in proxies or is_loopback(host) or proxy_bypass(host):
-        return ""
-    variable = f"{kind}_proxy"
-    shown = variable if os.environ.get(variable) else variable.upper()
-    place = proxies[kind].rpartition("@")[2].rpartition("://")[2]
-    return f"{place} ({shown})"
-
-
 def is_transport_error(error: BaseException) -> bool:
-    """Whether the network library says that a request got no whole answer."""
+    """Whether a request got no answer or only a part of one."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    base = HfHubHTTPError.__bases__[0]  # HTTPError of httpx or httpx2: huggingface_hub changes between them
-    return isinstance(error, BrokenOffError) or (isinstance(error, base) and not isinstance(error, HfHubHTTPError))
+    base = HfHubHTTPError.__bases__[0]  # HTTPError of httpx or httpx2, by the version of huggingface_hub
+    return isinstance(error, TruncatedError) or (isinstance(error, base) and not isinstance(error, HfHubHTTPError))
 
 
 def status_of(error: BaseException) -> int:
-    """The status that the hub answered with; 0 if it did not answer."""
+    """The status of the hub's answer; 0 if there is no answer."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
 @dataclass
-class Patience:
-    """Waits longer and longer between attempts, and gives up after ``most`` without progress.
+class Backoff:
+    """Exponential pauses between attempts, until ``max_failures`` in a row brought no new byte.
 
-    A time-out counts twice: it has cost its wait already.
+    A time-out counts as two failures, because it has taken long already.
     """
 
-    most: int = 5
+    max_failures: int = 5
     stop: threading.Event = field(default_factory=threading.Event)
-    failed: int = 0
+    failures: int = 0
 
-    def wait_after(self, error: Exception, has_moved: bool = False) -> None:
-        """Wait before the next attempt. Raises ``error`` if there is none, or if the next would fail as well."""
-        if not is_transport_error(error) and status_of(error) not in _PASSING:
+    def wait_after(self, error: Exception, has_progress: bool = False) -> None:
+        """Wait before the next attempt. Raises ``error`` if a retry is pointless or there were too many failures."""
+        if not is_transport_error(error) and status_of(error) not in _RETRIED:
             raise error
         cost = 2 if "Timeout" in type(error).__name__ else 1
-        self.failed = 0 if has_moved else self.failed + cost
-        if self.failed >= self.most:
+        self.failures = 0 if has_progress else self.failures + cost
+        if self.failures >= self.max_failures:
             raise error
-        self.stop.wait(max(_PAUSE * 2 ** max(self.failed - 1, 0), _asked_pause(error)))
+        self.stop.wait(max(_PAUSE * 2 ** max(self.failures - 1, 0), _retry_after(error)))
 
 
-def _asked_pause(error: Exception) -> float:
+def _retry_after(error: Exception) -> float:
     headers = getattr(getattr(error, "response", None), "headers", {})
-    asked = str(headers.get("Retry-After", ""))
-    return min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else 0.0
+    seconds = str(headers.get("Retry-After", ""))
+    return min(float(seconds), _LONGEST_PAUSE) if seconds.isdecimal() else 0.0
 
 
-def ask_listing(repository: Repository, patience: Patience) -> Listing:
-    """Ask the hub for a revision's commit and its files. Raises NotAHubError and huggingface_hub's errors."""
-    from huggingface_hub import HfApi
+def request_listing(repository: Repository, backoff: Backoff) -> Listing:
+    """Request a revision's commit and files. Raises NotAHubError and the errors of huggingface_hub."""
+    from huggingface_hub import HfApi, constants
 
-    api = HfApi(endpoint=endpoint())
+    name, kind, revision = repository.name, repository.kind, repository.revision
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     while True:
         try:
-            info: Any = api.repo_info(
-                repository.name,
-                repo_type=repository.kind,
-                revision=repository.revision,
-                files_metadata=True,
-                timeout=timeout(),
-            )
+            info: Any = HfApi().repo_info(name, repo_type=kind, revision=revision, files_metadata=True, timeout=timeout)
             return Listing(info.sha, tuple(_file(sibling) for sibling in info.siblings or ()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # HTML, or other JSON
             if status_of(error):
                 raise
             raise NotAHubError from error
         except Exception as error:
-            patience.wait_after(error)
+            backoff.wait_after(error)
 
 
 def _file(sibling: Any) -> HubFile:
@@ -200,15 +150,16 @@ def _file(sibling: Any) -> HubFile:
 
 
 @contextmanager
-def body(repository: Repository, commit: str, file: HubFile, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Ask for a file's content from the byte ``start`` on; yields where the answer starts, ``start`` or 0, and it."""
-    from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+def stream_file(repository: Repository, commit: str, name: str, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Request a file from the byte ``start`` on. Yields where the answer starts, ``start`` or 0, and its blocks."""
+    from huggingface_hub import constants, get_session, hf_hub_url, hf_raise_for_status
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # lazily exported
 
-    url = hf_hub_url(repository.name, file.name, repo_type=repository.kind, revision=commit, endpoint=endpoint())
+    url = hf_hub_url(repository.name, name, repo_type=repository.kind, revision=commit)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    with get_session().stream("GET", url, headers=headers, timeout=timeout()) as response:
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
         hf_raise_for_status(response)
         yield start if response.status_code == 206 else 0, response.iter_bytes()

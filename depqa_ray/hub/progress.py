@@ -1,4 +1,4 @@
-"""The progress of fetches in words."""
+"""Writes the progress of fetches as lines of text."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from depqa_ray.hub.names import FetchProgress, size_text
+from depqa_ray.hub.repository import FetchProgress, size_text
 
 _EVERY: Final = 5.0
 
 
 @dataclass(slots=True)
 class _Fetch:
-    """A fetch in progress: its first report, and when that and the last line came (seconds)."""
+    """A fetch in progress: its first report, and the times of that and of the last line, in seconds."""
 
     first: FetchProgress
     started: float
-    said: float
+    last_line: float
 
 
 @dataclass(slots=True)
 class FetchLog:
-    """Turns reports on fetches into lines: ``on_line`` gets the first, one every five seconds, and the last.
+    """Passes the progress of fetches to ``on_line``: at first, every five seconds, and at the end.
 
-    ``on_text``, if given, gets the text of every report, for a display that changes in place. A fetch whose files are
-    all there says nothing. Fetches are told apart by name.
+    ``on_text`` gets the text of every report, for a display that changes in place. If all files of a fetch are cached,
+    nothing is written. Fetches have different names.
     """
 
     on_line: Callable[[str], None]
@@ -34,22 +34,22 @@ class FetchLog:
     _running: dict[str, _Fetch] = field(default_factory=dict)
 
     def __call__(self, progress: FetchProgress) -> None:
-        """Take a report."""
+        """Write a report if a line is due."""
         now, ended = time.monotonic(), progress.done >= progress.total
         if progress.name not in self._running and ended:
             return
         fetch = self._running.setdefault(progress.name, _Fetch(progress, now, now - _EVERY))
         text = _text(progress, fetch, now)
         self.on_text(text)
-        if ended or now - fetch.said >= _EVERY:
-            fetch.said = now
+        if ended or now - fetch.last_line >= _EVERY:
+            fetch.last_line = now
             self.on_line(text)
         if ended:
             del self._running[progress.name]
 
 
 def _text(progress: FetchProgress, fetch: _Fetch, now: float) -> str:
-    """Bytes and share so far, and the rate since the first report."""
+    """The bytes and the share that are done, and the rate since the first report."""
     share = f" of {size_text(progress.total)} ({progress.done / progress.total:.0%})" if progress.total else ""
     seconds, fetched = now - fetch.started, progress.done - fetch.first.done
     rate = f", {size_text(fetched / seconds)}/s" if seconds > 0 and fetched > 0 else ""

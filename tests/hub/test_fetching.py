@@ -1,4 +1,4 @@
-"""Files come from the hub once, are resumed at the byte, and are found again without it."""
+"""Files are fetched once, resumed at the byte, and used from the cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WANTED = {
 
 @pytest.fixture
 def files(hub: Hub) -> dict[str, bytes]:
-    """The files of the model that the hub has."""
+    """The files of the model on the hub."""
     files = model_files()
     add_files(hub.root, NAME, files)
     return files
@@ -40,15 +40,15 @@ def content(snapshot: Snapshot) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in snapshot.folder.iterdir()}
 
 
-def asked(hub: Hub) -> int:
-    """How many requests came since the last time, but for huggingface_hub's own about the program that calls it."""
+def request_count(hub: Hub) -> int:
+    """The number of requests since the last call, without those of huggingface_hub about its caller."""
     count = sum(request.path != "/api/agent-harnesses" for request in hub.requests)
     hub.requests.clear()
     return count
 
 
 def test_wanted_files_of_a_model_are_fetched(hub: Hub, files: dict[str, bytes]) -> None:
-    """Safetensors, JSON and tokenizer files arrive whole; pickles, code and second forms of the weights do not."""
+    """Safetensors, JSON and tokenizer files are fetched; pickles, code and other formats of the weights are not."""
     snapshot = fetch_model(NAME)
     assert snapshot == Snapshot(snapshot.folder, hub.commit(NAME))
     assert content(snapshot) == {name: files[name] for name in WANTED}
@@ -56,7 +56,7 @@ def test_wanted_files_of_a_model_are_fetched(hub: Hub, files: dict[str, bytes]) 
 
 
 def test_other_programs_find_the_files(hub: Hub, files: dict[str, bytes]) -> None:
-    """If we fetched a model, huggingface_hub finds its files, and has nothing to fetch but the others."""
+    """If we fetched a model, huggingface_hub finds its files and fetches only the others."""
     from huggingface_hub import hf_hub_download, snapshot_download
 
     folder = fetch_model(NAME).folder
@@ -67,7 +67,7 @@ def test_other_programs_find_the_files(hub: Hub, files: dict[str, bytes]) -> Non
 
 
 def test_files_of_other_programs_are_used(hub: Hub, files: dict[str, bytes]) -> None:
-    """If huggingface_hub fetched a model, no content is asked for again."""
+    """If huggingface_hub fetched a model, no content is requested."""
     from huggingface_hub import snapshot_download
 
     cache = RepositoryCache.of(Repository("model", NAME)).folder.parent
@@ -77,21 +77,21 @@ def test_files_of_other_programs_are_used(hub: Hub, files: dict[str, bytes]) -> 
     assert not hub.bodies()
 
 
-def test_warm_cache_asks_once_for_the_commit(hub: Hub, files: dict[str, bytes]) -> None:
-    """If all is here, the hub is asked for the branch's commit alone."""
+def test_warm_cache_needs_one_request(hub: Hub, files: dict[str, bytes]) -> None:
+    """If all files are cached, only the branch's commit is requested."""
     first = fetch_model(NAME)
     hub.requests.clear()
     assert fetch_model(NAME) == first
-    assert asked(hub) == 1
+    assert request_count(hub) == 1
 
 
-def test_commit_that_is_here_asks_nothing(hub: Hub, files: dict[str, bytes]) -> None:
-    """If a commit's files are here, the hub is not asked."""
+def test_cached_commit_needs_no_request(hub: Hub, files: dict[str, bytes]) -> None:
+    """If a commit's files are cached, no request is made."""
     first = fetch_model(NAME)
     hub.requests.clear()
     assert fetch_model(f"{NAME}@{first.commit}") == first
     assert model_folder(NAME, first.commit) == first.folder
-    assert asked(hub) == 0
+    assert request_count(hub) == 0
 
 
 def test_new_commit_fetches_only_what_changed(hub: Hub, files: dict[str, bytes]) -> None:
@@ -104,19 +104,19 @@ def test_new_commit_fetches_only_what_changed(hub: Hub, files: dict[str, bytes])
 
 
 def test_offline_uses_the_cache(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If requests are forbidden, what is here is used, and what is not is an error; nothing is asked."""
+    """In offline mode, cached files are used, missing files are an error, and no request is made."""
     first = fetch_model(NAME)
     hub.requests.clear()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert fetch_model(NAME) == first
     with pytest.raises(InputError, match=r"^Qwen/other: not whole in the cache /.*, and HF_HUB_OFFLINE forbids"):
         fetch_model("Qwen/other")
-    assert asked(hub) == 0
+    assert request_count(hub) == 0
 
 
 @pytest.mark.parametrize("fault", [Fault("/api/", status=503), Fault("/api/", status=401, code="GatedRepo")])
-def test_hub_out_of_reach_uses_the_cache(hub: Hub, files: dict[str, bytes], fault: Fault) -> None:
-    """If the hub gives no answer, what is here is used after one attempt, and a note says so."""
+def test_unreachable_hub_uses_the_cache(hub: Hub, files: dict[str, bytes], fault: Fault) -> None:
+    """If the hub gives no answer, the cached copy is used after one attempt, and a note says so."""
     first = fetch_model(NAME)
     hub.requests.clear()
     hub.faults.append(fault)
@@ -124,11 +124,11 @@ def test_hub_out_of_reach_uses_the_cache(hub: Hub, files: dict[str, bytes], faul
     assert (again.folder, again.commit) == (first.folder, first.commit)
     assert again.note.startswith("the hub ")
     assert again.note.endswith(f"; using the copy of {NAME} from the cache, commit {first.commit[:7]}")
-    assert asked(hub) == 1
+    assert request_count(hub) == 1
 
 
 def test_cache_without_a_shard_is_not_whole(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If another program left a model without a shard, it is not used offline, and completed online."""
+    """If another program left a model without a shard, it is refused offline and completed online."""
     from huggingface_hub import snapshot_download
 
     cache = RepositoryCache.of(Repository("model", NAME)).folder.parent
@@ -142,14 +142,14 @@ def test_cache_without_a_shard_is_not_whole(hub: Hub, files: dict[str, bytes], m
 
 
 def test_truncated_file_of_the_cache_is_fetched_again(hub: Hub, files: dict[str, bytes]) -> None:
-    """If a file of the cache has another size than the hub says, it is fetched again."""
+    """If a cached file's size is not the hub's, it is fetched again."""
     blob = (fetch_model(NAME).folder / "model-00002-of-00002.safetensors").resolve()
     blob.write_bytes(blob.read_bytes()[:1000])
     assert content(fetch_model(NAME)) == {name: files[name] for name in WANTED}
 
 
 def test_progress_counts_bytes_of_all_files(hub: Hub, files: dict[str, bytes]) -> None:
-    """While files arrive, the bytes that are here grow to the total."""
+    """During a fetch, the cached bytes grow to the total."""
     seen: list[FetchProgress] = []
     hub.faults.append(Fault("safetensors$", rate=70_000))
     fetch_model(NAME, seen.append)
@@ -168,21 +168,21 @@ def test_cut_connection_is_resumed_at_the_byte(hub: Hub, files: dict[str, bytes]
 
 
 def test_silent_connection_is_resumed_at_the_byte(hub: Hub, files: dict[str, bytes]) -> None:
-    """If a body stalls, it is asked for again from its next byte on once the time-out is over."""
+    """If a body stalls, its rest is requested after the time-out."""
     hub.faults.append(Fault("/cdn/.*model-00002", stall=40_000, times=1))
     fetch_model(NAME)
     assert hub.bodies("model-00002") == ["", "bytes=40000-"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_busy_hub_is_asked_again(hub: Hub, files: dict[str, bytes], status: int) -> None:
-    """If the hub answers that it is busy, it is asked again, about the commit and for content."""
+def test_busy_hub_gets_another_request(hub: Hub, files: dict[str, bytes], status: int) -> None:
+    """If the hub is busy, requests are repeated, for the listing and for content."""
     hub.faults += [Fault("/api/models", status=status, times=2), Fault("/cdn/", status=status, times=2)]
     assert content(fetch_model(NAME)) == {name: files[name] for name in WANTED}
 
 
 def test_damaged_file_is_fetched_again(hub: Hub, files: dict[str, bytes]) -> None:
-    """If a file's digest is wrong, large or small, the file is fetched once more from its start."""
+    """If the digest of a large or small file is wrong, the file is fetched again from its start."""
     hub.faults += [Fault("/cdn/.*model-00001", damage=500, times=1), Fault("/config.json", damage=0, times=2)]
     assert content(fetch_model(NAME)) == {name: files[name] for name in WANTED}
     assert hub.bodies("model-00001") == ["", ""]
@@ -205,8 +205,8 @@ def wait_for_bytes(least: int) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_ended_process_is_resumed_by_the_next(hub: Hub, files: dict[str, bytes], how: signal.Signals) -> None:
-    """If a process is ended in the middle, it ends at once, and the next one fetches only the rest."""
+def test_next_process_resumes_an_ended_one(hub: Hub, files: dict[str, bytes], how: signal.Signals) -> None:
+    """If a process is ended during a download, it ends at once, and the next one fetches only the rest."""
     hub.faults.append(Fault("/cdn/.*model-0000", stall=50_000))
     first = started()
     wait_for_bytes(100_000)
@@ -219,7 +219,7 @@ def test_ended_process_is_resumed_by_the_next(hub: Hub, files: dict[str, bytes],
 
 
 def test_second_process_waits_for_the_first(hub: Hub, files: dict[str, bytes]) -> None:
-    """If another process fetches the same files, we wait, show its progress, and ask for no content."""
+    """If another process fetches the same files, we wait, show its progress, and request no content."""
     hub.faults.append(Fault("/cdn/.*model-0000", rate=50_000))
     first = started()
     wait_for_bytes(1)
@@ -231,7 +231,7 @@ def test_second_process_waits_for_the_first(hub: Hub, files: dict[str, bytes]) -
 
 
 def test_threads_may_fetch_the_same_files(hub: Hub, files: dict[str, bytes]) -> None:
-    """If threads of one process fetch the same model, each gets all of it, and each file comes once."""
+    """If threads fetch the same model, each gets all files, and each file is downloaded once."""
     found: list[Snapshot] = []
     threads = [threading.Thread(target=lambda: found.append(fetch_model(NAME))) for _ in range(3)]
     for thread in threads:
@@ -243,7 +243,7 @@ def test_threads_may_fetch_the_same_files(hub: Hub, files: dict[str, bytes]) -> 
 
 
 def test_locks_are_not_needed(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the cache's file system has neither locks nor links, files are fetched as usual."""
+    """If the cache's file system has no locks and no links, files are fetched as usual."""
 
     def refuse(*args: object) -> None:
         raise OSError(38, "Function not implemented")
@@ -254,11 +254,11 @@ def test_locks_are_not_needed(hub: Hub, files: dict[str, bytes], monkeypatch: py
     assert content(first) == {name: files[name] for name in WANTED}
     hub.requests.clear()
     assert fetch_model(f"{NAME}@{first.commit}") == first
-    assert asked(hub) == 0
+    assert request_count(hub) == 0
 
 
 def test_read_only_cache_is_used(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If all is here, the cache need not be writable."""
+    """If all files are cached, the cache may be read-only."""
     first = fetch_model(NAME)
 
     def refuse(*args: object, **kwargs: object) -> None:
@@ -269,7 +269,7 @@ def test_read_only_cache_is_used(hub: Hub, files: dict[str, bytes], monkeypatch:
     assert fetch_model(NAME) == first
 
 
-def test_only_asked_patterns_are_fetched(hub: Hub, files: dict[str, bytes]) -> None:
+def test_only_matching_files_are_fetched(hub: Hub, files: dict[str, bytes]) -> None:
     add_files(hub.root, "a/b", {"x/one.parquet": b"1", "x/two.parquet": b"2", "y/one.parquet": b"3"}, "datasets")
     snapshot = fetch(Repository("dataset", "a/b"), ["x/*one*"])
     assert snapshot.commit == hub.commit("a/b", "datasets")

@@ -1,4 +1,4 @@
-"""How long the hub is asked again."""
+"""Failed requests are repeated, after pauses that grow."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import pytest
 from typing_extensions import override
 
-from depqa_ray.hub.network import BrokenOffError, Patience
+from depqa_ray.hub.network import Backoff, TruncatedError
 
 
 class Clock(threading.Event):
-    """Notes the pauses instead of waiting."""
+    """Records the pauses without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Clock(threading.Event):
 
 
 class AnswerError(Exception):
-    """What huggingface_hub raises about a status, as far as we look at it."""
+    """An error of huggingface_hub about a status."""
 
     def __init__(self, status: int, retry_after: str = "") -> None:
         super().__init__(status)
@@ -32,33 +32,33 @@ class AnswerError(Exception):
         self.status_code, self.headers = status, {"Retry-After": retry_after} if retry_after else {}
 
 
-class ReadTimeoutError(BrokenOffError):
-    """A time-out, as the network libraries name theirs."""
+class ReadTimeoutError(TruncatedError):
+    """A time-out; the HTTP libraries use such names."""
 
 
 def pauses(*errors: tuple[Exception, bool]) -> list[float | None]:
     clock = Clock()
-    patience = Patience(stop=clock)
-    for error, has_moved in errors:
+    backoff = Backoff(stop=clock)
+    for error, has_progress in errors:
         try:
-            patience.wait_after(error, has_moved)
+            backoff.wait_after(error, has_progress)
         except type(error):
             return [*clock.pauses, None]
     return clock.pauses
 
 
 def test_pauses_grow_and_the_fifth_failure_ends() -> None:
-    assert pauses(*[(BrokenOffError(), False)] * 9) == [0.5, 1, 2, 4, None]
+    assert pauses(*[(TruncatedError(), False)] * 9) == [0.5, 1, 2, 4, None]
 
 
-def test_progress_begins_anew() -> None:
-    """If bytes came since the last failure, the count begins anew."""
-    failures = [(BrokenOffError(), False)] * 4
-    assert pauses(*failures, (BrokenOffError(), True), *failures) == [0.5, 1, 2, 4, 0.5, 0.5, 1, 2, 4]
+def test_progress_restarts_the_count() -> None:
+    """If bytes came since the last failure, the count restarts."""
+    failures = [(TruncatedError(), False)] * 4
+    assert pauses(*failures, (TruncatedError(), True), *failures) == [0.5, 1, 2, 4, 0.5, 0.5, 1, 2, 4]
 
 
 def test_third_time_out_ends() -> None:
-    """A time-out has cost its wait already, so fewer of them end it."""
+    """A time-out counts as two failures, because it has taken long already."""
     assert pauses(*[(ReadTimeoutError(), False)] * 9) == [1, 4, None]
 
 
@@ -68,5 +68,5 @@ def test_hub_may_ask_for_a_longer_pause(asked: str, pause: float) -> None:
 
 
 @pytest.mark.parametrize("error", [AnswerError(404), AnswerError(403), OSError(28, "full"), ValueError()])
-def test_error_that_stays_is_raised_at_once(error: Exception) -> None:
+def test_permanent_error_is_raised_at_once(error: Exception) -> None:
     assert pauses((error, False)) == [None]

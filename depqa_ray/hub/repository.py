@@ -1,4 +1,4 @@
-"""Repositories, what is fetched of them, and what their names may look like."""
+"""Repositories of the hub: valid names, snapshots, progress, and which files are wanted."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Repository:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, whose files never change."""
+        """Whether the revision is a commit, so that its files never change."""
         return bool(_COMMIT.fullmatch(self.revision))
 
     def require_valid(self) -> None:
-        """Raise InputError unless the name and the revision can exist on the hub."""
+        """Raise InputError if the name or the revision is impossible on the hub."""
         if not _NAME.fullmatch(self.name):
             fix = "give the path of a folder, or OWNER/NAME as on the hub"
             raise InputError("no such folder, nor a name of the hub", printable(self.name) or "''", fix)
@@ -51,7 +51,7 @@ def no_revision(repository: Repository) -> InputError:
 class Snapshot:
     """A repository's files on this machine at one ``commit`` (40 hex digits).
 
-    ``note`` is a sentence for the user, such as that the hub was out of reach; "" if there is nothing to say.
+    ``note`` is a sentence for the user, for example that the hub was out of reach. It may be empty.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How much of a repository is on this machine, in bytes; what was there before counts as ``done``."""
+    """How many bytes of a repository's files are on this machine. Bytes of earlier runs count as ``done``."""
 
     name: str
     done: int
@@ -75,20 +75,20 @@ OnProgress: TypeAlias = Callable[[FetchProgress], None]
 class Wanted:
     """Which files are fetched: those that match one of ``patterns`` and none of ``ignored``; * matches "/" too.
 
-    ``check`` is given the names of all files of the repository and raises InputError if it is of no use.
+    ``check`` gets the names of all files and the repository. It raises InputError if the repository is unusable.
     """
 
     patterns: tuple[str, ...]
-    ignored: tuple[str, ...]
-    check: Callable[[list[str]], None]
+    ignored: tuple[str, ...] = ()
+    check: Callable[[list[str], str], None] = lambda names, repository: None
 
-    def among(self, names: list[str]) -> list[str]:
-        """The wanted ones of the names."""
-        return [name for name in names if matches(name, self.patterns) and not matches(name, self.ignored)]
+    def matches(self, name: str) -> bool:
+        """Whether the file of this name is wanted."""
+        return matches(name, self.patterns) and not matches(name, self.ignored)
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns is the whole name's."""
+    """Whether a pattern matches the whole name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -99,12 +99,12 @@ def split_revision(name: str) -> tuple[str, str]:
 
 
 def printable(name: str) -> str:
-    """A name that others chose, without control characters."""
+    """An untrusted name without control characters."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
 def size_text(size: float) -> str:
-    """A number of bytes for people: "1.2 GB"."""
+    """A number of bytes with its unit: "1.2 GB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""Each way in which a fetch can fail is one line: what, where, what to do."""
+"""Each failed fetch gives one line: what, where, what to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import pytest
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub import Repository, fetch, fetch_model, is_on_hub, model_folder, split_revision
-from depqa_ray.hub.names import size_text
-from depqa_ray.hub.network import proxy_in_use
+from depqa_ray.hub.repository import size_text
 from tests.hub_repositories import add_files, model_files
 from tests.hub_server import Fault, Hub, running_hub
 
@@ -27,7 +26,7 @@ def model(hub: Hub) -> None:
     add_files(hub.root, NAME, model_files())
 
 
-def refusal(name: str = NAME) -> str:
+def error_of(name: str = NAME) -> str:
     with pytest.raises(InputError) as error:
         fetch_model(name)
     text = str(error.value)
@@ -38,9 +37,9 @@ def refusal(name: str = NAME) -> str:
 @pytest.mark.parametrize(
     "name", ["a/b/c", "/no/such/folder", "./x", "", "a b", "-x", "../x", "a/..", "x\n@main", "@v1"]
 )
-def test_malformed_name_is_refused_unasked(hub: Hub, name: str) -> None:
-    """If a name can be neither a folder nor a repository, the hub is not asked."""
-    assert "no such folder, nor a name of the hub; give the path of a folder, or OWNER/NAME" in refusal(name)
+def test_malformed_name_is_refused_without_request(hub: Hub, name: str) -> None:
+    """If a name is neither a folder nor a possible repository, no request is made."""
+    assert "no such folder, nor a name of the hub; give the path of a folder, or OWNER/NAME" in error_of(name)
     assert hub.requests == []
 
 
@@ -94,17 +93,17 @@ def test_malformed_name_is_refused_unasked(hub: Hub, name: str) -> None:
     ],
 )
 def test_answer_of_the_hub_is_one_line(hub: Hub, name: str, fault: Fault, line: str) -> None:
-    """If the hub refuses or sends what is not the file, one line says so."""
+    """If the hub refuses or sends a wrong file, one line says so."""
     hub.faults.append(fault)
     if "bytes of" in line:
         add_files(hub.root, NAME, {"tokenizer.json": b""})
-        line = line.replace("135 bytes", refusal(name).split("; ")[1].split(" of ")[0])
-    assert refusal(name) == line
+        line = line.replace("135 bytes", error_of(name).split("; ")[1].split(" of ")[0])
+    assert error_of(name) == line
 
 
 def test_damaged_file_leaves_nothing_behind(hub: Hub) -> None:
     hub.faults.append(Fault("/cdn/.*model-00001", damage=500))
-    refusal()
+    error_of()
     hub.faults.clear()
     hub.requests.clear()
     fetch_model(NAME)
@@ -112,19 +111,19 @@ def test_damaged_file_leaves_nothing_behind(hub: Hub) -> None:
 
 
 def test_body_cut_for_good_says_how_much_is_here(hub: Hub) -> None:
-    """If a connection is cut without a new byte again and again, the line says how much is here."""
+    """If the connection is cut repeatedly without a new byte, the line says how much is cached."""
     hub.faults.append(Fault("/cdn/.*model-00001", cut=30_000, times=1))
     hub.faults.append(Fault("/cdn/.*model-00001", cut=0))
-    text = refusal()
+    text = error_of()
     assert text.startswith(f"{NAME}: the connection to the hub broke (")
     assert text.endswith(" are here; run it again to go on from there")
     assert hub.bodies("model-00001") == ["", *["bytes=30000-"] * 5]
 
 
-def test_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no hub listens, the line names the address that is asked instead of the usual one."""
+def test_unreachable_hub_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no hub listens at HF_ENDPOINT, the line names that address without its password."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://user:secret@127.0.0.1:9")
-    text = refusal()
+    text = error_of()
     assert text.startswith(f"{NAME}: the hub cannot be reached at http://127.0.0.1:9 (HF_ENDPOINT): ")
     assert text.endswith("; check the network; files that are in the cache are used with HF_HUB_OFFLINE=1")
     assert "Connection refused" in text
@@ -132,22 +131,22 @@ def test_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatc
 
 
 def test_silent_hub_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the hub takes a request and says nothing, the run ends after a few time-outs."""
+    """If the hub never answers, the run ends after a few time-outs."""
     hub.faults.append(Fault("/api/models", silent=True))
-    assert "the hub cannot be reached at" in refusal()
+    assert "the hub cannot be reached at" in error_of()
     assert sum("/api/models" in request.path for request in hub.requests) == 3
 
 
 @pytest.mark.parametrize("endpoint", ["", "huggingface.co", "http://[", "ftp://x"])
-def test_address_that_is_none_is_one_line(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_endpoint_is_one_line(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    assert "(HF_ENDPOINT)" in refusal()
+    assert "(HF_ENDPOINT)" in error_of()
 
 
 def test_server_that_is_no_hub_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If what answers is not a hub, such as a network's log-in page, one line says so."""
+    """If the server is not a hub, for example a network's log-in page, one line says so."""
     hub.faults.append(Fault("/api/models", status=200, message="<html>"))
-    assert refusal().endswith("is not a hub; check HF_ENDPOINT, and the proxy if there is one")
+    assert error_of().endswith("is not a hub; check HF_ENDPOINT, and the proxy if there is one")
 
 
 @pytest.mark.parametrize(
@@ -175,16 +174,16 @@ def test_server_that_is_no_hub_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_repository_without_a_model_is_refused(hub: Hub, files: list[str], line: str) -> None:
-    """If a repository holds no whole model, it is refused before anything is fetched."""
+    """If a repository has no complete model, nothing is fetched."""
     add_files(hub.root, "some/thing", dict.fromkeys(files, b"x"))
-    assert refusal("some/thing") == f"some/thing: {line}"
+    assert error_of("some/thing") == f"some/thing: {line}"
     assert hub.bodies() == []
 
 
-def test_full_disk_is_known_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the disk has no room for all missing files together, nothing is fetched."""
+def test_space_is_checked_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk has no space for all missing files, nothing is fetched."""
     monkeypatch.setattr("shutil.disk_usage", lambda path: Free(150_000))
-    text = refusal()
+    text = error_of()
     assert text.startswith(f"{NAME}: no space in ")
     assert text.endswith(
         ": 200 kB are needed, 150 kB are free; make room there, or set HF_HOME to a folder on a larger disk"
@@ -206,32 +205,32 @@ class Free(NamedTuple):
     ],
 )
 def test_failed_write_is_one_line(monkeypatch: pytest.MonkeyPatch, number: int, what: str) -> None:
-    """If the cache cannot be written, the line names the folder and says what to set."""
+    """If the cache is not writable, the line names its folder and what to set."""
 
     def fail(*args: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("depqa_ray.hub.transfer.Transfer._receive_once", fail)
-    text = refusal()
+    monkeypatch.setattr("depqa_ray.hub.download.Downloader._receive_once", fail)
+    text = error_of()
     assert what in text
     assert "HF_HOME" in text
 
 
 def test_missing_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If there is no home folder, no folder named "~" is made; the line says what to set."""
+    """If there is no home folder, no folder named "~" is created, and the line says what to set."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/.cache/huggingface/hub")
-    assert refusal() == f"{NAME}: no home folder for the hub's cache; set HF_HOME to a folder of yours"
+    assert error_of() == f"{NAME}: no home folder for the hub's cache; set HF_HOME to a folder of yours"
 
 
 def test_cache_below_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
-    assert f"the hub's cache {tmp_path}/file/hub cannot be written: Not a directory; set HF_HOME" in refusal()
+    assert f"the hub's cache {tmp_path}/file/hub cannot be written: Not a directory; set HF_HOME" in error_of()
 
 
 @pytest.mark.parametrize("proxy", ["http://u:secret@127.0.0.1:9", "socks5://u:secret@127.0.0.1:9", "nonsense://x"])
-def test_hub_on_this_machine_is_asked_directly(hub: Hub, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """If proxies are set, a hub on this machine is asked without them, by one client."""
+def test_local_hub_bypasses_proxies(hub: Hub, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """If the hub is on this machine, one client without proxies is used."""
     from huggingface_hub import get_session
 
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -266,31 +265,23 @@ def test_hub_on_this_machine_is_asked_directly(hub: Hub, monkeypatch: pytest.Mon
     ],
 )
 def test_proxy_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str, line: str) -> None:
-    """If a proxy is in the way, the line names it without its password."""
+    """If requests go through a proxy, the line names it without its password."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
     monkeypatch.setenv(variable, proxy)
-    text = refusal()
+    text = error_of()
     assert text.startswith(line)
     assert "secret" not in text
-
-
-def test_excepted_host_has_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert proxy_in_use() == "127.0.0.1:9 (HTTPS_PROXY)"
-    monkeypatch.setenv("NO_PROXY", "huggingface.co")
-    assert proxy_in_use() == ""
 
 
 def test_token_is_sent_but_never_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.faults.append(Fault("/api/models", status=401, code="GatedRepo"))
-    assert "hf_secret" not in refusal()
+    assert "hf_secret" not in error_of()
     assert {request.token for request in hub.requests if "/api/models" in request.path} == {"hf_secret"}
 
 
 def test_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the hub redirects to another server, that one does not get the token."""
+    """If the hub redirects to another server, the token is not sent there."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with running_hub(hub.root) as other:
         hub.cdn_url = other.url
@@ -305,7 +296,7 @@ def test_path_out_of_the_repository_is_refused(
 ) -> None:
     """If a hub lists a file outside its repository, nothing is written."""
     monkeypatch.setattr("tests.hub_server.StoredRepository.files", listing_with(name))
-    assert "is not a hub" in refusal()
+    assert "is not a hub" in error_of()
     assert not list(tmp_path.rglob("evil"))
 
 
@@ -323,7 +314,7 @@ def listing_with(name: str) -> Callable[[object], list[object]]:
 
 
 def test_folder_wins_over_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a folder has the model's name, with @ in it or not, it is meant."""
+    """If a folder has the model's name, with @ or without, the folder is used."""
     monkeypatch.chdir(tmp_path)
     for name in ("Qwen/Qwen3-4B", "mine@home"):
         assert is_on_hub(name)
@@ -353,8 +344,8 @@ def test_sizes_are_short(size: float, text: str) -> None:
     assert size_text(size) == text
 
 
-def test_refusal_in_a_process_of_its_own(hub: Hub) -> None:
-    """In a fresh process, the environment's hub is asked and its refusal is the same line."""
+def test_error_in_a_new_process(hub: Hub) -> None:
+    """In a new process, HF_ENDPOINT is used and the error is the same line."""
     code = "from depqa_ray.hub import fetch_model; fetch_model('Qwen/none')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].startswith("depqa_ray.errors.InputError: Qwen/none: the hub has no model")
