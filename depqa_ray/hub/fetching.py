@@ -91,7 +91,7 @@ class _Fetch:
 
         try:
             open_client()
-            listing = request_listing(self.repository, Backoff(max_failures=1 if cached else 5))
+            listing = request_listing(self.repository, Backoff(max_failures=1 if cached else 3))
         except Exception as error:
             explained = self._explain(error)
             if cached is None or isinstance(error, RevisionNotFoundError):
