@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +29,13 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Downloader:
-    """Downloads files of one commit until ``stop`` is set."""
+    """Downloads files of one commit until ``stop`` is set. ``on_retry`` gets the reason of each repeated request."""
 
     repository: Repository
     commit: str
     cache: RepositoryCache
     stop: threading.Event
+    on_retry: Callable[[str], None]
 
     def download(self, file: HubFile) -> None:
         """Download a file's blob, unless another process does it meanwhile. Raises DamagedError, StoppedError."""
@@ -69,7 +70,7 @@ class Downloader:
 
     def _receive(self, file: HubFile, target: BinaryIO) -> None:
         """Request the rest of a file until it is complete."""
-        backoff = Backoff(stop=self.stop)
+        backoff = Backoff(stop=self.stop, on_retry=self.on_retry)
         while (done := target.seek(0, os.SEEK_END)) < file.size:
             try:
                 self._receive_once(file, target, done)

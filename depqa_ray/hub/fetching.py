@@ -46,13 +46,17 @@ def fetch_wanted(repository: Repository, wanted: Wanted, on_progress: OnProgress
 
 @dataclass
 class _Fetch:
-    """One fetch of one repository. ``commit`` and ``files`` are set once the hub has listed the files."""
+    """One fetch of one repository.
+
+    ``commit`` and ``files`` are set once the hub has listed the files. ``problems`` come from the download's threads.
+    """
 
     repository: Repository
     wanted: Wanted
     on_progress: OnProgress
     commit: str = ""
     files: list[HubFile] = field(default_factory=list)
+    problems: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
         self.cache = RepositoryCache.of(self.repository)
@@ -91,7 +95,7 @@ class _Fetch:
 
         try:
             open_client()
-            listing = request_listing(self.repository, Backoff(max_failures=1 if cached else 3))
+            listing = request_listing(self.repository, Backoff(max_failures=1 if cached else 3, on_retry=self._report))
         except Exception as error:
             explained = self._explain(error)
             if cached is None or isinstance(error, RevisionNotFoundError):
@@ -138,16 +142,18 @@ class _Fetch:
 
     def _download(self, files: list[HubFile]) -> None:
         stop = threading.Event()
-        downloader = Downloader(self.repository, self.commit, self.cache, stop)
+        downloader = Downloader(self.repository, self.commit, self.cache, stop, self.problems.put)
         self._report()
         try:
             _run_in_threads(downloader.download, files, self._report)
         finally:
             stop.set()
 
-    def _report(self) -> None:
+    def _report(self, problem: str = "") -> None:
         state = self._state()
-        self.on_progress(FetchProgress(self.repository.name, state.done, state.total))
+        while not self.problems.empty():
+            problem = self.problems.get()
+        self.on_progress(FetchProgress(self.repository.name, state.done, state.total, problem))
 
     def _state(self) -> FetchState:
         done = sum(self.cache.cached_size(file, self.commit) for file in self.files)

@@ -78,14 +78,17 @@ def _error_status(error: Exception, state: FetchState) -> InputError:
         fix = "set HF_TOKEN to a valid token that may read it, or unset it"
         return InputError(f"the hub refuses access ({status})", where, fix)
     phrase = f" {HTTPStatus(status).phrase}" if status in HTTPStatus.__members__.values() else ""
-    return InputError(f"the hub answers {status}{phrase}", where, state.resume if state.total else "try again later")
+    what, fix = f"the hub{_route()} answers {status}{phrase}", state.resume if state.total else "try again later"
+    if status == HTTPStatus.NOT_FOUND:
+        fix = "check the name, which is OWNER/NAME, and HF_ENDPOINT if it is set"
+    return InputError(what, where, fix)
 
 
 def _no_connection(error: Exception, state: FetchState) -> InputError:
     where, reason = str(state.repository), " ".join(str(error).split())[:200] or type(error).__name__
     if state.total:
         return InputError(f"the connection to the hub broke ({reason})", where, state.resume)
-    fix = "check the network; files that are in the cache are used with HF_HUB_OFFLINE=1"
+    fix = "check the network; the cache has no whole copy of it"
     return HubUnreachableError(f"the hub cannot be reached{_route()}: {reason}", where, fix)
 
 

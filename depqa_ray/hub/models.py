@@ -8,7 +8,16 @@ from typing import Final
 
 from depqa_ray.errors import InputError
 from depqa_ray.hub.fetching import fetch_wanted
-from depqa_ray.hub.repository import OnProgress, Repository, Snapshot, Wanted, matches, printable, split_revision
+from depqa_ray.hub.repository import (
+    OnProgress,
+    Repository,
+    Snapshot,
+    Wanted,
+    matches,
+    no_revision,
+    printable,
+    split_revision,
+)
 from depqa_ray.settings.types import EMBEDDED
 
 _WEIGHTS: Final = ("*.safetensors",)
@@ -39,6 +48,8 @@ def fetch_model(model_name: str, on_progress: OnProgress | None = None) -> Snaps
 def model_repository(model_name: str, commit: str = "") -> Repository:
     """The repository of a model, at ``commit`` if it is given. Raises InputError if the name is impossible."""
     name, revision = split_revision(model_name)
+    if model_name.endswith("@"):
+        raise no_revision(Repository("model", name, ""))
     repository = Repository("model", name, commit or revision or "main")
     repository.require_valid()
     return repository

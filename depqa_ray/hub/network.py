@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -103,11 +103,12 @@ def status_of(error: BaseException) -> int:
 class Backoff:
     """Exponential pauses between attempts, until ``max_failures`` in a row brought no new byte.
 
-    A time-out counts as two failures, because it has taken long already.
+    A time-out counts as two failures, because it has taken long already. ``on_retry`` gets the reason of each pause.
     """
 
     max_failures: int = 5
     stop: threading.Event = field(default_factory=threading.Event)
+    on_retry: Callable[[str], None] = lambda problem: None
     failures: int = 0
 
     def wait_after(self, error: Exception, has_progress: bool = False) -> None:
@@ -118,6 +119,7 @@ class Backoff:
         self.failures = 0 if has_progress else self.failures + cost
         if self.failures >= self.max_failures:
             raise error
+        self.on_retry(f"no answer from the hub ({' '.join(str(error).split())[:100] or type(error).__name__})")
         self.stop.wait(max(_PAUSE * 2 ** max(self.failures - 1, 0), _retry_after(error)))
 
 

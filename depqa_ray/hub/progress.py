@@ -35,6 +35,9 @@ class FetchLog:
 
     def __call__(self, progress: FetchProgress) -> None:
         """Write a report if a line is due."""
+        if progress.problem:
+            self.on_line(f"fetching {progress.name}: {progress.problem}; trying again")
+            return
         now, ended = time.monotonic(), progress.done >= progress.total
         if progress.name not in self._running and ended:
             return

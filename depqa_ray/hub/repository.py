@@ -61,11 +61,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How many bytes of a repository's files are on this machine. Bytes of earlier runs count as ``done``."""
+    """The bytes of a repository that are cached (``done``) and wanted (``total``), earlier ones included.
+
+    ``problem`` says why a request is repeated; "" if none is.
+    """
 
     name: str
     done: int
     total: int
+    problem: str = ""
 
 
 OnProgress: TypeAlias = Callable[[FetchProgress], None]

@@ -41,7 +41,7 @@ def fetch_dataset(dataset: str, split: str, on_progress: OnProgress | None = Non
 def _revision_on_hub(dataset: str) -> str:
     """The revision of the hub's data set that a name means; "" if it means another one."""
     name, revision = split_revision(dataset)
-    is_ours = name == SQUAD and not (revision and os.path.exists(dataset))  # noqa: PTH110  # Path.exists can raise
+    is_ours = name == SQUAD and not dataset.endswith("@") and not (revision and os.path.exists(dataset))  # noqa: PTH110  # Path.exists can raise
     return (revision or "main") if is_ours else ""
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from depqa_ray.engines.base import EngineSpec, Fault, SamplingParams
+from depqa_ray.engines.local.model_files import require_whole
 from depqa_ray.hub import is_on_hub, model_repository
 from depqa_ray.settings.load import Settings
-from depqa_ray.settings.types import LOADING_ENGINES, DeviceName
+from depqa_ray.settings.types import EMBEDDED, LOADING_ENGINES, DeviceName
 
 MODEL, EDGE_MODEL = "model", "edge_model"
 """The roles of models in the manifest: the one that answers, and the one of ``--deps-model``."""
@@ -18,11 +19,15 @@ MODEL, EDGE_MODEL = "model", "edge_model"
 def hub_models(settings: Settings, *, edges: bool) -> dict[str, str]:
     """The models that replicas load from the hub, by role; that of edges only with ``edges``.
 
-    Raises InputError if a name is neither a folder nor possible on the hub.
+    Raises InputError if a name is neither a folder nor possible on the hub, StartError if a folder lacks a model's
+    files.
     """
     wanted = {MODEL: (settings.engine, settings.model_name)}
     if edges and settings.deps_engine is not None and settings.deps_model is not None:
         wanted[EDGE_MODEL] = (settings.deps_engine, settings.deps_model)
+    for engine, name in wanted.values():
+        if engine in LOADING_ENGINES and name != EMBEDDED and not is_on_hub(name):
+            require_whole(name)
     found = {role: name for role, (engine, name) in wanted.items() if engine in LOADING_ENGINES and is_on_hub(name)}
     for name in found.values():
         model_repository(name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from depqa_ray.errors import InputError
-from depqa_ray.hub import Repository, fetch, fetch_model, is_on_hub, model_folder, split_revision
+from depqa_ray.hub import FetchLog, Repository, fetch, fetch_model, is_on_hub, model_folder, split_revision
 from depqa_ray.hub.repository import size_text
 from tests.hub_repositories import add_files, model_files
 from tests.hub_server import Fault, Hub, running_hub
@@ -76,13 +76,17 @@ def test_malformed_name_is_refused_without_request(hub: Hub, name: str) -> None:
             Fault("/api/", status=401, message="Invalid credentials in Authorization header"),
             f"{NAME}: the hub refuses access (401); set HF_TOKEN to a valid token that may read it, or unset it",
         ),
-        (NAME, Fault("/api/", status=503), f"{NAME}: the hub answers 503 Service Unavailable; try again later"),
-        (NAME, Fault("/api/", status=599), f"{NAME}: the hub answers 599; try again later"),
+        (
+            NAME,
+            Fault("/api/", status=503),
+            f"{NAME}: the hub at URL (HF_ENDPOINT) answers 503 Service Unavailable; try again later",
+        ),
+        (NAME, Fault("/api/", status=599), f"{NAME}: the hub at URL (HF_ENDPOINT) answers 599; try again later"),
         (
             NAME,
             Fault("/cdn/", status=429),
-            f"{NAME}: the hub answers 429 Too Many Requests; 135 bytes of 200 kB are here; run it again to go on from "
-            "there",
+            f"{NAME}: the hub at URL (HF_ENDPOINT) answers 429 Too Many Requests; "
+            "135 bytes of 200 kB are here; run it again to go on from there",
         ),
         (
             NAME,
@@ -98,7 +102,33 @@ def test_answer_of_the_hub_is_one_line(hub: Hub, name: str, fault: Fault, line: 
     if "bytes of" in line:
         add_files(hub.root, NAME, {"tokenizer.json": b""})
         line = line.replace("135 bytes", error_of(name).split("; ")[1].split(" of ")[0])
-    assert error_of(name) == line
+    assert error_of(name) == line.replace("URL", hub.url)
+
+
+def test_repeated_request_is_reported(hub: Hub) -> None:
+    """If a request for a file is repeated, the progress says why."""
+    hub.faults.append(Fault("/cdn/.*model-0000", cut=10, times=1))
+    lines: list[str] = []
+    fetch_model(NAME, FetchLog(lines.append))
+    (problem,) = (line for line in lines if line.endswith("; trying again"))
+    assert problem.startswith(f"fetching {NAME}: no answer from the hub (")
+
+
+def test_repeated_listing_is_reported(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nobody listens, each further attempt is reported before the error."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    lines: list[str] = []
+    with pytest.raises(InputError):
+        fetch_model(NAME, FetchLog(lines.append))
+    assert [line.rpartition("; ")[2] for line in lines] == ["trying again"] * 2
+
+
+def test_missing_page_names_what_to_check(hub: Hub) -> None:
+    hub.faults.append(Fault("/api/", status=404))
+    assert error_of() == (
+        f"{NAME}: the hub at {hub.url} (HF_ENDPOINT) answers 404 Not Found; "
+        "check the name, which is OWNER/NAME, and HF_ENDPOINT if it is set"
+    )
 
 
 def test_damaged_file_leaves_nothing_behind(hub: Hub) -> None:
@@ -125,7 +155,7 @@ def test_unreachable_hub_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://user:secret@127.0.0.1:9")
     text = error_of()
     assert text.startswith(f"{NAME}: the hub cannot be reached at http://127.0.0.1:9 (HF_ENDPOINT): ")
-    assert text.endswith("; check the network; files that are in the cache are used with HF_HUB_OFFLINE=1")
+    assert text.endswith("; check the network; the cache has no whole copy of it")
     assert "Connection refused" in text
     assert "secret" not in text
 

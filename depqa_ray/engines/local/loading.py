@@ -80,6 +80,8 @@ def _check_architecture(config: dict[str, Any]) -> None:
     attention = str(config.get("attn_implementation"))
     if "/" in attention:
         raise UnusableModelError(f"its config.json asks for code from the hub ({attention}), which is never run")
+    if not model_type:
+        raise UnusableModelError("its config.json names no model_type", "fetch the model's own config.json")
     if model_type not in CONFIG_MAPPING:
         if "auto_map" in config:
             raise UnusableModelError("its architecture is code among its own files (auto_map), which is never run")

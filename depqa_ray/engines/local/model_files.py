@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from depqa_ray import hub
+from depqa_ray.errors import StartError
 from depqa_ray.reader import weights_folder
 from depqa_ray.settings.types import EMBEDDED
 
@@ -53,6 +54,14 @@ def model_source(model_name: str, revision: str = "") -> Path:
     if folder.is_absolute() or model_name.startswith((".", "~")) or len(folder.parts) > 2:
         raise UnusableModelError("there is no such folder")
     return hub.model_folder(model_name, revision)
+
+
+def require_whole(model_name: str) -> None:
+    """Raise StartError if a file of the model in a folder is missing or damaged. Reads no weights."""
+    try:
+        check_files(Path(model_name))
+    except UnusableModelError as error:
+        raise StartError(f"cannot load the model {model_name!r}: {error}") from error
 
 
 def check_files(folder: Path) -> None:
@@ -140,7 +149,7 @@ def _check_safetensors(path: Path) -> None:
 
 def _refetch(path: Path) -> str:
     """The advice for a damaged file. The hub's cache links to it: only deleting the file itself fetches it again."""
-    return f"delete {path.resolve() if path.is_symlink() else 'it'} and run again, or copy it again"
+    return f"delete {path.resolve()} and run again" if path.is_symlink() else "copy or fetch it again"
 
 
 def _what_is_there(folder: Path) -> str:

@@ -54,7 +54,7 @@ async def _fetch_one(
     def report(node: str, progress: FetchProgress) -> None:
         known[node] = progress
         done, total = (sum(getattr(of_node, field) for of_node in known.values()) for field in ("done", "total"))
-        on_progress(FetchProgress(label, done, total))
+        on_progress(FetchProgress(label, done, total, progress.problem))
 
     tasks = [asyncio.ensure_future(_fetch_on(node, model_name, timeout, report)) for node in nodes]
     try:

@@ -32,6 +32,7 @@ _REPLICA: Final[Any] = Replica
 REPLACEMENTS_PER_REPLICA: Final = 3
 """How many lost replicas a pool replaces, for each one that it started with; bounded: the spec may be at fault."""
 
+_NOT_READY: Final = "it was not ready within {} s; raise --start-timeout if loading takes longer"
 _TIMED_OUT: Final = "it gave no answer for {} s (--step-timeout)"
 
 CLOSE_TIMEOUT: Final = 10.0
@@ -166,13 +167,15 @@ class RayPool(Pool):
         try:
             await work()
         except TimeoutError as error:
-            self._lose(handle, Failure(str(error)))
+            # Loading takes as long on every replica. Later, it is this one that hangs.
+            permanent = None if handle.ready else StartError(f"{handle.name}: {error}")
+            self._lose(handle, Failure(str(error), permanent))
         except RayError as error:
             self._lose(handle, failure_of(error))
 
     async def _await_start(self, handle: _ReplicaHandle) -> None:
-        timeout, late = handle.group.resources.start_timeout, "it was not ready within {} s (--start-timeout)"
-        self._infos[handle.name] = await _within(timeout, handle.actor.start.remote(), late)
+        timeout = handle.group.resources.start_timeout
+        self._infos[handle.name] = await _within(timeout, handle.actor.start.remote(), _NOT_READY)
         handle.ready = handle.group.was_ready = True
         self._events.put_nowait(ReplicaJoined(handle.name, handle.group.role))
 

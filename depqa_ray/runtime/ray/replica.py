@@ -31,7 +31,8 @@ class Replica:
         require_same_code(code, self._driver, _node())
         self._engine = build_engine(self._spec, self._name)
         info = await self._engine.start()
-        return replace(info, code=code, notes=(*info.notes, *_kernel_notes(code, self._driver)))
+        notes = _kernel_notes(code, self._driver) if info.device.startswith("CPU") else ()
+        return replace(info, code=code, notes=(*info.notes, *notes))
 
     async def answer(self, prompts: tuple[Prompt, ...]) -> AsyncIterator[tuple[Completion, ...]]:
         """Completions in groups, one for each prompt. Raises EngineError if the engine is dead."""
@@ -52,15 +53,17 @@ def require_same_code(own: CodeVersion, driver: CodeVersion, node: str) -> None:
     if (own.version, own.sources) != (driver.version, driver.sources):
         raise StartError(
             f"a replica on node {node} runs other code than the driver: depqa-ray {_spelled(own)}, "
-            f"the driver's is {_spelled(driver)}; install the same depqa-ray on every node, and start it from there"
+            f"the driver's is {_spelled(driver)}; install the same depqa-ray on every node (pip install .), "
+            "and start it from outside a checkout"
         )
 
 
 def _kernel_notes(own: CodeVersion, driver: CodeVersion) -> tuple[str, ...]:
-    """A note if both have a compiled kernel, of different builds. An engine that lacks its kernel says so itself."""
-    if own.kernel and driver.kernel and own.kernel != driver.kernel:
-        return (f"The compiled kernel ({own.kernel}) is another build than the driver's ({driver.kernel}).",)
-    return ()
+    """A note if the compiled kernel is not the driver's, of which there may be none."""
+    if own.kernel == driver.kernel:
+        return ()
+    kernels = f"{own.kernel or 'none'} in {own.folder}, the driver's is {driver.kernel or 'none'} in {driver.folder}"
+    return (f"The replica's compiled kernel is not the driver's: {kernels}.",)
 
 
 def _node() -> str:

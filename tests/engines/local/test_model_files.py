@@ -66,7 +66,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "cut shard": (
         lambda f: truncate(f / "model-2-of-2.safetensors", 0.9),
-        r"model-2-of-2\.safetensors is damaged: it has \d+ bytes instead of \d+; delete it and run again",
+        r"model-2-of-2\.safetensors is damaged: it has \d+ bytes instead of \d+; copy or fetch it again",
     ),
     "longer shard": (
         lambda f: (f / "model-1-of-2.safetensors").write_bytes(safetensors() + b"x"),
