@@ -55,7 +55,7 @@ def _main(arguments: Sequence[str]) -> int:
         _print_errors(error)
         return error.exit_code
     except KeyboardInterrupt:
-        _print_to_stderr("depqa-ray: interrupted; what was fetched and answered so far is kept")
+        _print_to_stderr("depqa-ray: interrupted")
         return _INTERRUPTED
 
 
@@ -171,7 +171,12 @@ def _run_and_report(settings: Settings, strategies: Sequence[StrategyName], page
     console = Console(stderr=True)
     start_logging(settings.log_level, console)
     with LiveProgress(console) as progress:
-        folder = run_experiment(settings, strategies, progress)
+        try:
+            folder = run_experiment(settings, strategies, progress)
+        except KeyboardInterrupt:
+            if progress.folder is not None:
+                _print_to_stderr(f"depqa-ray report {progress.folder} shows the answers so far")
+            raise
     html_dir = settings.html_dir or (folder / pages if pages else None)
     outputs = settings.model_copy(update={"html_dir": html_dir})
     results, code = _write_and_print(folder, outputs, {}, all_passages=settings.log_level == "debug")

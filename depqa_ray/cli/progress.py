@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("depqa_ray")
 
+_COUNT_EVERY: Final = 30.0
+"""Seconds between two lines with the number of questions, if there is no terminal for a bar."""
+
 
 class LiveProgress(Recorder):
     """A context manager that shows what a run does, live: a bar on a terminal, otherwise lines of the log.
 
-    The total of questions is unknown: passages come as a stream.
+    The total of questions is unknown: passages come as a stream. ``folder`` is the run directory, once it is there.
     """
 
     def __init__(self, console: Console) -> None:
@@ -34,13 +38,14 @@ class LiveProgress(Recorder):
         self._bar = Progress(
             SpinnerColumn("line"),  # in ASCII, which every terminal shows
             TextColumn("{task.description}"),
-            TextColumn("{task.completed:.0f} questions"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("reading the data set")
+        self.folder: Path | None = None
+        self._questions, self._counted = 0, time.monotonic()
         self._fetches = FetchLog(self._log_unless_shown, self._describe)
 
     def __enter__(self) -> LiveProgress:
@@ -70,6 +75,7 @@ class LiveProgress(Recorder):
 
     @override
     def on_started(self, folder: Path) -> None:
+        self.folder = folder
         _log.info("run directory: %s", folder)
 
     @override
@@ -78,8 +84,14 @@ class LiveProgress(Recorder):
 
     @override
     def record(self, record: RunRecord) -> None:
-        if isinstance(record, StepResult):
-            self._bar.update(self._task, advance=len(record.outcomes), description=record.strategy)
+        if not isinstance(record, StepResult):
+            return
+        self._questions += len(record.outcomes)
+        self._describe(f"{record.strategy}: {self._questions} questions")
+        now = time.monotonic()
+        if now - self._counted >= _COUNT_EVERY:
+            self._counted = now
+            self._log_unless_shown(f"{self._questions} questions so far")
 
     @override
     def warn(self, text: str) -> None:
@@ -90,7 +102,11 @@ def start_logging(level: str, console: Console) -> None:
     """Log to stderr from ``level`` up, without disturbing the progress bar; other libraries only from warning up."""
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, highlighter=None)
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, highlighter=None)
+    else:  # whole lines, which can be searched
+        handler = logging.StreamHandler(console.file)
     _log.handlers = [handler]
     _log.propagate = False
     _log.setLevel(level.upper())

@@ -16,6 +16,7 @@ driver dies, only the last line can be torn. Meanwhile it holds a lock on the ma
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -159,6 +160,13 @@ class RunStore:
     def write_results(self, text: str) -> None:
         """Write ``results.json``, whole or not at all."""
         write_atomically(self.folder / RESULTS, text)
+
+    def discard_if_empty(self) -> None:
+        """Remove the manifest, and the folder if nothing else is in it, unless it has records."""
+        if not any((self.folder / name).exists() for name in (PASSAGES, OUTCOMES, BAD_ROWS)):
+            with contextlib.suppress(OSError):
+                (self.folder / MANIFEST).unlink()
+                self.folder.rmdir()
 
     def close(self) -> None:
         """Flush all files to the disk and close them. Closing twice is allowed."""
@@ -341,4 +349,6 @@ def _os_errors(verb: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         fix = "; give a folder that can be written" if verb == "write" else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "; make room there, then depqa-ray report makes the outputs of a run again"
         raise StoreError(f"cannot {verb} {path}: {error.strerror or error}{fix}") from error

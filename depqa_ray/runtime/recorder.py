@@ -76,6 +76,6 @@ class StoreRecorder(Recorder):
 
 def ready_text(replica: str, info: EngineInfo) -> str:
     """One line for people about a replica that is ready."""
-    size = f", {info.parameters / 1e6:.1f}M parameters" if info.parameters else ""
+    size = f", {info.parameters / 1e6:.3g}M parameters" if info.parameters else ""
     where = "made up by a cost model" if info.engine == "simulated" else f"{info.dtype}, on {info.device}"
     return f"{replica} is ready: {info.model}{size}, {where}"

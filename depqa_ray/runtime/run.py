@@ -14,6 +14,7 @@ from depqa_ray.answering.prompts import SYSTEM, PromptBuilder, system_message
 from depqa_ray.core import Job, Passage
 from depqa_ray.edges.source import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault
+from depqa_ray.errors import DepqaError
 from depqa_ray.hub import Snapshot
 from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
 from depqa_ray.passages.sampling import draw_examples, sample_passages
@@ -47,8 +48,8 @@ def run_experiment(
     ``watcher`` gets each record once it is stored. ``faults`` are for the simulated engine.
 
     Raises InputError before anything starts if the data is unusable, and before replicas start if a model cannot be
-    fetched. Raises StartError if a model cannot be loaded, ClusterError and StoreError later; the run directory then
-    has what ended before.
+    fetched. Raises StartError if a model cannot be loaded: no run directory is left. Raises ClusterError and StoreError
+    later; the run directory then has what ended before.
     """
     watcher = watcher or Recorder()
     edges = settings.deps_engine is not None and bool(USES_EDGES & set(strategies))
@@ -72,7 +73,11 @@ def run_experiment(
             watcher.on_stage(f"loading {settings.model_name}")
             jobs = _jobs(data.passages, strategies, store, data.skipped)
             recorder = StoreRecorder(store, watcher, settings.isolated)
-            asyncio.run(_drive(settings, replicas, jobs, recorder, _prompt_builder(settings, data.examples)))
+            try:
+                asyncio.run(_drive(settings, replicas, jobs, recorder, _prompt_builder(settings, data.examples)))
+            except DepqaError:
+                store.discard_if_empty()
+                raise
     return folder
 
 

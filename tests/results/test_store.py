@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from depqa_ray.core import Passage
 from depqa_ray.errors import StoreError
 from depqa_ray.passages.base import BadRow
 from depqa_ray.results.metrics import compute_results
-from depqa_ray.results.records import PassageResult
+from depqa_ray.results.records import PassageRecord, PassageResult
 from depqa_ray.results.store import RunStore, write_atomically
 from tests.sample_run import edges_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
 
@@ -93,6 +94,17 @@ def test_lock_of_a_killed_driver_is_gone(tmp_path: Path) -> None:
         os._exit(9 if store else 1)
     os.waitpid(child, 0)
     RunStore.create(tmp_path, sample_manifest()).close()
+
+
+def test_run_without_records_can_be_discarded(tmp_path: Path) -> None:
+    """If no record was written, discarding removes the folder; otherwise it removes nothing."""
+    with RunStore.create(tmp_path / "a", sample_manifest()) as store:
+        store.discard_if_empty()
+    assert not (tmp_path / "a").exists()
+    with RunStore.create(tmp_path / "b", sample_manifest()) as store:
+        store.append(PassageRecord(Passage("p", "t", "text", ())))
+        store.discard_if_empty()
+    assert RunStore.open(tmp_path / "b").read().passages
 
 
 def test_lock_outlives_a_new_manifest(tmp_path: Path) -> None:

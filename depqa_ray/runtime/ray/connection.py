@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ from depqa_ray.settings.types import LOADING_ENGINES
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
 """Bytes. Prompts and completions are small; Ray's default takes a share of memory that a laptop would miss."""
 
+_CONNECT_SECONDS: Final = 5.0
+_ADDRESS_ADVICE: Final = "; start the cluster's head node, or correct or unset RAY_ADDRESS"
+
 
 @contextmanager
 def connected_ray() -> Iterator[None]:
@@ -36,17 +40,25 @@ def connected_ray() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _require_reachable(address)
             ray.init(address=address, job_config=_job_config(), log_to_driver=False, logging_level=logging.ERROR)
         else:
             _start_local()
     except Exception as error:  # Ray raises many kinds of exceptions here, OSError and RuntimeError among them
         place = f"connect to Ray at {address}" if address else "start Ray on this machine"
-        advice = "" if address else _start_advice(error)
+        advice = _ADDRESS_ADVICE if address else _start_advice(error)
         raise ClusterError(f"cannot {place}: {' '.join(str(error).split())[:300]}{advice}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at an address with a port: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 class _NoFolders(list[str]):

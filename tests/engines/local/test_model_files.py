@@ -43,7 +43,10 @@ def rename_weights(folder: Path, name: str) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"has no config\.json, only .*1-of-2"),
-    "damaged config": (lambda f: truncate(f / "config.json"), r"config\.json is damaged: it is not JSON; delete it"),
+    "damaged config": (
+        lambda f: truncate(f / "config.json"),
+        r"config\.json is damaged: it is not JSON; copy or fetch it again",
+    ),
     "config of a list": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json is damaged"),
     "nested config": (lambda f: (f / "config.json").write_text("[" * 100_000), r"config\.json is damaged"),
     "damaged tokenizer": (lambda f: truncate(f / "tokenizer.json"), r"tokenizer\.json is damaged"),

@@ -131,6 +131,7 @@ def test_engine_that_cannot_start_fails_the_run_in_one_line(tmp_path: Path) -> N
     with pytest.raises(StartError, match="cannot load the model") as caught:
         run_experiment(made, ("independent",), Notes())
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_many_gpus_are_refused_at_once() -> None:
