@@ -84,7 +84,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change_config(f, model_type="qwen99"),
         "does not know its architecture 'qwen99'",
     ),
-    "no architecture": (lambda f: change_config(f, model_type=None), "does not know its architecture None"),
+    "no architecture": (lambda f: change_config(f, model_type=None), "its config.json names no model_type"),
     "a classifier": (
         lambda f: change_config(f, architectures=["Qwen3ForSequenceClassification"]),
         "Qwen3ForSequenceClassification is no causal language model",

@@ -45,7 +45,8 @@ def test_each_node_that_may_hold_a_replica_fetches_the_model(tmp_path: Path) -> 
             "HF_HOME": str(tmp_path / "hf"),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        environment.pop("RAY_ADDRESS", None)
+        for name in ("RAY_ADDRESS", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HTTP_PROXY", "http_proxy"):
+            environment.pop(name, None)
         ended = subprocess.run(
             [sys.executable, "-c", SCRIPT], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200
         )
