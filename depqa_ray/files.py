@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from depqa_ray.errors import InputError, SettingsError
 
-_DRAFT_LETTERS: Final = 40  # of a file's name: with the process id, no more than the 255 bytes that a name may have
+_DRAFT_LETTERS: Final = 40  # of a file's name: with two numbers, no more than the 255 bytes that a name may have
 
 
 def read_text_of(path: Path, flag: str) -> str:
@@ -58,7 +59,7 @@ def replace_file(path: Path, content: str | bytes, *, durable: bool) -> None:
         return
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name[:_DRAFT_LETTERS]}.{os.getpid()}")
+    draft = path.with_name(f".{path.name[:_DRAFT_LETTERS]}.{os.getpid()}.{threading.get_ident()}")
     try:
         with draft.open("wb") as file:
             file.write(data)

@@ -18,8 +18,8 @@ from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, Samplin
 from depqa_ray.engines.local.chat import WARM_UP, Chat, too_long
 from depqa_ray.engines.local.devices import torch_device
 from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.local.loading import as_start_error, checked_config, load_tokenizer
-from depqa_ray.engines.local.model_files import MODEL_ADVICE, check_files, model_source, one_line
+from depqa_ray.engines.local.loading import as_start_error, checked_folder, load_tokenizer
+from depqa_ray.engines.local.model_files import MODEL_ADVICE, one_line
 from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import DepqaError, EngineError, StartError
 from depqa_ray.settings.types import DeviceName
@@ -81,9 +81,7 @@ class VllmEngine(RequestEngine):
     def _load(self) -> None:
         name = self._spec.model_name
         with as_start_error(name):
-            folder = model_source(name, self._spec.revision)
-            check_files(folder)
-            checked_config(folder)
+            folder = checked_folder(name, self._spec.revision)
             self._tokenizer = load_tokenizer(folder)
             self._chat = Chat(self._tokenizer)
         try:

@@ -22,8 +22,6 @@ from depqa_ray.hub.repository import Repository
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _INDEX: Final = "model.safetensors.index.json"
-_SAVING: Final = threading.Lock()
-"""Drafts of ``replace_file`` are named after the process, so its threads take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ class RepositoryCache:
 
     def save(self, revision: str, listing: Listing) -> None:
         """Save a revision's commit and the commit's files. A read-only cache is left as it is."""
-        with suppress(OSError), _SAVING:
+        with suppress(OSError):
             if revision != listing.commit:
                 replace_file(self.folder / "refs" / revision, listing.commit, durable=False)
             replace_file(self._listing(listing.commit), json.dumps(asdict(listing)), durable=False)

@@ -72,6 +72,8 @@ class Downloader:
         """Request the rest of a file until it is complete."""
         backoff = Backoff(stop=self.stop, on_retry=self.on_retry)
         while (done := target.seek(0, os.SEEK_END)) < file.size:
+            if self.stop.is_set():  # also after a pause, which ends at once then
+                raise StoppedError
             try:
                 self._receive_once(file, target, done)
             except Exception as error:

@@ -35,12 +35,14 @@ class FetchLog:
 
     def __call__(self, progress: FetchProgress) -> None:
         """Write a report if a line is due."""
+        ended = progress.done >= progress.total
         if progress.problem:
             self.on_line(f"fetching {progress.name}: {progress.problem}; trying again")
+            if not ended:
+                return
+        if ended and progress.name not in self._running:
             return
-        now, ended = time.monotonic(), progress.done >= progress.total
-        if progress.name not in self._running and ended:
-            return
+        now = time.monotonic()
         fetch = self._running.setdefault(progress.name, _Fetch(progress, now, now - _EVERY))
         text = _text(progress, fetch, now)
         self.on_text(text)

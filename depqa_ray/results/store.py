@@ -10,7 +10,7 @@
 ==================  ==================================================================================================
 
 One driver appends the lines, one at a time, and hands each to the operating system before ``append`` returns: if the
-driver dies, only the last line can be torn. Meanwhile it holds a lock on the manifest, which ends with the driver.
+driver dies, only the last line can be torn. Meanwhile it holds a lock on the folder, which ends with the driver.
 """
 
 from __future__ import annotations

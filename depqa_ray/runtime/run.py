@@ -59,14 +59,16 @@ def run_experiment(
     folder = settings.run_dir or RUNS / started.strftime("%Y%m%d-%H%M%S-%f")
     watcher.on_stage("starting Ray")
     with connected_ray():
-        replicas = _replicas(settings, faults, _fetch_models(settings, models, watcher), edges=edges)
+        held = replica_resources(settings)
+        commits = _fetch_models(settings, models, watcher, gpus=held.gpus > 0)
+        replicas = _replicas(settings, faults, commits, held, edges=edges)
         manifest = settings_manifest(
             settings,
             strategies,
             started=started.isoformat(timespec="seconds"),
             devices=accelerators(),
             examples=[example.id for example in data.examples],
-            commits=replicas.commits | data.commits,
+            commits=commits | data.commits,
         )
         with RunStore.create(folder, manifest) as store:
             watcher.on_started(folder)
@@ -117,26 +119,26 @@ class _Replicas:
 
     answer: tuple[EngineSpec, ReplicaResources]
     edge: tuple[EngineSpec, ReplicaResources] | None
-    commits: dict[str, str]
 
 
-def _replicas(settings: Settings, faults: tuple[Fault, ...], commits: dict[str, str], *, edges: bool) -> _Replicas:
-    held = replica_resources(settings)
+def _replicas(
+    settings: Settings, faults: tuple[Fault, ...], commits: Mapping[str, str], held: ReplicaResources, *, edges: bool
+) -> _Replicas:
     answer = engine_spec(settings, faults, commits, held.gpus)
     if not edges:
-        return _Replicas((answer, held), None, commits)
+        return _Replicas((answer, held), None)
     held_by_edge = edge_resources(settings)
-    return _Replicas((answer, held), (edge_spec(settings, answer, commits, held_by_edge.gpus), held_by_edge), commits)
+    return _Replicas((answer, held), (edge_spec(settings, answer, commits, held_by_edge.gpus), held_by_edge))
 
 
-def _fetch_models(settings: Settings, models: Mapping[str, str], watcher: Recorder) -> dict[str, str]:
+def _fetch_models(settings: Settings, models: Mapping[str, str], watcher: Recorder, *, gpus: bool) -> dict[str, str]:
     """Fetch the models of the hub on all nodes; returns their commits by role."""
     if not models:
         return {}
     watcher.on_stage(f"looking for {', '.join(sorted(set(models.values())))}")
     found = fetch_on_nodes(
         set(models.values()),
-        gpus=replica_resources(settings).gpus > 0,
+        gpus=gpus,
         timeout=settings.start_timeout,
         on_progress=watcher.on_fetch,
         warn=watcher.warn,

@@ -25,13 +25,13 @@ def hub_models(settings: Settings, *, edges: bool) -> dict[str, str]:
     wanted = {MODEL: (settings.engine, settings.model_name)}
     if edges and settings.deps_engine is not None and settings.deps_model is not None:
         wanted[EDGE_MODEL] = (settings.deps_engine, settings.deps_model)
-    for engine, name in wanted.values():
-        if engine in LOADING_ENGINES and name != EMBEDDED and not is_on_hub(name):
+    loaded = {role: name for role, (engine, name) in wanted.items() if engine in LOADING_ENGINES and name != EMBEDDED}
+    for name in loaded.values():
+        if is_on_hub(name):
+            model_repository(name)
+        else:
             require_whole(name)
-    found = {role: name for role, (engine, name) in wanted.items() if engine in LOADING_ENGINES and is_on_hub(name)}
-    for name in found.values():
-        model_repository(name)
-    return found
+    return {role: name for role, name in loaded.items() if is_on_hub(name)}
 
 
 def engine_spec(settings: Settings, faults: tuple[Fault, ...], commits: Mapping[str, str], gpus: float) -> EngineSpec:

@@ -105,8 +105,9 @@ def test_answer_of_the_hub_is_one_line(hub: Hub, name: str, fault: Fault, line: 
     assert error_of(name) == line.replace("URL", hub.url)
 
 
-def test_repeated_request_is_reported(hub: Hub) -> None:
+def test_repeated_request_is_reported(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a request for a file is repeated, the progress says why."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 60)  # no other retry on a busy machine
     hub.faults.append(Fault("/cdn/.*model-0000", cut=10, times=1))
     lines: list[str] = []
     fetch_model(NAME, FetchLog(lines.append))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_known_replica_does_not_write_the_manifest(tmp_path: Path) -> None:
 def test_replica_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
     """If the manifest cannot be replaced, StoreError is raised and the old one stays."""
     store = RunStore.create(tmp_path, sample_manifest())
-    (tmp_path / f".manifest.json.{os.getpid()}").mkdir()
+    (tmp_path / f".manifest.json.{os.getpid()}.{threading.get_ident()}").mkdir()
 
     with pytest.raises(StoreError, match="cannot write"):
         store.add_replica("answer", INFO)

@@ -139,7 +139,8 @@ def _load(folder: Path) -> Kernel | str:
         for name in ("packed_attention", "rms_norm_rows", "argmax_rows"):  # missing ones raise AttributeError
             getattr(functions, name).restype = None
         functions.packed_attention_sources.restype = ctypes.c_char_p
-        is_current = functions.packed_attention_sources() == kernel_sources().encode() or not kernel_sources()
+        sources = kernel_sources()  # "" if they are not here: then the library is trusted
+        is_current = not sources or functions.packed_attention_sources() == sources.encode()
         if functions.packed_attention_call_size() != ctypes.sizeof(_Call) or not is_current:
             return f"it was built from another version of its source; {_BUILD}"
         return Kernel(functions, parallel)

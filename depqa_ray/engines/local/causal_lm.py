@@ -17,12 +17,12 @@ from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.engines.local.generation import NOT_FINITE, Generation
 from depqa_ray.engines.local.loading import (
     as_start_error,
-    checked_config,
+    checked_folder,
     is_fault_of_machine,
     load_tokenizer,
     load_weights,
 )
-from depqa_ray.engines.local.model_files import UnusableModelError, check_files, model_source
+from depqa_ray.engines.local.model_files import UnusableModelError
 from depqa_ray.errors import EngineError, StartError
 
 
@@ -39,9 +39,7 @@ class CausalLM:
         self.device = torch_device(spec.device)
         self.dtype = torch_dtype(spec.dtype, self.device)
         with as_start_error(self.name):
-            folder = model_source(self.name, spec.revision)
-            check_files(folder)
-            checked_config(folder)
+            folder = checked_folder(self.name, spec.revision)
             self.tokenizer: Any = load_tokenizer(folder)
             self.chat = Chat(self.tokenizer)
             model, notes = load_weights(folder, self.dtype)

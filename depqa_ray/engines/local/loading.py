@@ -19,6 +19,7 @@ from depqa_ray.engines.local.memory import is_out_of_memory
 from depqa_ray.engines.local.model_files import (
     MODEL_ADVICE,
     UnusableModelError,
+    check_files,
     examples,
     missing_tokenizer_files,
     model_source,
@@ -47,7 +48,7 @@ def as_start_error(model_name: str) -> Iterator[None]:
     except DepqaError:
         raise
     except UnusableModelError as error:
-        raise StartError(f"{what}: {error}") from error
+        raise error.of(model_name) from error
     except Exception as error:  # transformers, tokenizers and safetensors raise what they like
         if is_out_of_memory(error):
             advice = "choose a smaller model, --dtype bfloat16 or fewer --replicas"
@@ -67,6 +68,17 @@ def load_config(model_name: str, revision: str = "") -> Any:
     """The configuration of a causal LM, whose weights need not be there. Raises as :func:`as_start_error` says."""
     with as_start_error(model_name):
         return checked_config(model_source(model_name, revision))
+
+
+def checked_folder(model_name: str, revision: str = "") -> Path:
+    """The folder of a model whose files are there and whole, and whose configuration is of a causal LM.
+
+    Raises UnusableModelError, or InputError if the hub does not give it.
+    """
+    folder = model_source(model_name, revision)
+    check_files(folder)
+    checked_config(folder)
+    return folder
 
 
 def checked_config(folder: Path) -> Any:

@@ -40,6 +40,10 @@ class UnusableModelError(Exception):
     def __init__(self, reason: str, fix: str = MODEL_ADVICE) -> None:
         super().__init__(f"{reason}; {fix}")
 
+    def of(self, model_name: str) -> StartError:
+        """The error that names the model, for the user."""
+        return StartError(f"cannot load the model {model_name!r}: {self}")
+
 
 def model_source(model_name: str, revision: str = "") -> Path:
     """The folder that a model is loaded from. ``revision`` is the commit of a hub's model.
@@ -61,7 +65,7 @@ def require_whole(model_name: str) -> None:
     try:
         check_files(Path(model_name))
     except UnusableModelError as error:
-        raise StartError(f"cannot load the model {model_name!r}: {error}") from error
+        raise error.of(model_name) from error
 
 
 def check_files(folder: Path) -> None:

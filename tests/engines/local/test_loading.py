@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from depqa_ray.engines.base import EngineSpec
-from depqa_ray.engines.local import causal_lm, loading
+from depqa_ray.engines.local import loading
 from depqa_ray.engines.local.causal_lm import CausalLM, window_of
 from depqa_ray.errors import EngineError, InputError, StartError
 from tests.engines.byte_tokens import byte_tokenizer
@@ -183,7 +183,7 @@ def test_fault_of_the_machine_may_be_retried(
 
 def test_refusal_of_the_hub_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the hub does not give a model, its own error comes through."""
-    monkeypatch.setattr(causal_lm, "model_source", raiser(InputError("gated", "owner/name", "accept its terms")))
+    monkeypatch.setattr(loading, "model_source", raiser(InputError("gated", "owner/name", "accept its terms")))
     with pytest.raises(InputError, match="owner/name: gated; accept its terms"):
         load(Path("owner/name"))
 
