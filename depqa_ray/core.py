@@ -15,7 +15,14 @@ from depqa_ray.settings.types import StrategyName
 EdgeOrigin = Literal["gold", "heuristic", "model"]
 OutcomeStatus = Literal["answered", "failed", "skipped"]
 PromptForm = Literal["single", "batch", "edges"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["json", "eos", "stop", "length"]
+"""What ended a reply: its JSON object closed, an end-of-sequence token, a stop string, or the limit on its tokens.
+
+A server that says no more than that the model ended counts as "eos".
+"""
+
+ReplyFault = Literal["", "empty", "thoughts_only", "no_json"]
+"""What a reply lacks: any text, any text outside its thoughts, or an object with the keys that the prompt asks for."""
 JobKey: TypeAlias = tuple[str, str]
 """Names a job: (strategy, passage id)."""
 
@@ -174,13 +181,16 @@ class Completion:
     If this prompt alone could not be answered, ``error`` says why, and the other fields are empty. ``seconds`` is the
     wall-clock time from the prompt's arrival in the engine to its end, ``first_token_seconds`` to its first token (None
     if the engine does not know).
+
+    Thoughts in ``text`` stand behind a ``<think>`` tag, also if the prompt opened them: a reply that was cut within its
+    thoughts has the tag and no closing one.
     """
 
     prompt_id: str
     text: str = ""
     prompt_tokens: int = 0
     generated_tokens: int = 0
-    finish_reason: FinishReason = "stop"
+    finish_reason: FinishReason = "eos"
     seconds: float = 0.0
     error: str | None = None
     first_token_seconds: float | None = None
@@ -208,6 +218,9 @@ class StepResult:
     ``ready`` (its last prerequisite ended), ``dispatched`` (sent to a replica) and ``completed`` are seconds since the
     passage was admitted. ``batch`` numbers the passage's batches in order of dispatch from 0, and is -1 for a step that
     was never sent. ``attempts`` counts dispatches.
+
+    ``finish_reason`` is "refused" if the engine refused the prompt, and empty if there was no reply for another reason.
+    ``reply_fault`` is empty without a reply. Runs of versions that did not record them have both empty.
     """
 
     strategy: str
@@ -224,3 +237,5 @@ class StepResult:
     replica: str = ""
     batch: int = -1
     attempts: int = 0
+    finish_reason: FinishReason | Literal["refused", ""] = ""
+    reply_fault: ReplyFault = ""

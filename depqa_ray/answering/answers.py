@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from depqa_ray.answering.json_objects import decode, json_objects, without_thinking
 from depqa_ray.answering.prompts import ANSWER_KEY, labels
-from depqa_ray.core import Outcome, OutcomeStatus, Step
+from depqa_ray.core import Outcome, OutcomeStatus, ReplyFault, Step
 
 _EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
 _FENCE: Final = re.compile(r"```\w*$")
@@ -30,8 +30,20 @@ class ParsedAnswer:
     strict_json: bool
 
 
-def parse_outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
-    """The answers in a model's text, for each of the step's questions; none for a step that asks for edges."""
+@dataclass(frozen=True, slots=True)
+class ParsedReply:
+    """A reply to a step: an outcome for each of its questions, none if it asked for edges, and what the reply lacks."""
+
+    outcomes: tuple[Outcome, ...]
+    fault: ReplyFault = ""
+
+
+def parse_reply(step: Step, text: str) -> ParsedReply:
+    """Parse the model's reply to a step. Never raises."""
+    return ParsedReply(_parse_outcomes(step, text))
+
+
+def _parse_outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
     if step.form == "edges":
         return ()
     one = step.form == "single"

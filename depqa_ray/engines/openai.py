@@ -298,7 +298,7 @@ def _read_reply(reply: Any, prompt: Prompt, sampling_params: SamplingParams) -> 
         text=text,
         prompt_tokens=int(reply.usage.prompt_tokens),
         generated_tokens=int(reply.usage.completion_tokens),
-        finish_reason="stop" if ended else reason,
+        finish_reason="eos" if ended or reason == "stop" else "length",
     )
 
 

@@ -52,7 +52,7 @@ class SimulatedEngine(RequestEngine):
         await asyncio.sleep(seconds)
         if fault is not None:
             return await _strike(fault, prompt)
-        return Completion(prompt.id, text, prompt_tokens, generated, "stop", seconds)
+        return Completion(prompt.id, text, prompt_tokens, generated, "eos", seconds)
 
 
 async def _strike(fault: Fault, prompt: Prompt) -> Completion:

@@ -133,7 +133,7 @@ class VllmEngine(RequestEngine):
             text=text if params.fixed_length else before_stop(text, params.stop),
             prompt_tokens=len(ids),
             generated_tokens=len(new),
-            finish_reason="stop" if reason == "stop" else "length",
+            finish_reason="eos" if reason == "stop" else "length",
             seconds=time.perf_counter() - started,
             first_token_seconds=first,
         )

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from depqa_ray.core import EdgeOrigin, OutcomeStatus
+from depqa_ray.core import EdgeOrigin, FinishReason, OutcomeStatus, ReplyFault
 from depqa_ray.scheduling.events import Role
 from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
@@ -123,6 +123,8 @@ class AnswerEntry(_Entry):
     replica: Text
     batch: int
     attempts: int
+    finish_reason: FinishReason | Literal["refused", ""] = ""
+    reply_fault: ReplyFault = ""
 
 
 class Counts(_Entry):
@@ -132,6 +134,24 @@ class Counts(_Entry):
     answered: int = 0
     failed: int = 0
     skipped: int = 0
+
+
+class ReplyCounts(_Entry):
+    """How the replies to a strategy's prompts ended, those about dependencies included. Runs that did not record it
+    have zeros.
+
+    - ``replies`` is the number of replies; ``cut`` of them reached the limit on their tokens.
+    - ``empty``, ``thoughts_only`` and ``no_json`` count the faults (:data:`~depqa_ray.core.ReplyFault`); a reply has at
+      most one, and may be cut besides.
+    - ``refused`` prompts got no reply.
+    """
+
+    replies: int = 0
+    cut: int = 0
+    empty: int = 0
+    thoughts_only: int = 0
+    no_json: int = 0
+    refused: int = 0
 
 
 class PassageStrategy(_Entry):
@@ -154,6 +174,7 @@ class PassageStrategy(_Entry):
     batches: int
     dag: PassageEdges | None
     questions: list[AnswerEntry]
+    replies: ReplyCounts = ReplyCounts()
 
 
 class PassageEntry(_Entry):
@@ -288,6 +309,7 @@ class StrategySummary(_Entry):
     intervals: dict[Figure, Interval | None]
     differences: dict[Figure, Difference]
     paired_passages: int
+    replies: ReplyCounts = ReplyCounts()
 
 
 class CodeEntry(_Entry):

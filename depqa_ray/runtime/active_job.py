@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from depqa_ray.answering.answers import parse_outcomes, unanswered
+from depqa_ray.answering.answers import parse_reply, unanswered
 from depqa_ray.core import Completion, Job, Outcome, OutcomeStatus, Plan, Step, StepResult
 from depqa_ray.scheduling.events import Dispatch
 
@@ -29,6 +29,7 @@ class ActiveJob:
 
     - ``answers`` holds the answers so far, by question id.
     - ``sent`` holds the latest dispatch of each step that was sent.
+    - ``refused`` has the ids of the steps that an engine refused.
     - ``edges_reply`` is the model's reply about edges; None if there is none, and then ``failure_reason`` says why.
     """
 
@@ -37,6 +38,7 @@ class ActiveJob:
     admitted: float
     answers: dict[str, str] = field(default_factory=dict)
     sent: dict[str, SentStep] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     edges_reply: str | None = None
     failure_reason: str = ""
 
@@ -54,21 +56,24 @@ class ActiveJob:
         """Take in the model's reply to a step that was sent."""
         if step.form == "edges":
             self.edges_reply = completion.text
-        outcomes = parse_outcomes(step, completion.text)
-        self.answers.update((outcome.question_id, outcome.answer) for outcome in outcomes)
+        reply = parse_reply(step, completion.text)
+        self.answers.update((outcome.question_id, outcome.answer) for outcome in reply.outcomes)
         return replace(
-            self._result(step, outcomes, now),
+            self._result(step, reply.outcomes, now),
             text=completion.text,
             prompt_tokens=completion.prompt_tokens,
             generated_tokens=completion.generated_tokens,
             engine_seconds=completion.seconds,
+            finish_reason=completion.finish_reason,
+            reply_fault=reply.fault,
         )
 
     def end(self, step: Step, status: OutcomeStatus, reason: str, now: float) -> StepResult:
         """End a step without a reply. If it asked for edges, no question fails: the planner has a fallback."""
         if step.form == "edges":
             self.failure_reason = reason
-        return self._result(step, unanswered(step, status, reason), now)
+        result = self._result(step, unanswered(step, status, reason), now)
+        return replace(result, finish_reason="refused") if step.id in self.refused else result
 
     def _result(self, step: Step, outcomes: tuple[Outcome, ...], now: float) -> StepResult:
         result = StepResult(*self.job.key, step.id, outcomes, completed=now - self.admitted)

@@ -147,6 +147,7 @@ class Driver:
                 self._recorder.record(self._active[key].complete(sent.step, completion, now))
                 done.setdefault(key, []).append(sent.step.id)
             else:  # recorded when the scheduler ends the step
+                self._active[key].refused.add(sent.step.id)
                 failed.append(Failed(key, sent.step.id, completion.error))
         for key, steps in done.items():
             self._notify(Completed(key, tuple(steps)), now)

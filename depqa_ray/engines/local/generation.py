@@ -43,12 +43,14 @@ class Generation:
         """
         assert self.finish_reason is None, "the generation has ended"
         if token < 0:
-            self.error, self.finish_reason = NOT_FINITE, "stop"
+            self.error, self.finish_reason = NOT_FINITE, "eos"
             return True
         self.tokens.append(token)
-        if token in self._eos or (self._end_detector is not None and self._end_detector.ends_at(token)):
-            self.finish_reason = "stop"
-        elif len(self.tokens) >= self.prompt.max_new_tokens:
+        if token in self._eos:
+            self.finish_reason = "eos"
+        elif self._end_detector is not None:
+            self.finish_reason = self._end_detector.end_at(token)
+        if self.finish_reason is None and len(self.tokens) >= self.prompt.max_new_tokens:
             self.finish_reason = "length"
         return self.finish_reason is not None
 
@@ -94,12 +96,14 @@ class _EndDetector:
         self._tail = ""
         self._behind = 0  # characters of the last token after the object
 
-    def ends_at(self, token: int) -> bool:
+    def end_at(self, token: int) -> FinishReason | None:
+        """What ends the text at this token; None if nothing does."""
         new = self._stream.add(token)
         closed = self._json.add(new) if self._json is not None and new else None
         if closed is not None:
             self._behind = closed + self._stream.withheld
-        return closed is not None or (bool(self._stop) and self._completes_stop(new))
+            return "json"
+        return "stop" if self._stop and self._completes_stop(new) else None
 
     def _completes_stop(self, new: str) -> bool:
         text = self._tail + new

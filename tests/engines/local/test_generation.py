@@ -61,7 +61,7 @@ def test_stream_is_the_text_but_for_broken_characters(text: str | bytes, cuts: l
 @pytest.mark.parametrize(
     ("sampling_params", "tokens", "reason", "text"),
     [
-        (SamplingParams(), [b"a", b"b"], "stop", "ab"),
+        (SamplingParams(), [b"a", b"b"], "eos", "ab"),
         (SamplingParams(fixed_length=True), [b"a", b"b"], None, "ab"),
         (SamplingParams(stop=("b",), stop_at_json=True, fixed_length=True), [b"a", b"b", b"{}"], None, "ab{}"),
     ],
@@ -78,8 +78,8 @@ def test_limit_ends_an_answer_that_has_not_stopped() -> None:
     """The limit ends an answer; if the answer stops by itself there, the reason is stop."""
     assert grown([b"a", b"b", b"c"], SamplingParams(), limit=2).finish_reason == "length"
     assert grown([b"a", b"b", b"c"], SamplingParams(fixed_length=True), limit=2).finish_reason == "length"
-    assert grown([b"a", b"b"], SamplingParams(), limit=3).finish_reason == "stop"
-    assert grown([b"a", b"{}"], SamplingParams(stop_at_json=True), limit=2).finish_reason == "stop"
+    assert grown([b"a", b"b"], SamplingParams(), limit=3).finish_reason == "eos"
+    assert grown([b"a", b"{}"], SamplingParams(stop_at_json=True), limit=2).finish_reason == "json"
     assert grown([b"a", b"b"], SamplingParams(stop=("ab",)), limit=2).finish_reason == "stop"
 
 
@@ -117,7 +117,7 @@ def test_last_brace_of_an_object_ends_the_text(
     after = behind.encode() if isinstance(behind, str) else behind
     pieces = cut(text.encode() + after, cuts)
     generation = grown(pieces, SamplingParams(stop_at_json=True), end=False)
-    assert (generation.text, generation.finish_reason) == (text, "stop")
+    assert (generation.text, generation.finish_reason) == (text, "json")
     assert len(b"".join(pieces[: len(generation.tokens) - 1])) < len(text.encode())
 
 
