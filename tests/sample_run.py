@@ -21,7 +21,7 @@ def sample_manifest(**labels: object) -> Manifest:
     given = {"model": "embedded", "engine": "simulated", "dataset": "embedded", "edges": "gold"} | labels
     return make_manifest(
         RunLabels(strategies=STRATEGIES, **given),  # type: ignore[arg-type]
-        {"context_count": 3, "max_new_tokens": 48, "api_key": "hunter2"},
+        {"context_count": 0, "max_new_tokens": 48, "api_key": "hunter2"},
         started="2026-03-01T12:00:00+00:00",
         devices=["Imaginary Accelerator"],
     )
@@ -131,6 +131,7 @@ def _step(
         replica=f"r{len(step_id) % 2}",
         batch=batch,
         attempts=1,
+        finish_reason="json",
     )
 
 

@@ -15,7 +15,7 @@ from depqa_ray.cli.flags import Parser, add_flags, given_settings
 from depqa_ray.cli.outputs import Output, check_output_files, check_run_outputs, run_outputs, write_all
 from depqa_ray.cli.streams import command_streams
 from depqa_ray.errors import DepqaError, InputError, SettingsError
-from depqa_ray.report.text import one_line
+from depqa_ray.report.text import counted, one_line
 from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
 from depqa_ray.settings.types import EMBEDDED, StrategyName
@@ -225,7 +225,7 @@ def _worlds(arguments: argparse.Namespace) -> int:
         raise InputError(str(error), "--" + str(error).split()[0].replace("_", "-")) from None
     check_output_files({"--out": arguments.out})
     write_worlds(arguments.out, arguments.count, arguments.seed, shape)
-    print(f"{arguments.count} worlds of seed {arguments.seed}: {arguments.out}")
+    print(f"{counted(arguments.count, 'world', 'worlds')} of seed {arguments.seed}: {arguments.out}")
     return 0
 
 
@@ -263,7 +263,8 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
     settings = load_bench_settings(given_settings(arguments, BenchSettings))
     if settings.verify is not None:
         difference = verify_engines(settings, settings.verify, _print_to_stderr)
-        print(difference or f"{settings.verify} prompts: every engine's answers are those of generate")
+        prompts = counted(settings.verify, "prompt", "prompts")
+        print(difference or f"{prompts}: every engine's answers are those of generate")
         return 1 if difference else 0
     check_output_files({"--json-out": settings.json_out, "--markdown-out": settings.markdown_out})
     results = run_benchmark(settings, shlex.join(["depqa-ray", *arguments.words]), _print_to_stderr)

@@ -13,7 +13,7 @@ from typing_extensions import override
 from depqa_ray.core import StepResult
 from depqa_ray.engines.base import EngineInfo
 from depqa_ray.hub import FetchLog, FetchProgress
-from depqa_ray.report.text import one_line
+from depqa_ray.report.text import counted, one_line
 from depqa_ray.runtime.recorder import Recorder, RunRecord, ready_text
 from depqa_ray.scheduling.events import Role
 
@@ -87,11 +87,12 @@ class LiveProgress(Recorder):
         if not isinstance(record, StepResult):
             return
         self._questions += len(record.outcomes)
-        self._describe(f"{record.strategy}: {self._questions} questions")
+        questions = counted(self._questions, "question", "questions")
+        self._describe(f"{record.strategy}: {questions}")
         now = time.monotonic()
         if now - self._counted >= _COUNT_EVERY:
             self._counted = now
-            self._log_unless_shown(f"{self._questions} questions so far")
+            self._log_unless_shown(f"{questions} so far")
 
     @override
     def warn(self, text: str) -> None:

@@ -8,12 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from depqa_ray.core import UNKNOWN, StepResult
+from depqa_ray.report.endings import ending_text, notable_ending
 from depqa_ray.report.intervals import intervals_view
 from depqa_ray.report.provenance import provenance_view
 from depqa_ray.report.published import published_table
 from depqa_ray.report.svg.graph import graph_views, labels_of, summary_text
 from depqa_ray.report.svg.timeline import draw_timeline, step_label
-from depqa_ray.report.tables import averages_table, passage_table, run_tables, totals_table
+from depqa_ray.report.tables import (
+    averages_table,
+    passage_table,
+    replies_table,
+    replies_to_note,
+    run_tables,
+    totals_table,
+)
 from depqa_ray.report.text import ABSENT, number, one_line, score, seconds, visible
 from depqa_ray.report.view import (
     AnswerView,
@@ -44,6 +52,7 @@ def index_view(results: RunResults, warnings: Sequence[str] = ()) -> IndexView:
     return IndexView(
         provenance=provenance_view(results, warnings),
         averages=averages_table(summaries),
+        replies=replies_table(summaries),
         tables=tuple(run_tables(results)),
         intervals=intervals_view(results),
         published=published_table(results),
@@ -67,6 +76,7 @@ def page_views(results: RunResults, records: RunRecords) -> Iterator[PageView]:
             context=visible(entry.context),
             graphs=graph_views(entry),
             figures=passage_table(entry),
+            replies=replies_table(entry.strategies) if replies_to_note(entry.strategies) else None,
             questions=_question_views(entry),
             timelines=_timelines(shown, labels_of(record.passage.questions)),
             previous=previous,
@@ -114,7 +124,7 @@ def _answer_view(entry: AnswerEntry) -> AnswerView:
     if entry.status == "answered":
         verdict = "exact" if entry.em == 1.0 else "partial" if entry.f1 > 0.0 else "wrong"
     text = f"partial, F1 {score(entry.f1)}" if verdict == "partial" else verdict
-    return AnswerView(verdict, text, visible(entry.answer), one_line(entry.reason))
+    return AnswerView(verdict, text, visible(entry.answer), notable_ending(entry), one_line(entry.reason))
 
 
 def _timelines(
@@ -144,5 +154,6 @@ def _step_view(step: StepResult, labels: Mapping[str, str]) -> StepView:
         one_line(step.replica) if sent else ABSENT,
         number(step.batch) if sent else ABSENT,
         number(step.attempts),
+        ending_text(step),
     )
     return StepView(step_label(step, labels), cells, visible(step.text))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Final
 
+from depqa_ray.report.gaps import gap_notes
 from depqa_ray.report.replicas import at_commit, code_text, device_text, edges_text, engine_text, replica_notes
-from depqa_ray.report.text import counted, one_line, shorten
+from depqa_ray.report.text import one_line
 from depqa_ray.report.view import ProvenanceView
 from depqa_ray.results.schema import RunEntry, RunResults
 from depqa_ray.settings.types import EMBEDDED
@@ -31,7 +31,7 @@ def provenance_view(results: RunResults, warnings: Sequence[str] = ()) -> Proven
         ("Code", code_text(run)),
         ("Fingerprint of the settings", run.fingerprint[:12]),
     )
-    notes = (*_caveats(run), *replica_notes(run), *_gaps(results), *warnings)
+    notes = (*_caveats(run), *replica_notes(run), *gap_notes(results), *results.advice, *warnings)
     return ProvenanceView(
         tuple((name, one_line(value) or "unknown") for name, value in facts), tuple(map(one_line, notes))
     )
@@ -52,33 +52,6 @@ def _caveats(run: RunEntry) -> Iterator[str]:
             "The server may have had a passage's beginning at hand from the strategy before; each strategy went first "
             "on some passages."
         )
-
-
-def _gaps(results: RunResults) -> Iterator[str]:
-    """Notes on what the figures leave out."""
-    for name, summary in results.strategies.items():
-        if count := summary.unfinished:
-            yield f"{name}: {counted(count, 'passage was', 'passages were')} not finished and counted in no figure."
-    for name, summary in results.strategies.items():
-        if summary.dag is not None and (count := summary.dag.cached):
-            passages = counted(count, "passage", "passages")
-            yield f"{name}: the dependencies of {passages} were kept from an earlier run and cost nothing here."
-    for name, summary in results.strategies.items():
-        if count := summary.counts.failed + summary.counts.skipped:
-            questions, reason = counted(count, "question", "questions"), _usual_reason(results, name)
-            yield f"{name}: {questions} without an answer, mostly because: {reason}."
-    if count := results.run.bad_rows:
-        yield f"{counted(count, 'row', 'rows')} of the data set left out, not being usable."
-
-
-def _usual_reason(results: RunResults, strategy: str) -> str:
-    """The most frequent reason of the failed questions, or of the skipped ones if none failed."""
-    reasons: dict[str, Counter[str]] = {"failed": Counter(), "skipped": Counter()}
-    for answer in results.answers_of(strategy):
-        if answer.status != "answered":
-            reasons[answer.status][answer.reason] += 1
-    found = reasons["failed"] or reasons["skipped"]
-    return shorten(max(found, key=lambda reason: (found[reason], reason)), 120) or "no reason was given"
 
 
 def _is_worlds(dataset: str) -> bool:

@@ -7,7 +7,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from depqa_ray.report.text import ABSENT, counted, number, one_line, rate, reasons, score, seconds
 from depqa_ray.report.view import Head, Row, TableView
-from depqa_ray.results.schema import PassageEntry, RunEntry, RunResults, ScoreSplit, StrategySummary
+from depqa_ray.results.schema import (
+    PassageEntry,
+    PassageStrategy,
+    ReplyCounts,
+    RunEntry,
+    RunResults,
+    ScoreSplit,
+    StrategySummary,
+)
 
 
 class Column(NamedTuple):
@@ -29,6 +37,11 @@ def _decimals(value: float) -> str:
     return f"{value:.2f}"
 
 
+def _recorded(replies: ReplyCounts, count: int) -> str:
+    """A count of replies; a dash if the run did not record how any reply ended."""
+    return ABSENT if replies.unrecorded and not replies.replies else number(count)
+
+
 _FIGURES: Final = (
     Column("Strict", "strict", lambda entry: score(entry.metrics.strict)),
     Column("Lenient", "lenient", lambda entry: score(entry.metrics.lenient)),
@@ -48,13 +61,14 @@ _TOTALS: Final = (
     Column("Passages", "", lambda summary: number(summary.passages)),
     Column("Questions", "", lambda summary: number(summary.counts.questions)),
     Column("Answered", "answered", lambda summary: number(summary.counts.answered)),
+    Column("Of these cut", "cut", lambda summary: _recorded(summary.replies, summary.counts.cut), optional=True),
     Column("Failed", "failed", lambda summary: number(summary.counts.failed), optional=True),
-    Column("Skipped", "skipped", lambda summary: number(summary.counts.skipped), optional=True),
+    Column("Skipped", "skip-\nped", lambda summary: number(summary.counts.skipped), optional=True),
     Column("Prompt tokens", "prompt\ntokens", lambda summary: number(summary.totals.prompt_tokens)),
     Column("Generated tokens", "gen.\ntokens", lambda summary: number(summary.totals.generated_tokens)),
     Column("Dependency tokens", "dep.\ntokens", lambda summary: number(summary.totals.dep_tokens), optional=True),
     Column("Time (s)", "wall\ns", lambda summary: seconds(summary.totals.seconds)),
-    Column("Questions a second", "questions\n/ s", lambda summary: rate(summary.totals.questions_per_second)),
+    Column("Questions a second", "quest.\n/ s", lambda summary: rate(summary.totals.questions_per_second)),
 )
 
 
@@ -72,6 +86,18 @@ _SPLITS: Final = (
     *_split_columns("Without parents", "without\nparents", lambda summary: summary.without_parents),
 )
 _FINAL: Final = _split_columns("Questions", "questions", lambda summary: summary.final)
+_REPLIES: Final = (
+    Column("Replies", "replies", lambda entry: _recorded(entry.replies, entry.replies.replies)),
+    Column("Cut", "cut", lambda entry: _recorded(entry.replies, entry.replies.cut), optional=True),
+    Column("Empty", "empty", lambda entry: _recorded(entry.replies, entry.replies.empty), optional=True),
+    Column(
+        "Only thoughts", "only\nthoughts", lambda entry: _recorded(entry.replies, entry.replies.thoughts_only), True
+    ),
+    Column("No JSON", "no\nJSON", lambda entry: _recorded(entry.replies, entry.replies.no_json), optional=True),
+    Column("Refused prompts", "refused\nprompts", lambda entry: _recorded(entry.replies, entry.replies.refused), True),
+    Column("Not recorded", "not\nrecorded", lambda entry: number(entry.replies.unrecorded), optional=True),
+)
+_REPLY_FAULTS: Final = ("cut", "empty", "thoughts_only", "no_json", "refused")
 _LATENCY: Final = (
     Column("Mean", "mean", lambda summary: seconds(summary.latency)),
     Column("P50", "p50", lambda summary: seconds(summary.latency_percentiles.p50)),
@@ -131,6 +157,20 @@ def split_table(summaries: Sequence[StrategySummary]) -> TableView | None:
     if not any(summary.with_parents for summary in summaries):
         return None
     return _table("Questions with and without parents among the gold edges", "", _SPLITS, summaries)
+
+
+def replies_table(entries: Sequence[StrategySummary] | Sequence[PassageStrategy]) -> TableView:
+    """How the replies to each strategy's prompts ended, over all passages or in one."""
+    caption = (
+        "Replies to all prompts, those about dependencies included; a prompt may ask several questions. Cut: ended by "
+        "the limit on tokens. No JSON: no object with the keys asked for."
+    )
+    return _table("Replies", caption, _REPLIES, entries)
+
+
+def replies_to_note(entries: Sequence[StrategySummary] | Sequence[PassageStrategy]) -> bool:
+    """Whether a reply ended badly, or a prompt was refused."""
+    return any(getattr(entry.replies, fault) for entry in entries for fault in _REPLY_FAULTS)
 
 
 def count_passages(summaries: Sequence[StrategySummary]) -> str:

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from depqa_ray.report.intervals import intervals_view
 from depqa_ray.report.provenance import provenance_view
 from depqa_ray.report.published import published_table
-from depqa_ray.report.tables import averages_table, passage_table, run_tables, split_table, totals_table
-from depqa_ray.report.text import counted, shorten
+from depqa_ray.report.tables import (
+    averages_table,
+    passage_table,
+    replies_table,
+    replies_to_note,
+    run_tables,
+    split_table,
+    totals_table,
+)
+from depqa_ray.report.text import ABSENT, counted, shorten
 from depqa_ray.report.view import IntervalCell, IntervalsView, Row, TableView
 from depqa_ray.results.schema import PassageEntry, RunResults
 
@@ -63,10 +71,11 @@ def result_lines(results: RunResults, *, all_passages: bool = False) -> Iterator
     blocks = [Block(_title(place, entry), passage_table(entry).rows) for place, entry in passages]
     heads = [head.terminal for head in averages.heads]
     yield from _sheet(heads, [*blocks, Block(averages.title, averages.rows)])
-    for table in (totals_table(summaries), split_table(summaries)):
-        if table is not None:
-            yield ""
-            yield from _table_lines(table)
+    yield from ("", *_table_lines(totals_table(summaries)))
+    if replies_to_note(summaries):
+        yield from ("", *_table_lines(replies := replies_table(summaries)), *_wrapped(replies.caption))
+    if (split := split_table(summaries)) is not None:
+        yield from ("", *_table_lines(split))
     for table in run_tables(results):
         yield ""
         yield from _table_lines(table)
@@ -115,9 +124,9 @@ def _wrapped(*texts: str) -> Iterator[str]:
 
 
 def _table_lines(table: TableView) -> Iterator[str]:
-    """A table as a sheet of one block; an optional column is left out if it is 0 in all rows."""
+    """A table as a sheet of one block; an optional column is left out if it is 0 or a dash in all rows."""
     heads = [
-        "" if head.optional and all(row.figures[place] == "0" for row in table.rows) else head.terminal
+        "" if head.optional and all(row.figures[place] in ("0", ABSENT) for row in table.rows) else head.terminal
         for place, head in enumerate(table.heads)
     ]
     yield from _sheet(heads, [Block(table.title, table.rows)])

@@ -45,7 +45,7 @@ class Head:
     """The head of a column.
 
     On the terminal it is short, may take two lines, and is empty if only the page has the column. An ``optional``
-    column is left out there if it is 0 in all rows.
+    column is left out there if it is 0 or a dash in all rows.
     """
 
     page: str
@@ -105,11 +105,15 @@ class GraphView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped."""
+    """One strategy's answer. ``verdict`` is one of exact, partial, wrong, failed, skipped.
+
+    ``ending`` says how the reply ended, and is empty if that is ordinary or unknown.
+    """
 
     verdict: str
     verdict_text: str
     answer: str
+    ending: str
     reason: str
 
 
@@ -145,7 +149,7 @@ class StrategyTimelineView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A passage's page."""
+    """A passage's page. ``replies`` is None if all replies ended as usual."""
 
     link: LinkView
     provenance: ProvenanceView
@@ -153,6 +157,7 @@ class PageView:
     context: str
     graphs: tuple[GraphView, ...]
     figures: TableView
+    replies: TableView | None
     questions: tuple[QuestionView, ...]
     timelines: tuple[StrategyTimelineView, ...]
     previous: LinkView | None
@@ -194,6 +199,7 @@ class IndexView:
 
     provenance: ProvenanceView
     averages: TableView
+    replies: TableView
     tables: tuple[TableView, ...]
     intervals: IntervalsView | None
     published: TableView | None

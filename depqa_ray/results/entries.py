@@ -12,6 +12,7 @@ from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.graph import DependencyGraph
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import StoreError
+from depqa_ray.results.replies import count_replies
 from depqa_ray.results.schema import (
     AnswerEntry,
     Counts,
@@ -70,6 +71,7 @@ def passage_strategy(
         batches=len({step.batch for step in steps if step.batch >= 0}),
         dag=None if selection is None else _passage_edges(selection, passage, answers, asked=asked),
         questions=answers,
+        replies=count_replies(steps),
     )
 
 
@@ -84,9 +86,10 @@ def mean_scores(answers: Sequence[AnswerEntry]) -> Scores:
 
 
 def count_statuses(answers: Sequence[AnswerEntry]) -> Counts:
-    """Count the answers by their status."""
+    """Count the answers by their status, and those answered whose reply was cut."""
     statuses: Counter[str] = Counter(answer.status for answer in answers)
-    return Counts(questions=len(answers), **statuses)
+    cut = sum(answer.status == "answered" and answer.finish_reason == "length" for answer in answers)
+    return Counts(questions=len(answers), **statuses, cut=cut)
 
 
 def means(entries: Sequence[object], figures: Iterable[str]) -> dict[str, Any]:

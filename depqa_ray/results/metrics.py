@@ -21,6 +21,7 @@ from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
 from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
 from depqa_ray.results.records import PassageResult, RunRecords, job_key, steps_by_job
+from depqa_ray.results.replies import reply_advice, sum_replies
 from depqa_ray.results.schema import (
     BootstrapEntry,
     EdgeQualityEntry,
@@ -68,7 +69,7 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     ]
     baseline = choose_baseline(resampling.baseline, names)
     statistics = run_statistics(passages, names, baseline, resampling)
-    return RunResults(
+    results = RunResults(
         run=RunEntry(
             **shared_fields(RunEntry, records.manifest.labels, records.manifest), bad_rows=len(records.bad_rows)
         ),
@@ -76,6 +77,8 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
         strategies={name: _summary(name, list(runs[name].values()), statistics[name], records) for name in names},
         passages=passages,
     )
+    steps = {name: [step for run in found.values() for step in run.steps] for name, found in runs.items()}
+    return results.model_copy(update={"advice": list(reply_advice(results, steps))})
 
 
 def strategy_names(records: RunRecords) -> list[str]:
@@ -135,6 +138,7 @@ def _summary(name: str, runs: Sequence[PassageRun], statistics: Statistics, reco
         without_parents=_split(known, lambda *asked: not _has_gold_parents(*asked)) if known else None,
         final=final if final.questions else None,
         totals=_totals(runs, wall_clock(item for item in records.finished if item.strategy == name)),
+        replies=sum_replies([entry.replies for entry in entries]),
         **statistics._asdict(),
     )
 

@@ -128,22 +128,23 @@ class AnswerEntry(_Entry):
 
 
 class Counts(_Entry):
-    """``questions`` is the sum of the other three."""
+    """``questions`` is the sum of the next three. ``cut`` counts the answered whose reply was cut."""
 
     questions: int
     answered: int = 0
     failed: int = 0
     skipped: int = 0
+    cut: int = 0
 
 
 class ReplyCounts(_Entry):
-    """How the replies to a strategy's prompts ended, those about dependencies included. Runs that did not record it
-    have zeros.
+    """How the replies to a strategy's prompts ended, those about dependencies included.
 
     - ``replies`` is the number of replies; ``cut`` of them reached the limit on their tokens.
     - ``empty``, ``thoughts_only`` and ``no_json`` count the faults (:data:`~depqa_ray.core.ReplyFault`); a reply has at
       most one, and may be cut besides.
     - ``refused`` prompts got no reply.
+    - ``unrecorded`` replies are those of versions that did not record how a reply ended. They are in no other count.
     """
 
     replies: int = 0
@@ -152,6 +153,7 @@ class ReplyCounts(_Entry):
     thoughts_only: int = 0
     no_json: int = 0
     refused: int = 0
+    unrecorded: int = 0
 
 
 class PassageStrategy(_Entry):
@@ -375,13 +377,15 @@ class BootstrapEntry(_Entry):
 
 
 class RunResults(_Entry):
-    """The whole file. ``strategies`` holds averages and totals by strategy, in the order of the tables."""
+    """The whole file. ``strategies`` holds averages and totals by strategy, in the order of the tables; ``advice`` says
+    in a line each what to do about replies of little use."""
 
     version: Literal[3] = 3
     run: RunEntry
     bootstrap: BootstrapEntry
     strategies: dict[str, StrategySummary]
     passages: list[PassageEntry]
+    advice: list[Text] = []
 
     def answers_of(self, strategy: str) -> Iterator[AnswerEntry]:
         """The strategy's answers over the passages that it finished, in their order."""

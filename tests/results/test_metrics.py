@@ -121,7 +121,7 @@ def test_failed_and_skipped_questions_count_0() -> None:
 
     entry = results.passages[0].strategies[0]
     assert entry.metrics.em == entry.metrics.f1 == entry.metrics.strict == entry.metrics.lenient == pytest.approx(1 / 3)
-    assert entry.counts.model_dump() == {"questions": 3, "answered": 1, "failed": 1, "skipped": 1}
+    assert entry.counts.model_dump() == {"questions": 3, "answered": 1, "failed": 1, "skipped": 1, "cut": 0}
 
 
 def test_missing_outcome_counts_as_failed() -> None:
@@ -352,7 +352,7 @@ def test_results_have_the_fields_of_the_earlier_scripts() -> None:
     """The results have the fields that the earlier scripts wrote."""
     data = json.loads(compute_results(sample_records()).to_json())
 
-    assert set(data) == {"version", "run", "bootstrap", "strategies", "passages"}
+    assert set(data) == {"version", "run", "bootstrap", "strategies", "passages", "advice"}
     passage = data["passages"][0]
     assert passage["context"].startswith("Velcarn")
     for holder in (*passage["strategies"], *data["strategies"].values()):

@@ -25,6 +25,7 @@ COLUMNS = [
     *("strategy", "passage_id", "title", "question_id", "question", "gold", "parents", "answer", "status", "reason"),
     *("strict", "lenient", "em", "f1", "step", "text", "prompt_tokens", "generated_tokens"),
     *("ready", "dispatched", "completed", "engine_seconds", "replica", "batch", "attempts"),
+    *("finish_reason", "reply_fault"),
 ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from depqa_ray.core import StepResult
-from depqa_ray.report.text import number, one_line, seconds
+from depqa_ray.report.text import counted, one_line, seconds
 
 LABEL_WIDTH: Final = 88.0
 CHART_WIDTH: Final = 560.0
@@ -85,7 +85,8 @@ def _bar(step: StepResult, labels: Mapping[str, str], y: float, scale: float) ->
     label = step_label(step, labels)
     wait, run = max(0.0, step.dispatched - step.ready), max(0.0, step.completed - step.dispatched)
     note = f"batch {step.batch}, {one_line(step.replica)}" if sent else "never sent"
-    title = f"{label}: waited {seconds(wait)} s, ran {seconds(run)} s, {number(step.generated_tokens)} tokens"
+    tokens = counted(step.generated_tokens, "token", "tokens")
+    title = f"{label}: waited {seconds(wait)} s, ran {seconds(run)} s, {tokens}"
     return Bar(
         label=label,
         note=note,

@@ -148,8 +148,10 @@ def replica_resources(settings: Settings) -> ReplicaResources:
     fitting = max(1, int(all_gpus / gpus)) if gpus and not settings.isolated else 1
     replicas = fitting if asked_replicas == "auto" else asked_replicas
     if gpus * replicas > all_gpus:
+        held = f"{gpus:g} GPU{'s' * (gpus != 1)}"
+        asked = f"a replica of {held} needs" if replicas == 1 else f"{replicas} replicas of {held} need"
         raise InputError(
-            f"{replicas} replicas of {gpus:g} GPUs need {gpus * replicas:g}, and the cluster has {all_gpus:g}",
+            f"{asked} {gpus * replicas:g}, and the cluster has {all_gpus:g}",
             fix="lower --replicas or --gpus-per-replica",
         )
     return ReplicaResources(
