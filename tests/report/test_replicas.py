@@ -19,7 +19,7 @@ from depqa_ray.results.metrics import compute_results
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.replicas import ReplicaDescription, describe_replica
 from tests.report.pages import read_page
-from tests.sample_run import sample_manifest
+from tests.sample_run import sample_manifest, velcarn
 
 COMMIT = "1cfa9a7208912126459214e8b04321603b3df60c"
 CODE = CodeVersion("0.1.0", "1a2b3c4d5e6f", "0f0f0f0f0f0f", "/opt/depqa_ray")
@@ -40,7 +40,7 @@ def manifest_of(*replicas: ReplicaDescription, **fields: Any) -> Manifest:
 
 
 def provenance(*replicas: ReplicaDescription, **fields: Any) -> ProvenanceView:
-    return provenance_view(compute_results(RunRecords(manifest_of(*replicas, **fields))))
+    return provenance_view(compute_results(RunRecords(manifest_of(*replicas, **fields), (velcarn(),))))
 
 
 def facts(*replicas: ReplicaDescription, **fields: Any) -> Mapping[str, str]:
@@ -133,7 +133,7 @@ def test_harmless_differences_are_not_noted() -> None:
 def test_note_with_markup_is_text_on_the_page() -> None:
     """If a note holds a script, the page shows its text and runs nothing."""
     note = "<script>alert(1)</script> & \x1b[31mred"
-    html = render(index_view(compute_results(RunRecords(manifest_of(answering(notes=(note,)))))))
+    html = render(index_view(compute_results(RunRecords(manifest_of(answering(notes=(note,))), (velcarn(),)))))
     page = read_page(html)
     (shown,) = (element.text for element in page.all("p") if element.attributes.get("role") == "note")
     assert "<script>alert(1)</script> & \u241b[31mred" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def test_any_text_comes_back_if_utf8_can_hold_it(tmp_path_factory: pytest.TempPa
     for name in ("title", "question_id", "question", "reason", "text", "replica"):
         assert row[name] == expected
     assert row["gold"] == [expected, "b"]
+
+
+def test_how_each_reply_ended_is_in_its_row(tmp_path: Path) -> None:
+    records = sample_records()
+    ends: tuple[tuple[Any, Any], ...] = (("length", "thoughts_only"), ("eos", "empty"), ("refused", ""), ("", ""))
+    steps = tuple(
+        replace(step, finish_reason=reason, reply_fault=fault)
+        for step, (reason, fault) in zip(records.steps[:4], ends, strict=True)
+    )
+
+    rows = written(tmp_path, replace(records, steps=(*steps, *records.steps[4:])))
+
+    assert [(row["finish_reason"], row["reply_fault"]) for row in rows[:5]] == [*ends, ("json", "")]
 
 
 def test_given_a_new_field_of_an_answer_then_it_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,10 +134,22 @@ def test_engine_that_cannot_start_fails_the_run_in_one_line(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_too_many_gpus_are_refused_at_once() -> None:
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "words"),
+    [
+        (2, 64, "2 replicas of 64 GPUs need 128"),
+        (1, 64, "a replica of 64 GPUs needs 64"),
+        (1, 1, "a replica of 1 GPU needs 1"),
+        (64, 1, "64 replicas of 1 GPU need 64"),
+    ],
+)
+def test_too_many_gpus_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, replicas: int, gpus: float, words: str
+) -> None:
     """If more GPUs are asked for than there are, the error comes at once."""
-    with pytest.raises(InputError, match=r"2 replicas of 64 GPUs need 128, and the cluster has"):
-        replica_resources(Settings(replicas=2, gpus_per_replica=64))
+    monkeypatch.setattr(connection, "_resources", lambda: {"CPU": 8.0})
+    with pytest.raises(InputError, match=f"^{words}, and the cluster has 0"):
+        replica_resources(Settings(replicas=replicas, gpus_per_replica=gpus))
 
 
 def test_server_model_needs_one_replica_and_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
