@@ -204,12 +204,18 @@ def test_bad_report_flag_is_one_line_and_changes_nothing(
 def test_gold_answers_of_worlds_score_100(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """If the predictions are the gold answers of worlds, they score 100."""
     assert main(["worlds", "--count", "3", "--seed", "7", "--out", "w.json"]) == 0
+    assert capsys.readouterr().out == "3 worlds of seed 7: w.json\n"
     golds = {q.id: q.answers[0] for passage in load_passages("w.json") for q in passage.questions}
     Path("p.json").write_text(json.dumps(golds), "utf-8")
     capsys.readouterr()
 
     assert main(["score", "p.json", "w.json", "--split", "dev"]) == 0
     assert json.loads(capsys.readouterr().out) == {"exact_match": 100.0, "f1": 100.0}
+
+
+def test_one_world_is_one_world(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worlds", "--count", "1", "--out", "w.json"]) == 0
+    assert capsys.readouterr().out == "1 world of seed 0: w.json\n"
 
 
 def test_question_without_prediction_is_reported_and_scores_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,3 +349,21 @@ def test_skipped_bad_rows_are_left_out_and_counted(capsys: pytest.CaptureFixture
     assert json.loads(Path("r/results.json").read_text("utf-8"))["run"]["bad_rows"] == 1
     assert "1 row of the data set left out" in capsys.readouterr().out
     assert_complete(Path("r"), ("dependency_parallel",))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+def test_cut_replies_are_told_in_table_pages_and_results(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the limit on tokens cuts all replies, the table, the pages and the results say so, and what to do."""
+    flags = ("--dataset", "embedded", "--model-name", "embedded", "--context-count", "1", "--no-dep-cache")
+    assert main(["run", *flags, "--max-new-tokens", "1", "--run-dir", "r", "--html-dir", "h"]) == 0
+    results = RunResults.model_validate_json(Path("r/results.json").read_text("utf-8"))
+    (summary,) = results.strategies.values()
+    steps = RunStore.open(Path("r")).read().steps
+    assert summary.replies.replies == summary.replies.cut == len(steps) == 6
+    assert summary.counts.cut == summary.counts.answered == 5
+    advice = "100 % of the replies (6 of 6) were cut off at --max-new-tokens 1: raise it."
+    assert results.advice == [advice]
+    assert f"Note: {advice}" in " ".join(capsys.readouterr().out.split())
+    for page in Path("h").glob("*.html"):
+        assert advice in page.read_text("utf-8")

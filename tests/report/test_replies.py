@@ -71,7 +71,7 @@ def notes(page: Page) -> list[str]:
     return [element.text for element in page.all("p") if element.attributes.get("role") == "note"]
 
 
-def test_given_that_all_replies_ended_well_the_terminal_says_nothing() -> None:
+def test_terminal_says_nothing_of_replies_that_ended_well() -> None:
     text = printed(sample_records())
     assert "Replies" not in text and "cut" not in text and "--max-new-tokens" not in text
 
@@ -185,7 +185,7 @@ def test_reason_of_a_refusal_is_text_on_every_page() -> None:
     assert "\x1b" not in printed(records)
 
 
-def test_refused_prompts_are_the_reason_of_questions_without_answers() -> None:
+def test_questions_without_answers_name_refused_prompts() -> None:
     """If most questions without an answer were refused, their note says so and leaves the reason to the advice."""
     records = sample_records()
     failed = [step for step in records.steps if step.outcomes[0].status == "failed"]
