@@ -44,7 +44,7 @@ def _unfinished(results: RunResults) -> Iterator[str]:
     for name in dict.fromkeys((*results.strategies, *asked_for)):
         missing = [entry for entry in results.passages if name not in {own.name for own in entry.strategies}]
         if missing:
-            passages = f"{len(missing)} of {counted(len(results.passages), 'passage', 'passages')}"
+            passages = f"{len(missing)} of {counted(len(results.passages), 'passage reached', 'passages reached')}"
             questions = f"{_questions(missing)} of {counted(_questions(results.passages), 'question', 'questions')}"
             verbs = ("was", "counts") if len(missing) == 1 else ("were", "count")
             yield f"{name}: {passages}, with {questions}, {verbs[0]} not finished and {verbs[1]} in no figure."

@@ -34,7 +34,7 @@ def test_missing_passages_and_questions_are_counted() -> None:
     """If a strategy did not finish all passages, a note counts the passages and questions that are missing."""
     records = finished(("sequential", "velcarn"), ("full_batch", "velcarn"), ("full_batch", "lan"))
     assert gaps(records)[0] == (
-        "sequential: 1 of 2 passages, with 3 of 8 questions, was not finished and counts in no figure."
+        "sequential: 1 of 2 passages reached, with 3 of 8 questions, was not finished and counts in no figure."
     )
 
 
@@ -42,7 +42,7 @@ def test_a_strategy_that_began_nothing_is_named() -> None:
     """If a strategy of the settings has no record, it has no row, and a note says why."""
     records = finished(("full_batch", "velcarn"), ("full_batch", "lan"))
     assert gaps(records, strategies=["full_batch", "independent"]) == [
-        "independent: 2 of 2 passages, with 8 of 8 questions, were not finished and count in no figure."
+        "independent: 2 of 2 passages reached, with 8 of 8 questions, were not finished and count in no figure."
     ]
 
 

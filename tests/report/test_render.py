@@ -209,7 +209,7 @@ def test_gaps_of_the_run_are_noted_on_the_index() -> None:
 
     text = read_page(pages(cut)[0]).text
 
-    missing = "1 of 2 passages, with 3 of 8 questions, was not finished and counts in no figure."
+    missing = "1 of 2 passages reached, with 3 of 8 questions, was not finished and counts in no figure."
     assert f"dependency_parallel: {missing}" in text
     assert "a line was torn" in text
 
