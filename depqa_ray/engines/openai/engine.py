@@ -96,7 +96,7 @@ class OpenAIEngine(RequestEngine):
             return failure
         self._server = given.at(url)
         found = await self._ask(WARM_UP)
-        if isinstance(found, Failure) and found.kind in ("address", "strange", "lost"):
+        if isinstance(found, Failure) and found.kind in ("address", "strange", "silent", "lost"):
             self._server = given
             return replace(failure, error=f"{failure.error}; {url} was tried too")
         return found
@@ -162,14 +162,15 @@ class OpenAIEngine(RequestEngine):
         """The reply, after as many requests as make sense within the time for one prompt."""
         deadline = time.monotonic() + self._spec.request_timeout
         most = self._retries.warm_up if prompt is WARM_UP else self._retries.most
-        sent = 0
+        sent, told = 0, None
         while True:
             if closed := await self._pause.wait(deadline):
                 return closed
             found = await self._send(prompt, deadline)
             sent += 1
             if isinstance(found, Reply) or sent > found.repeats(most):
-                return found
+                return told if told and isinstance(found, Failure) and found.kind == "silent" else found
+            told = found  # says more than the timeout of the last repetition would
             pause = self._retries.pause(sent, found.pause)
             if found.kind == "limit":
                 self._pause.extend(pause, found)

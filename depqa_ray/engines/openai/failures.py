@@ -11,13 +11,13 @@ from typing import Any, Final, Literal
 
 from depqa_ray.engines.openai.retries import asked_pause
 
-FailureKind = Literal["prompt", "limit", "busy", "passing", "lost", "strange", "address", "access", "quota"]
+FailureKind = Literal["prompt", "limit", "busy", "passing", "lost", "silent", "strange", "address", "access", "quota"]
 """What failed:
 
 - "prompt": the prompt is to blame, not the server;
 - "limit": too many requests (429); "busy": the server says that it is not ready (503);
 - "passing": another error of a server that may answer later; "lost": the connection;
-- "strange": no answer, or none that can be read;
+- "silent": there was no answer in time; "strange": there was none that can be read;
 - "address": there are no chat completions at the address; "access": the key, or the model's name;
 - "quota": the key has nothing left to spend.
 """

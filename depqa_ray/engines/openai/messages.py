@@ -25,7 +25,7 @@ def failure_of(error: Exception, server: ServerClient, spec: EngineSpec) -> Fail
         why = server.public(f"{server.way} cannot be reached ({error.__cause__ or error})")
         return Failure(f"{why}: check --openai-base-url, and that it runs{around}", "lost")
     if isinstance(error, asyncio.TimeoutError):
-        return Failure(f"{server.way} gave no answer within {spec.request_timeout:g} s (--request-timeout)", "strange")
+        return Failure(f"{server.way} gave no answer within {spec.request_timeout:g} s (--request-timeout)", "silent")
     if isinstance(error, UnicodeEncodeError):
         if error.encoding.lower().replace("-", "") == "utf8":
             return Failure("the prompt cannot be sent as text", "prompt")
