@@ -24,7 +24,7 @@ def build_engine(spec: EngineSpec, replica: str = "") -> Engine:
 
             return SimulatedEngine(spec, replica)
         case "openai":
-            from depqa_ray.engines.openai import OpenAIEngine
+            from depqa_ray.engines.openai.engine import OpenAIEngine
 
             return OpenAIEngine(spec)
         case "vllm":

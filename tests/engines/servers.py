@@ -69,34 +69,48 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 class Reply(NamedTuple):
-    """A reply of the scripted server, sent after ``seconds``. A body other than text is sent as JSON."""
+    """A reply of the scripted server, sent after ``seconds``. A body other than text is sent as JSON.
+
+    Without other ``headers`` it asks for a pause of a millisecond before a retry, so that the tests do not wait.
+    """
 
     status: int
     body: Any
     seconds: float = 0.0
+    headers: tuple[tuple[str, str], ...] = (("retry-after-ms", "1"),)
 
 
-def completion(text: str, reason: str = "stop", cached: int | None = None, **usage: int) -> dict[str, Any]:
-    """A chat completion in the form that servers send."""
+def error(code: int | str | None, message: str, **more: Any) -> dict[str, Any]:
+    """An error object, as servers send it with any status."""
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def completion(
+    text: str | None, reason: str | None = "stop", cached: int | None = None, reasoning: str = "", **usage: int
+) -> dict[str, Any]:
+    """A chat completion in the form that servers send; ``reasoning`` as SGLang and llama.cpp send thoughts."""
     counts: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10} | usage
     if cached is not None:
         counts["prompt_tokens_details"] = {"cached_tokens": cached}
-    choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
+    message = {"role": "assistant", "content": text} | ({"reasoning_content": reasoning} if reasoning else {})
+    choice = {"index": 0, "finish_reason": reason, "message": message}
     return {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": counts}
 
 
 class Scripted:
     """A server that replies to a request with what ``script`` returns.
 
-    - ``asked``: the requests' bodies, in order; ``keys``: their Authorization headers.
+    - ``asked``: the requests' bodies, in order; ``keys``: their Authorization headers; ``paths``: their paths;
+      ``arrivals``: when they came, in seconds.
     - ``most``: the most requests at the same time.
-    - Replies ask for a pause of a millisecond before a retry, so that the tests do not wait.
     """
 
     def __init__(self, script: Callable[[dict[str, Any], int], Reply]) -> None:
         self.script = script
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.paths: list[str] = []
+        self.arrivals: list[float] = []
         self.here = self.most = 0
         self.lock = threading.Lock()
         self.url = ""
@@ -105,10 +119,12 @@ class Scripted:
         """How many requests contained the word."""
         return sum(word in json.dumps(body) for body in self.asked)
 
-    def take(self, body: dict[str, Any], key: str) -> Reply:
+    def take(self, body: dict[str, Any], key: str, path: str) -> Reply:
         with self.lock:
             self.asked.append(body)
             self.keys.append(key)
+            self.paths.append(path)
+            self.arrivals.append(time.monotonic())
             self.here += 1
             self.most = max(self.most, self.here)
             number = sum(earlier["messages"] == body["messages"] for earlier in self.asked)
@@ -120,21 +136,27 @@ class Scripted:
 
 
 @contextmanager
-def scripted(script: Callable[[dict[str, Any], int], Reply]) -> Iterator[Scripted]:
-    """Run a :class:`Scripted` server. ``script`` gets a request's body and how often it has come, from 1."""
+def scripted(script: Callable[[dict[str, Any], int], Reply], elsewhere: Reply | None = None) -> Iterator[Scripted]:
+    """Run a :class:`Scripted` server. ``script`` gets a request's body and how often it has come, from 1.
+
+    If ``elsewhere`` is given, it is the reply at all addresses other than ``/v1/chat/completions``.
+    """
     state = Scripted(script)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            reply = state.take(body, self.headers["authorization"])
+            reply = state.take(body, self.headers["authorization"], self.path)
+            if elsewhere is not None and self.path != "/v1/chat/completions":
+                reply = elsewhere
             is_text = isinstance(reply.body, str)
             sent = (reply.body if is_text else json.dumps(reply.body)).encode()
             try:
                 self.send_response(reply.status)
                 self.send_header("content-type", "text/html" if is_text else "application/json")
                 self.send_header("content-length", str(len(sent)))
-                self.send_header("retry-after-ms", "1")
+                for header in reply.headers:
+                    self.send_header(*header)
                 self.end_headers()
                 self.wfile.write(sent)
             except OSError:  # the client is gone

@@ -5,59 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import traceback
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from depqa_ray.answering.prompts import SYSTEM, question_part
-from depqa_ray.core import Prompt
+from depqa_ray.core import FinishReason, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
 from depqa_ray.engines.local.transformers import TransformersEngine
-from depqa_ray.engines.openai import OpenAIEngine, cut_answer
+from depqa_ray.engines.openai.engine import OpenAIEngine
+from depqa_ray.engines.openai.replies import cut_answer
+from depqa_ray.engines.openai.retries import Retries
 from depqa_ray.errors import EngineError, StartError
 from depqa_ray.settings.types import EMBEDDED
-from tests.engines import calls
 from tests.engines.calls import answers
-from tests.engines.servers import READER, Reply, completion, free_port, require_openai, scripted, transformers_serve
-
-KEY = "sk-very-secret-0123456789"
-GOOD = Reply(200, completion('{"answer": "a"}'))
-
-
-@pytest.fixture(autouse=True)
-def client_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_openai()
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-
-
-def spec(url: str, model: str = "m", batch: int = 8, timeout: float = 60.0, **sampling_params: Any) -> EngineSpec:
-    how = SamplingParams(**sampling_params)
-    return EngineSpec("openai", model, "auto", batch, 1.0, 0.9, how, base_url=url, request_timeout=timeout)
-
-
-def prompts(*names: str) -> list[Prompt]:
-    return [Prompt(name, "Answer.", "P ", f"Q {name}", 20) for name in names]
-
-
-def with_engine(engine: Any, use: Callable[[Any], Awaitable[Any]]) -> Any:
-    return calls.with_engine(engine, use, 120)
-
-
-def asks(body: dict[str, Any], name: str) -> bool:
-    return bool(body["messages"][1]["content"].endswith(f"Q {name}"))
-
-
-def refused(engine: OpenAIEngine) -> str:
-    """Why the engine does not start: one line, and no key anywhere in the traceback."""
-    with pytest.raises(EngineError) as caught:
-        asyncio.run(asyncio.wait_for(engine.start(), 120))
-    assert "\n" not in str(caught.value)
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    return str(caught.value)
+from tests.engines.openai.helpers import GOOD, KEY, asks, prompts, refused, spec, with_engine
+from tests.engines.servers import READER, Reply, completion, free_port, scripted, transformers_serve
 
 
 def test_given_no_client_then_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +55,7 @@ def test_prompt_that_breaks_the_server_fails_alone() -> None:
         return Reply(500, {"error": {"message": "boom"}}) if asks(body, "bad") else GOOD
 
     with scripted(script) as server:
-        engine = OpenAIEngine(spec(server.url), retries=4)
+        engine = OpenAIEngine(spec(server.url), Retries(most=4))
         found = with_engine(engine, lambda engine: answers(engine, *prompts("a", "bad", "c")))
     assert [bool(c.error) for c in found] == [False, True, False]
     assert "boom" in str(found[1].error) and found[1].text == ""
@@ -134,14 +98,14 @@ def test_refusal_that_would_repeat_ends_the_start(status: int, lasting: bool) ->
     """If key, model or prompt is refused at the start, no replica could do better; a busy server may recover."""
     script = Reply(status, {"error": {"message": "no"}})
     with scripted(lambda body, n: script) as server, pytest.raises(EngineError) as caught:
-        asyncio.run(OpenAIEngine(spec(server.url), retries=0).start())
+        asyncio.run(OpenAIEngine(spec(server.url, timeout=0.5), Retries(warm_up=0)).start())
     assert isinstance(caught.value, StartError) is lasting
 
 
 def test_server_out_of_reach_ends_the_start() -> None:
     """If nothing answers at the address when the run starts, no other replica tries it again."""
     with pytest.raises(StartError, match="cannot be reached"):
-        asyncio.run(OpenAIEngine(spec(f"http://127.0.0.1:{free_port()}/v1"), retries=0).start())
+        asyncio.run(OpenAIEngine(spec(f"http://127.0.0.1:{free_port()}/v1"), Retries(warm_up=0)).start())
 
 
 def test_withdrawn_key_fails_all_callers() -> None:
@@ -186,39 +150,6 @@ def test_prompt_that_hangs_fails_at_the_timeout() -> None:
         slow, other = with_engine(engine, lambda engine: answers(engine, *prompts("slow", "b")))
     assert "gave no answer within 1.5 s (--request-timeout)" in str(slow.error)
     assert other.error is None
-
-
-def test_unreachable_address_is_reported_without_password(caplog: pytest.LogCaptureFixture) -> None:
-    """If no server is at the address, the error shows neither the user nor the password."""
-    caplog.set_level(logging.DEBUG)
-    message = refused(OpenAIEngine(spec(f"http://zoe:p%40ss@127.0.0.1:{free_port()}/v1")))
-    assert "cannot be reached (" in message and message.endswith("check --openai-base-url, and that it runs")
-    assert not any(secret in message + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
-
-
-@pytest.mark.parametrize("url", ["nonsense", "ftp://ann:pass@host/v1", "http://", "http://host:port/v1"])
-def test_malformed_address_error_shows_a_valid_one(url: str) -> None:
-    """If the address is malformed, the error shows a valid one."""
-    assert "--openai-base-url http://HOST:PORT/v1" in refused(OpenAIEngine(spec(url)))
-
-
-def test_user_in_the_address_reaches_only_the_server() -> None:
-    """If the address holds a user, only the server gets it, and no description shows it."""
-    with scripted(lambda body, n: GOOD) as server:
-        made = spec(server.url.replace("://", "://ann:pw@"))
-        info = asyncio.run(OpenAIEngine(made).start())
-    assert server.keys == ["Basic YW5uOnB3"]
-    assert info.device == f"the server at {server.url}"
-    assert "ann" not in repr(made)
-
-
-def test_address_comes_from_the_environment_if_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the settings name no address, that of the environment is used."""
-    with scripted(lambda body, n: GOOD) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.delenv("OPENAI_API_KEY")
-        with_engine(OpenAIEngine(spec("")), lambda engine: answers(engine, *prompts("a")))
-    assert len(server.asked) == 2
 
 
 def test_key_is_stripped_and_an_unsendable_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,17 +232,17 @@ def test_given_a_fixed_length_then_it_is_refused_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("text", "sampling_params", "ended"),
     [
-        ('{"a": 1} and {"b": 2}', SamplingParams(stop_at_json=True), ('{"a": 1}', True)),
-        ('{"a": 1}', SamplingParams(stop_at_json=True), ('{"a": 1}', True)),
-        ('{"a": 1} and more', SamplingParams(), ('{"a": 1} and more', False)),
-        ("<think>{}</think>{}x", SamplingParams(stop_at_json=True), ("<think>{}</think>{}", True)),
-        ("one STOP two", SamplingParams(stop=(" STOP",)), ("one", True)),
-        ('{"a": "STOP"} STOP', SamplingParams(stop=(" STOP",), stop_at_json=True), ('{"a": "STOP"}', True)),
-        ("", SamplingParams(stop=("x",), stop_at_json=True), ("", False)),
+        ('{"a": 1} and {"b": 2}', SamplingParams(stop_at_json=True), ('{"a": 1}', "json")),
+        ('{"a": 1}', SamplingParams(stop_at_json=True), ('{"a": 1}', "json")),
+        ('{"a": 1} and more', SamplingParams(), ('{"a": 1} and more', None)),
+        ("<think>{}</think>{}x", SamplingParams(stop_at_json=True), ("<think>{}</think>{}", "json")),
+        ("one STOP two", SamplingParams(stop=(" STOP",)), ("one", "stop")),
+        ('{"a": "STOP"} STOP', SamplingParams(stop=(" STOP",), stop_at_json=True), ('{"a": "STOP"}', "json")),
+        ("", SamplingParams(stop=("x",), stop_at_json=True), ("", None)),
     ],
 )
 def test_text_that_runs_on_is_cut_as_local_engines_end_it(
-    text: str, sampling_params: SamplingParams, ended: tuple[str, bool]
+    text: str, sampling_params: SamplingParams, ended: tuple[str, FinishReason | None]
 ) -> None:
     """If a server's text runs on, it is cut where local engines end it."""
     assert cut_answer(text, sampling_params) == ended
@@ -335,61 +266,3 @@ def test_served_reader_answers_as_the_local_one() -> None:
     ]
     assert all(c.generated_tokens >= t.generated_tokens for c, t in zip(ours, theirs, strict=True))
     assert WARM_UP.id not in [c.prompt_id for c in ours]
-
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-
-
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "nonsense://127.0.0.1:9"])
-def test_server_on_this_machine_is_asked_directly(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If proxies are set, whatever they are, requests to this machine go around them."""
-    for name in PROXIES:
-        monkeypatch.setenv(name, proxy)
-    with scripted(lambda body, n: GOOD) as server:
-        for host in ("127.0.0.1", "localhost", "0.0.0.0"):
-            url = server.url.replace("127.0.0.1", host)
-            with_engine(OpenAIEngine(spec(url)), lambda engine: answers(engine, *prompts("a")))
-    assert server.times("Q a") == 3
-
-
-def test_dead_proxy_is_named_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """If a proxy that applies is out of reach, the error names it, without its user and password."""
-    caplog.set_level(logging.DEBUG)
-    port = free_port()
-    monkeypatch.setenv("http_proxy", f"http://zoe:p%40ss@127.0.0.1:{port}")
-    message = refused(OpenAIEngine(spec("http://models.invalid:8000/v1")))
-    assert message.startswith(
-        f"the server at http://models.invalid:8000/v1 (through the proxy http://127.0.0.1:{port}) cannot be reached ("
-    )
-    assert message.endswith("and that it runs; NO_PROXY goes around the proxy")
-    assert not any(secret in message + caplog.text for secret in ("zoe", "p%40ss", "p@ss"))
-
-
-def test_refusal_of_a_proxy_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a proxy that applies answers with an error, the error names the proxy."""
-    with scripted(lambda body, n: Reply(407, {"error": {"message": "who is ann:secret?"}})) as proxy:
-        address = proxy.url.removesuffix("/v1")
-        monkeypatch.setenv("HTTP_PROXY", address.replace("://", "://ann:secret@"))
-        message = refused(OpenAIEngine(spec("http://models.invalid/v1")))
-    assert f"(through the proxy {address}) answered 407" in message
-    assert "secret" not in message
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ("socks5://ann:secret@127.0.0.1:9", "ALL_PROXY: a SOCKS proxy needs a library: pip install socksio"),
-        ("nonsense://ann:secret@127.0.0.1:9", "ALL_PROXY: no requests can be sent with these values"),
-    ],
-)
-def test_unusable_proxy_is_one_line(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no client can use a proxy that is set, the error names its variable and not its value."""
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    for name in (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALL_PROXY", value)
-    message = refused(OpenAIEngine(spec("http://models.invalid/v1")))
-    assert message.startswith(said)
-    assert "secret" not in message

@@ -1,0 +1,81 @@
+"""Which part of a server's reply is thought, where the server's chat template opened the thought.
+
+Such a reply has a closing tag only, or none if it was cut. That it is thought can then be known from other replies.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from depqa_ray.answering.json_objects import THINK_CLOSE, THINK_OPEN, is_json_object
+from depqa_ray.core import Prompt
+
+PROBE: Final = Prompt(
+    "probe", "Answer.", "Passage: The sky is blue.\n\n", "Question: What colour is the sky? Answer in one word.", 1024
+)
+"""Asked to see a whole reply, where one was cut that may be a thought. A short thought and its end fit into it."""
+
+_ANSWER_STARTS: Final = ("{", "[", "```")
+
+
+class Thoughts:
+    """What an engine's replies so far say about the server's thoughts.
+
+    - ``_is_opened``: whether the template opens the thought; None = not known yet. Once seen, it stays true:
+      all requests go through one template, in the same form.
+    - ``_is_split``: whether the server sends thoughts in a field of their own. Some put a cut thought into the content.
+    """
+
+    def __init__(self) -> None:
+        self._is_opened: bool | None = None
+        self._is_split = False
+
+    @property
+    def were_seen(self) -> bool:
+        """Whether the model was seen to think."""
+        return bool(self._is_opened) or self._is_split
+
+    def learn(self, content: str, reasoning: str) -> None:
+        """Take in a reply."""
+        self._is_split = self._is_split or bool(reasoning.strip())
+        if content.lstrip().startswith(THINK_OPEN):
+            self._is_opened = self._is_opened or False
+        elif _closed_thought(content).strip():
+            self._is_opened = True
+
+    def learn_whole(self, content: str) -> None:
+        """Take in the reply to the probe that was not cut: without a closing tag, the template opens no thought."""
+        if self._is_opened is None and THINK_CLOSE not in content:
+            self._is_opened = False
+
+    def text(self, content: str, is_cut: bool) -> str:
+        """The content with ``<think>`` before a thought that the template opened."""
+        is_open = bool(_closed_thought(content)) or content.lstrip().startswith(THINK_CLOSE)
+        return THINK_OPEN + content if is_open or (is_cut and self._is_only_thought(content)) else content
+
+    def may_be_thought(self, content: str, is_cut: bool) -> bool:
+        """Whether a reply may be a thought for all that is known: it was cut, has no tag and no beginning of JSON."""
+        unknown = self._is_opened is None and not self._is_split
+        return unknown and is_cut and _has_no_tag(content) and not _starts_as_answer(content)
+
+    def _is_only_thought(self, content: str) -> bool:
+        if not _has_no_tag(content):
+            return False
+        return bool(self._is_opened) or (self._is_split and not _starts_as_answer(content))
+
+
+def _closed_thought(content: str) -> str:
+    """What stands before a closing tag that no opening tag precedes; "" if the tag belongs to no thought."""
+    before, tag, behind = content.partition(THINK_CLOSE)
+    if not tag or THINK_OPEN in before or is_json_object(content.strip()):
+        return ""
+    is_stray = not behind.strip() and is_json_object(before.strip())  # an answer, and then a tag without meaning
+    return "" if is_stray else before
+
+
+def _has_no_tag(content: str) -> bool:
+    return bool(content.strip()) and THINK_OPEN not in content and THINK_CLOSE not in content
+
+
+def _starts_as_answer(content: str) -> bool:
+    return content.lstrip().startswith(_ANSWER_STARTS)
