@@ -21,7 +21,7 @@ from depqa_ray.engines.cpu.layers import optimize_for_cpu
 from depqa_ray.engines.local.causal_lm import CausalLM
 from depqa_ray.engines.local.loading import load_config
 from depqa_ray.engines.local.loop import EngineLoop, compute_thread
-from depqa_ray.engines.local.memory import is_out_of_memory
+from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
 from depqa_ray.engines.local.model_files import one_line
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.shared_prefix.attention import NAME, register
@@ -136,6 +136,7 @@ class SharedPrefixEngine(Engine):
         """The memory for keys and values, in bytes."""
         if self._lm.device.type != "cuda":
             return self._spec.kv_bytes
+        release_memory()  # an engine that was closed in this process may have left some
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
