@@ -144,8 +144,9 @@ class ContinuousEngine(Engine):
     def _config(self) -> ContinuousBatchingConfig:
         # Versions of transformers differ in the name.
         names = {field.name for field in fields(ContinuousBatchingConfig)}
+        page: dict[str, Any] = {"page_size" if "page_size" in names else "block_size": self._page_size}
         config = ContinuousBatchingConfig(
-            **{"page_size" if "page_size" in names else "block_size": self._page_size},
+            **page,
             max_requests_per_batch=self._spec.max_batch_size,
             max_batch_tokens=self._step_tokens,
         )

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class DecodeGraphs:
         largest = _layout(max_sequences, pool)
         self._staged = torch.empty(largest.size, dtype=torch.long, pin_memory=True)
         self._graphs: list[_Graph] = []
-        memory = None
+        memory: Any = None
         for count in sorted(sizes(max_sequences), reverse=True):  # the largest first: the others reuse its memory
             captured = _capture(run, _layout(count, pool), pool.device, memory)
             memory = memory or captured.graph.pool()
@@ -70,9 +71,7 @@ def _layout(count: int, pool: KVPool) -> Layout:
     return Layout(count, pool.kv_heads, count, _DEPTH * count, count, count)
 
 
-def _capture(
-    run: Callable[[StepInputs], Tensor], layout: Layout, device: torch.device, memory: tuple[int, int] | None
-) -> _Graph:
+def _capture(run: Callable[[StepInputs], Tensor], layout: Layout, device: torch.device, memory: Any) -> _Graph:
     inputs = torch.zeros(layout.size, dtype=torch.long, device=device)
     parts = layout.split(inputs)
     parts.slots.fill_(-1)

@@ -24,7 +24,7 @@ def _launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **options: Any)
 
 
 @triton.jit
-def _add_rms_norm(hidden, delta, weight, out, size, eps, HAS_DELTA: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def _add_rms_norm(hidden, delta, weight, out, size, eps, HAS_DELTA: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < size
@@ -55,7 +55,7 @@ def add_rms_norm(hidden: Tensor, delta: Tensor | None, weight: Tensor, eps: floa
 
 
 @triton.jit
-def _silu_mul(both, out, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def _silu_mul(both, out, size, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = columns < size
@@ -75,9 +75,9 @@ def silu_mul(both: Tensor) -> Tensor:
 
 
 @triton.jit
-def _rotate_and_write(  # type: ignore[no-untyped-def]
+def _rotate_and_write(
     qkv, q_weight, k_weight, cosines, sines, slots, query, keys, values, tokens, eps,
-    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, HAS_NORM: tl.constexpr,  # noqa: N803
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, HAS_NORM: tl.constexpr,
 ):  # fmt: skip
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     half = tl.arange(0, DIM // 2)
@@ -144,9 +144,9 @@ def rotate_and_write(
 
 
 @triton.jit
-def _attend_block(  # type: ignore[no-untyped-def]
+def _attend_block(
     q, keys, values, row, at, length, last, acc, highest, total, scaling,
-    DIM: tl.constexpr, BLOCK: tl.constexpr, WIDEN: tl.constexpr,  # noqa: N803
+    DIM: tl.constexpr, BLOCK: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """One update of the running softmax: the keys from ``at`` on, of ``length``, each row sees those up to ``last``."""
     dims = tl.arange(0, DIM)
@@ -172,10 +172,10 @@ def _attend_block(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _attention(  # type: ignore[no-untyped-def]
+def _attention(
     query, keys, values, runs, ranges, chunks, out, scaling,
-    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr,  # noqa: N803
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDEN: tl.constexpr,  # noqa: N803
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, DIM: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     run, kv_head = runs + tl.program_id(0) * 6, tl.program_id(1)
     first, count = tl.load(run), tl.load(run + 1)

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from depqa_ray.engines.cuda.plan import supports_kernels
 from depqa_ray.engines.shared_prefix.batch import PackedBatch
-from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size
 from depqa_ray.engines.shared_prefix.output_rows import OutputRows
 
 
@@ -43,12 +41,3 @@ class TransformersDecoder(Decoder):
             return None
         logits: Tensor = self._model.get_output_embeddings()(output.last_hidden_state[0, index])
         return logits
-
-
-def build_decoder(model: Any, pool: KVPool, max_sequences: int) -> Decoder:
-    """The fastest decoder for a model and its pool; the model's layers may be taken over by it."""
-    if supports_kernels(pool, group_size(model.config)):
-        from depqa_ray.engines.cuda.decoder import CudaDecoder
-
-        return CudaDecoder(model, pool, max_sequences)
-    return TransformersDecoder(model)

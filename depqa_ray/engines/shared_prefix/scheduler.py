@@ -22,12 +22,13 @@ from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
 from depqa_ray.engines.local.sampler import sample
 from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.engines.shared_prefix.batch import Chunk, pack
-from depqa_ray.engines.shared_prefix.decoder import build_decoder
+from depqa_ray.engines.shared_prefix.decoder import Decoder
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size
 from depqa_ray.engines.shared_prefix.prefix_cache import PrefixCache, PrefixNode
 from depqa_ray.engines.shared_prefix.sequence import Sequence
 
-_STEP_TOKENS = 1024  # prompt tokens of a step; more would stall the sequences that decode
+_STEP_TOKENS = {"cpu": 1024, "cuda": 8192}
+"""Prompt tokens of a step by kind of device: more would stall the sequences that decode."""
 _LEAST_STEP_TOKENS = 64
 
 _log = logging.getLogger(__name__)
@@ -39,14 +40,14 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     Invariant: a sequence is in ``_waiting``, in ``_running`` with a leaf in the cache, or finished.
     """
 
-    def __init__(self, lm: CausalLM, pool: KVPool, max_sequences: int) -> None:
+    def __init__(self, lm: CausalLM, pool: KVPool, decoder: Decoder, max_sequences: int) -> None:
         self.cache = PrefixCache(pool.capacity)
         self._lm, self._pool, self._max_sequences = lm, pool, max_sequences
         self._group = group_size(lm.model.config)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._decoder = build_decoder(lm.model, pool, max_sequences)
-        self._step_tokens = _STEP_TOKENS
+        self._decoder = decoder
+        self._step_tokens = _STEP_TOKENS[pool.device.type]
         self._failures = 0  # consecutive steps that ran out of memory
         self._pool_holds_nan = False
         self.reset()
