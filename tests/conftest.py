@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import hypothesis
 import pytest
 
 from tests.hub_server import Hub, running_hub
+
+# Triton reads it when it is first imported, which torch may do: without a GPU, a CPU interprets the kernels.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # How long an example takes says how busy the machine is; a test that hangs is ended by its own timeout.
 hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)

@@ -38,6 +38,7 @@ HOMES = {
     "tokenizers": _TORCH,
     "safetensors": _TORCH,
     "vllm": ("engines.vllm",),
+    "triton": ("engines.cuda.kernels",),
     "openai": ("engines.openai",),
     "huggingface_hub": ("hub",),
     "datasets": ("results.parquet",),

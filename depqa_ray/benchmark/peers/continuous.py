@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -142,8 +142,11 @@ class ContinuousEngine(Engine):
             raise EngineError(f"generation failed: {self._manager.background_thread_status.fatal_error!r}")
 
     def _config(self) -> ContinuousBatchingConfig:
+        # Versions of transformers differ in the name.
+        names = {field.name for field in fields(ContinuousBatchingConfig)}
+        page: dict[str, Any] = {"page_size" if "page_size" in names else "block_size": self._page_size}
         config = ContinuousBatchingConfig(
-            page_size=self._page_size,
+            **page,
             max_requests_per_batch=self._spec.max_batch_size,
             max_batch_tokens=self._step_tokens,
         )

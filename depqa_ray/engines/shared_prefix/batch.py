@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from depqa_ray.engines.cpu.attention import RUN_QUERIES, Kernel, NativeAttention, kernel_for
+from depqa_ray.engines.cuda.plan import PlannedAttention, run_queries, supports_kernels
 from depqa_ray.engines.shared_prefix.allocator import Slab
 from depqa_ray.engines.shared_prefix.attention import (
+    AttentionBackend,
     AttentionMetadata,
     AttentionRange,
     SlabRange,
@@ -43,7 +46,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """A step's chunks in packed order, its tokens and positions (each [1, tokens]), and its attention."""
+    """A step's chunks in packed order, its tokens and positions (each [1, tokens]), and its attention.
+
+    If the attention is planned for the kernels of a GPU, all tensors but the pool's are on the host still.
+    """
 
     chunks: list[Chunk]
     tokens: Tensor
@@ -61,19 +67,34 @@ def pack(chunks: Sequence[Chunk], pool: KVPool, group: int) -> PackedBatch:
         table += [
             (node.tokens[i], node.position + i, node.start, node.capacity, i) for i in range(chunk.index, chunk.end)
         ]
-    device, kernel = pool.device, kernel_for(pool, group)
+    backend = _backend(ordered, pool, group)
+    device = torch.device("cpu") if isinstance(backend, PlannedAttention) else pool.device
     tokens, positions, starts, capacities, indices = torch.tensor(table, device=device).T
     slot_mapping = pool.slot_indices(starts, capacities, indices)
-    backend = (
-        native_attention(ordered, kernel, group, pool.dtype) if kernel else torch_attention(ordered, group, device)
-    )
     metadata = AttentionMetadata(pool, slot_mapping, _copies(ordered, pool), backend)
     return PackedBatch(ordered, tokens[None], positions[None], metadata)
 
 
+def _backend(ordered: Sequence[Chunk], pool: KVPool, group: int) -> AttentionBackend:
+    if supports_kernels(pool, group):
+        return PlannedAttention(*_tensors(_runs(ordered, run_queries(group) // group)))
+    kernel = kernel_for(pool, group)
+    if kernel is not None:
+        return native_attention(ordered, kernel, group, pool.dtype)
+    return torch_attention(ordered, group, pool.device)
+
+
 def native_attention(ordered: Sequence[Chunk], kernel: Kernel, group: int, dtype: torch.dtype) -> NativeAttention:
-    """Runs of tokens of sibling nodes, short enough for one task; a chunk may be split between two runs."""
-    most = RUN_QUERIES // group
+    """The attention of ``ordered`` chunks by the compiled kernel's fastest variant."""
+    tensors = _tensors(_runs(ordered, RUN_QUERIES // group))
+    return NativeAttention(kernel, group, kernel.variants(dtype) - 1, *tensors)
+
+
+def _runs(ordered: Sequence[Chunk], most: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """The rows of ``Run``, ``Range`` and ``Chunk`` of ``packed_attention.h``: runs of tokens of sibling nodes.
+
+    A run has ``most`` tokens at most; a chunk may be split between two runs.
+    """
     runs: list[list[int]] = []
     ranges: list[tuple[int, int, int]] = []
     chunks: list[tuple[int, int, int, int, int]] = []
@@ -95,7 +116,12 @@ def native_attention(ordered: Sequence[Chunk], kernel: Kernel, group: int, dtype
             runs[-1][1] += count
             runs[-1][-1] += 1
             done += count
-    return NativeAttention(kernel, group, kernel.variants(dtype) - 1, *map(torch.tensor, (runs, ranges, chunks)))
+    return runs, ranges, chunks
+
+
+def _tensors(rows: tuple[list[Any], list[Any], list[Any]]) -> tuple[Tensor, Tensor, Tensor]:
+    runs, ranges, chunks = (torch.tensor(part, dtype=torch.long) for part in rows)
+    return runs, ranges, chunks
 
 
 def torch_attention(ordered: Sequence[Chunk], group: int, device: torch.device) -> TorchAttention:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from typing_extensions import override
@@ -18,13 +19,15 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.cpu.attention import kernel_note
 from depqa_ray.engines.cpu.layers import optimize_for_cpu
+from depqa_ray.engines.cuda.plan import supports_kernels
 from depqa_ray.engines.local.causal_lm import CausalLM
 from depqa_ray.engines.local.loading import load_config
 from depqa_ray.engines.local.loop import EngineLoop, compute_thread
-from depqa_ray.engines.local.memory import is_out_of_memory
+from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
 from depqa_ray.engines.local.model_files import one_line
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.shared_prefix.attention import NAME, register
+from depqa_ray.engines.shared_prefix.decoder import Decoder, TransformersDecoder
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size, slot_bytes
 from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 from depqa_ray.engines.shared_prefix.scheduler import ContinuousBatcher
@@ -79,7 +82,8 @@ class SharedPrefixEngine(Engine):
             optimize_for_cpu(self._lm.model)
         pool = self._allocate_pool()
         self._kernel_note = kernel_note(pool, group_size(self._lm.model.config))
-        self._batcher = ContinuousBatcher(self._lm, pool, self._spec.max_batch_size)
+        most = self._spec.max_batch_size
+        self._batcher = ContinuousBatcher(self._lm, pool, _build_decoder(self._lm.model, pool, most), most)
         return ""
 
     @override
@@ -136,6 +140,7 @@ class SharedPrefixEngine(Engine):
         """The memory for keys and values, in bytes."""
         if self._lm.device.type != "cuda":
             return self._spec.kv_bytes
+        release_memory()  # an engine that was closed in this process may have left some
         free, total = torch.cuda.mem_get_info()
         return free - (1 - self._spec.gpu_memory_utilization) * total
 
@@ -169,6 +174,15 @@ class SharedPrefixEngine(Engine):
             if cut > cuts[-1]:
                 cuts.append(cut)
         return [ids[a:b] for a, b in pairwise([*cuts, len(ids)])]
+
+
+def _build_decoder(model: Any, pool: KVPool, max_sequences: int) -> Decoder:
+    """The fastest decoder for a model and its pool. One for a GPU takes over the model's layers."""
+    if not supports_kernels(pool, group_size(model.config)):
+        return TransformersDecoder(model)
+    from depqa_ray.engines.cuda.decoder import CudaDecoder
+
+    return CudaDecoder(model, pool, max_sequences)
 
 
 def _why_unsupported(config: object) -> str:

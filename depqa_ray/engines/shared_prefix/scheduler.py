@@ -22,12 +22,13 @@ from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
 from depqa_ray.engines.local.sampler import sample
 from depqa_ray.engines.requests import Caller, Finished
 from depqa_ray.engines.shared_prefix.batch import Chunk, pack
+from depqa_ray.engines.shared_prefix.decoder import Decoder
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size
-from depqa_ray.engines.shared_prefix.output_rows import OutputRows
 from depqa_ray.engines.shared_prefix.prefix_cache import PrefixCache, PrefixNode
 from depqa_ray.engines.shared_prefix.sequence import Sequence
 
-_STEP_TOKENS = 1024  # prompt tokens of a step; more would stall the sequences that decode
+_STEP_TOKENS = {"cpu": 1024, "cuda": 8192}
+"""Prompt tokens of a step by kind of device: more would stall the sequences that decode."""
 _LEAST_STEP_TOKENS = 64
 
 _log = logging.getLogger(__name__)
@@ -39,14 +40,14 @@ class ContinuousBatcher(BatchRunner[Sequence]):
     Invariant: a sequence is in ``_waiting``, in ``_running`` with a leaf in the cache, or finished.
     """
 
-    def __init__(self, lm: CausalLM, pool: KVPool, max_sequences: int) -> None:
+    def __init__(self, lm: CausalLM, pool: KVPool, decoder: Decoder, max_sequences: int) -> None:
         self.cache = PrefixCache(pool.capacity)
         self._lm, self._pool, self._max_sequences = lm, pool, max_sequences
         self._group = group_size(lm.model.config)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._output_rows = OutputRows(lm.model.base_model, lm.model.config.hidden_size)
-        self._step_tokens = _STEP_TOKENS
+        self._decoder = decoder
+        self._step_tokens = _STEP_TOKENS[pool.device.type]
         self._failures = 0  # consecutive steps that ran out of memory
         self._pool_holds_nan = False
         self.reset()
@@ -156,14 +157,9 @@ class ContinuousBatcher(BatchRunner[Sequence]):
         """Run the model over the chunks; returns the next token of each sequence that is then fully computed."""
         batch = pack(chunks, self._pool, self._group)
         last_tokens = self._last_tokens(batch.chunks)
-        rows = torch.tensor(list(last_tokens.values()), dtype=torch.long, device=batch.tokens.device)
-        self._output_rows.rows = rows if len(rows) < batch.tokens.shape[1] else None
-        output = self._lm.model.base_model(
-            input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, attention_metadata=batch.metadata
-        )
-        if not last_tokens:
+        logits = self._decoder.logits(batch, list(last_tokens.values()))
+        if logits is None:
             return {}
-        logits = self._lm.model.get_output_embeddings()(output.last_hidden_state[0, rows])
         generations = [sequence.generation for sequence in last_tokens]
         tokens: list[int] = sample(logits, generations, self._lm.sampling_params).tolist()
         return dict(zip(last_tokens, tokens, strict=True))
