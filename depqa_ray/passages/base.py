@@ -27,6 +27,13 @@ class BadRow:
 OnBadRow = Callable[[BadRow], None]
 """Takes each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
 
+OnEmpty = Callable[[], None]
+"""Called for each passage that is left out because it has no usable question."""
+
+
+def nothing() -> None:
+    """An OnEmpty that ignores it."""
+
 
 def raise_bad_row(row: BadRow) -> None:
     """Raise InputError: the first bad row ends the reading."""

@@ -12,8 +12,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,10 @@ from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
+from depqa_ray.files import open_text, read_json
 from depqa_ray.hub import HubUnreachableError, NothingWantedError, OnProgress, Repository, Snapshot, fetch
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
-from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.base import OnBadRow, OnEmpty, Row, nothing
 from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Generator[Row, None, None]]
@@ -36,6 +38,7 @@ HUB_ID: Final = "rajpurkar/squad"
 _FILES: Final = "plain_text/{split}-*.parquet"
 _SPLIT: Final = re.compile(r"plain_text/(\w+)-\d+-of-\d+\.parquet")
 
+_FIX: Final = "give a JSON lines file, or one JSON list, in UTF-8"
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -47,7 +50,7 @@ class _Columns(TypedDict):
 _COLUMNS: Final = TypeAdapter(_Columns)
 
 
-def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
+def read_rows(source: RowSource, on_bad_row: OnBadRow, on_empty: OnEmpty = nothing) -> Iterator[Passage]:
     """Stream the passages of a source, each as soon as its last row is read."""
     left: Counter[bytes] = Counter()
     has_gold = False
@@ -56,7 +59,7 @@ def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
         with suppress(InputError):
             left[_digest(read_row(row, _COLUMNS, "a row"))] += 1
     with closing(_groups(source, left, on_bad_row)) as groups:
-        yield from assemble(groups, has_gold, on_bad_row)
+        yield from assemble(groups, has_gold, on_bad_row, on_empty)
 
 
 def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Generator[Group, None, None]:
@@ -77,25 +80,49 @@ def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Ge
 
 def _digest(columns: _Columns) -> bytes:
     """16 bytes that identify a passage, to save memory."""
-    passage = f"{columns['title']}\0{columns['context']}"  # a title may hold half a surrogate pair
+    # A title may hold half a surrogate pair, or a NUL: its length marks its end.
+    passage = f"{len(columns['title'])} {columns['title']}{columns['context']}"
     return hashlib.blake2b(passage.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def json_lines(path: Path) -> RowSource:
-    """The rows of a JSON lines file without its blank lines. Iterating raises InputError if it cannot be read."""
+def json_rows(path: Path) -> RowSource:
+    """The rows of a JSON lines file without its blank lines, or those of one JSON list.
 
-    def rows() -> Generator[Row, None, None]:
-        try:
-            with path.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield _parse(line, f"{path}: row {number}")
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
-        except UnicodeDecodeError:
-            raise InputError("not UTF-8 text", str(path), "give a JSON lines file in UTF-8") from None
+    Iterating raises InputError if the file cannot be read. Memory grows with a list, not with lines.
+    """
+    return lambda: _rows_of(path)
 
-    return rows
+
+def _rows_of(path: Path) -> Generator[Row, None, None]:
+    with open_text(path, _FIX) as lines:
+        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        first = next(numbered, (1, ""))
+        second = next(numbered, None)
+        if not (first[1].lstrip().startswith("[") and (second is None or _parse(first[1], "").problem)):
+            for number, line in chain([first] if first[1] else [], [second] if second else [], numbered):
+                yield _parse(line, f"{path}: row {number}")
+            return
+    yield from listed_rows(read_json(path, _FIX), path)
+
+
+def listed_rows(values: Iterable[object], path: Path) -> Generator[Row, None, None]:
+    """The rows of a list that a file holds."""
+    for number, value in enumerate(values, 1):
+        yield Row(f"{path}: row {number}", value)
+
+
+def has_json_lines(path: Path) -> bool:
+    """Whether a file's first line is an object of its own, no SQuAD file, and another line follows.
+
+    Raises InputError if the file cannot be read.
+    """
+    with open_text(path, _FIX) as file:
+        lines = (line for line in file if line.strip())
+        first = next(lines, "")
+        if next(lines, None) is None:
+            return False
+        value = _parse(first, "").value
+    return isinstance(value, dict) and "data" not in value
 
 
 def _parse(line: str, where: str) -> Row:
