@@ -111,12 +111,12 @@ def listed_rows(values: Iterable[object], path: Path) -> Generator[Row, None, No
         yield Row(f"{path}: row {number}", value)
 
 
-def has_json_lines(path: Path) -> bool:
+def has_json_lines(path: Path, fix: str) -> bool:
     """Whether a file's first line is an object of its own, no SQuAD file, and another line follows.
 
-    Raises InputError if the file cannot be read.
+    Raises InputError if the file cannot be read, with ``fix`` if it is not UTF-8.
     """
-    with open_text(path, _FIX) as file:
+    with open_text(path, fix) as file:
         lines = (line for line in file if line.strip())
         first = next(lines, "")
         if next(lines, None) is None:

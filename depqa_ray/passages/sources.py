@@ -116,7 +116,7 @@ def _read_file(path: Path, on_bad_row: OnBadRow, on_empty: OnEmpty) -> Iterator[
 
 def _read_json(path: Path, on_bad_row: OnBadRow, on_empty: OnEmpty) -> Iterator[Passage]:
     """A SQuAD file, or rows: JSON lines, a list, or a single one. Memory grows with all but JSON lines."""
-    if has_json_lines(path):
+    if has_json_lines(path, SQUAD_FIX):
         yield from read_rows(json_rows(path), on_bad_row, on_empty)
         return
     value = read_json(path, SQUAD_FIX)

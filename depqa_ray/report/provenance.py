@@ -67,6 +67,8 @@ def _gaps(results: RunResults) -> Iterator[str]:
         if count := summary.counts.failed + summary.counts.skipped:
             questions, reason = counted(count, "question", "questions"), _usual_reason(results, name)
             yield f"{name}: {questions} without an answer, mostly because: {reason}."
+    if results.run.sample is not None and (text := results.run.sample.left_out()):
+        yield text
     if count := results.run.bad_rows:
         yield f"{counted(count, 'row', 'rows')} of the data set left out, not being usable."
 

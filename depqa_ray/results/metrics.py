@@ -70,7 +70,9 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     statistics = run_statistics(passages, names, baseline, resampling)
     return RunResults(
         run=RunEntry(
-            **shared_fields(RunEntry, records.manifest.labels, records.manifest), bad_rows=len(records.bad_rows)
+            **shared_fields(RunEntry, records.manifest.labels, records.manifest),
+            bad_rows=len(records.bad_rows),
+            sample=records.sample,
         ),
         bootstrap=BootstrapEntry(**resampling.model_dump(exclude={"baseline"}), baseline=baseline),
         strategies={name: _summary(name, list(runs[name].values()), statistics[name], records) for name in names},

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from depqa_ray.core import JobKey, Passage, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.manifest import Manifest
 
 
@@ -24,6 +25,13 @@ class PassageRecord:
     """A passage that the run asks about."""
 
     passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """What the run took of its data set, and left out; written once the last passage is admitted."""
+
+    counts: SampleCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class RunRecords:
     - ``passages`` have distinct ids, in the order of their first admission.
     - ``steps`` hold at most one outcome of a question for each strategy.
     - ``edges`` and ``finished`` hold at most one record for each strategy and passage.
+    - ``sample`` is None if the run ended before its last passage, or an earlier version wrote it.
     - ``warnings`` are one-line sentences for the user about damage that reading tolerated.
     """
 
@@ -73,13 +82,15 @@ class RunRecords:
     finished: tuple[PassageResult, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
     edges: tuple[EdgeRecord, ...] = ()
+    sample: SampleCounts | None = None
     warnings: tuple[str, ...] = ()
 
 
-Record = PassageRecord | EdgeRecord | StepResult | PassageResult | Resumption | BadRow
+Record = PassageRecord | SampleRecord | EdgeRecord | StepResult | PassageResult | Resumption | BadRow
 
 _KINDS: Final[Mapping[str, Any]] = {
     "passage": PassageRecord,
+    "sample": SampleRecord,
     "dag": EdgeRecord,
     "step": StepResult,
     "finished": PassageResult,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from depqa_ray.core import EdgeOrigin, FinishReason, OutcomeStatus, ReplyFault
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.scheduling.events import Role
 from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
@@ -340,7 +341,8 @@ class RunEntry(_Entry):
     - ``model`` and ``engine`` are what was asked for; ``answering_engines`` are those that really answered.
     - ``commits`` of the hub's repositories are listed by role: "model", "edge_model", "dataset".
     - ``code`` is the driver's. ``replicas`` are distinct.
-    - The last four are empty or null in runs of versions that did not record them.
+    - ``sample`` says what was left out of the data set; null if the run was cut short.
+    - The last five are empty or null in runs of versions that did not record them.
     """
 
     model: Text
@@ -363,6 +365,7 @@ class RunEntry(_Entry):
     commits: dict[Text, Text] = {}
     code: CodeEntry | None = None
     replicas: list[ReplicaEntry] = []
+    sample: SampleCounts | None = None
 
 
 class BootstrapEntry(_Entry):
