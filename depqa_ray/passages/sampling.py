@@ -53,9 +53,13 @@ class SampleCounts:
 
 
 def _left_out(what: str, number: int, by_reason: Mapping[str, int]) -> str:
-    reasons = [f"{count:,} {reason}" for reason, count in by_reason.items() if count]
-    left = sum(by_reason.values())
-    return f"{number - left:,} of {number:,} {what}: {left:,} left out, {', '.join(reasons)}." if reasons else ""
+    reasons = {reason: count for reason, count in by_reason.items() if count}
+    if not reasons:
+        return ""
+    left = sum(reasons.values())
+    several = f": {', '.join(f'{count:,} {reason}' for reason, count in reasons.items())}"
+    why = several if len(reasons) > 1 else f", {next(iter(reasons))}"
+    return f"{number - left:,} of {number:,} {what}: {left:,} left out{why}."
 
 
 class Sample(Iterator[Passage]):

@@ -25,7 +25,7 @@ from depqa_ray.passages.rows import (
 )
 from depqa_ray.passages.squad import SQUAD_FIX, read_squad
 from depqa_ray.passages.synthetic.export import EMBEDDED_FILE
-from depqa_ray.settings.types import EMBEDDED
+from depqa_ray.settings.types import EMBEDDED, user_path
 
 SQUAD: Final = "squad"
 """The name of the hub's data set."""
@@ -86,19 +86,14 @@ def load_passages(
         return _read_json(EMBEDDED_FILE, on_bad_row, on_empty)
     if dataset.startswith(MUSIQUE):
         return _read_musique(dataset.removeprefix(MUSIQUE), on_bad_row)
-    return _read_file(_path(dataset), on_bad_row, on_empty)
-
-
-def _path(name: str) -> Path:
-    """The path of a file. ``~`` is the home folder: a shell leaves it as it is in ``--dataset=~/set.json``."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111  # Path.expanduser raises where there is no home
+    return _read_file(user_path(dataset), on_bad_row, on_empty)
 
 
 def _read_musique(name: str, on_bad_row: OnBadRow) -> Iterator[Passage]:
     if not name:
         raise InputError(f"'{MUSIQUE}' names no file", fix="write the path of a MuSiQue-Ans .jsonl file behind it")
-    _require_readable(_path(name), _JSON)
-    return read_musique(_path(name), on_bad_row)
+    _require_readable(user_path(name), _JSON)
+    return read_musique(user_path(name), on_bad_row)
 
 
 def _read_file(path: Path, on_bad_row: OnBadRow, on_empty: OnEmpty) -> Iterator[Passage]:
