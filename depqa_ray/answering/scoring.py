@@ -59,7 +59,7 @@ def lenient(answer: str, golds: Sequence[str]) -> float:
 class SquadScore:
     """Means over all questions, in percent, not rounded.
 
-    ``missing`` are the ids of questions without a prediction, which score 0; ``ignored`` those of the other predictions.
+    ``missing`` are the questions without a prediction, which score 0; ``ignored`` the predictions without a question.
     """
 
     exact_match: float
@@ -72,10 +72,10 @@ class SquadScore:
 def score_predictions(predictions: Mapping[str, str], passages: Iterable[Passage]) -> SquadScore:
     """Score an official prediction file (question id to answer) over all questions of the passages.
 
-    This is the v1.1 script. It has no unanswerable questions: here they expect ``"unknown"``, and a blank text, the v2.0
-    script's form of no answer, is read as that. Three differences from the v2.0 script remain: a missing prediction
-    scores 0 and is not left out; gold answers that normalise to nothing are kept; and if an unanswerable question's
-    prediction contains "unknown" among other words, its F1 is not 0.
+    This is the v1.1 script. It has no unanswerable questions: here they expect ``"unknown"``, and a blank text, the
+    v2.0 script's form of no answer, is read as that. Three differences from the v2.0 script remain: a missing
+    prediction scores 0 and is not left out; gold answers that normalise to nothing are kept; and if an unanswerable
+    question's prediction contains "unknown" among other words, its F1 is not 0.
 
     Raises InputError without any question.
     """

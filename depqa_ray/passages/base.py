@@ -53,5 +53,8 @@ class Row:
 
     def bad(self, error: InputError) -> BadRow:
         """The report of this row. Values that JSON cannot hold (a Parquet file's date, NaN) become text."""
-        row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        try:
+            row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        except RecursionError:
+            row = "nested too deep to be kept"
         return BadRow(self.where, error.what, error.fix, row)

@@ -159,7 +159,7 @@ def _values(paths: Sequence[Path]) -> Generator[object, None, None]:
             with ParquetFile(path) as table:
                 for batch in table.iter_batches(_ROWS_AT_ONCE):
                     yield from batch.to_pylist()
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:  # overflow: a date far off
             what = f"not a Parquet file that can be read: {' '.join(str(error).split())}"
             raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
 
