@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from depqa_ray.answering.scoring import SquadScore
+from depqa_ray.report.text import counted
 
 _SHOWN: Final = 3
 
@@ -17,13 +18,13 @@ def data_set_text(name: str, split: str, commit: str) -> str:
 
 def score_lines(scores: SquadScore, name: str, predictions: int) -> Iterator[str]:
     """The lines about the scores of ``predictions`` predictions on the data set ``name``."""
-    yield f"Data set: {name}: {scores.questions:,} questions"
+    yield f"Data set: {name}: {counted(scores.questions, 'question', 'questions')}"
     if missing := scores.missing:
-        count = f"{len(missing):,} of {scores.questions:,} questions"
-        yield f"{count} have no prediction and will receive score 0: {_first(missing)}"
+        count = f"{len(missing)} of {counted(scores.questions, 'question', 'questions')}"
+        yield f"{count} without a prediction will receive score 0: {_first(missing)}"
     if ignored := scores.ignored:
-        count = f"{len(ignored):,} of {predictions:,} predictions"
-        yield f"{count} are of no question of the data set and were ignored: {_first(ignored)}"
+        count = f"{len(ignored)} of {counted(predictions, 'prediction', 'predictions')}"
+        yield f"{count} ignored, being of no question of the data set: {_first(ignored)}"
 
 
 def _first(ids: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from tests.settings.test_settings import LINEAGE
 
 COMMANDS = ("run", "compare", "demo", "report", "worlds", "score")
 SIMULATED = ("--engine", "simulated", "--dataset", "embedded", "--context-count", "2", "--log-level", "error")
+TITLES = ("Velcarn", "Velcarn", "Velcarn#2")
 
 
 @pytest.fixture(autouse=True)
@@ -224,8 +225,8 @@ def test_question_without_prediction_is_reported_and_scores_0(capsys: pytest.Cap
     ids = ", ".join(f"world-2026-0-q{number}" for number in (1, 2, 3))
     assert shown.err.splitlines() == [
         "Data set: embedded: 120 questions",
-        f"120 of 120 questions have no prediction and will receive score 0: {ids}, ...",
-        "1 of 1 predictions are of no question of the data set and were ignored: x",
+        f"120 of 120 questions without a prediction will receive score 0: {ids}, ...",
+        "1 of 1 prediction ignored, being of no question of the data set: x",
     ]
 
 
@@ -249,7 +250,7 @@ def test_scored_data_of_the_hub_has_split_and_commit(hub: Hub, capsys: pytest.Ca
     assert main(["score", "p.json", "squad", "--split", "validation"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {"exact_match": 100.0, "f1": 100.0}
-    assert f"Data set: squad, split validation, commit {commit}: 1 questions" in shown.err
+    assert f"Data set: squad, split validation, commit {commit}: 1 question" in shown.err
     write_sample(Path("r"))
     assert main(["score", "p.json", "r"]) == 0
     assert "Data set: embedded, as run r asked: 8 questions" in capsys.readouterr().err
@@ -310,6 +311,24 @@ def test_run_is_complete_and_its_report_repeats_to_the_byte(
     assert Path("r/results.json").read_bytes() == results
     assert Path("h2/index.html").read_bytes() == Path("h/index.html").read_bytes()
     assert capsys.readouterr().out.startswith(shown.split("Run directory")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+@pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
+def test_titles_that_look_like_ids_lose_no_passage(isolation: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """If titles look like ids of other passages, each passage is asked and counted; what is left out is said."""
+    rows = [row(f"q{at}-{number}", f"Text {at}.", title) for at, title in enumerate(TITLES) for number in range(4)]
+    write_lines(Path("set.jsonl"), *rows, row("q9", "Short."), row("q8", question=""))
+    flags = ("--engine", "simulated", "--deps", "heuristic", "--max-questions", "3", "--on-bad-input", "skip")
+    assert main(["run", *flags, "--context-count", "0", "--dataset", "set.jsonl", "--run-dir", "r", isolation]) == 0
+    assert_complete(Path("r"), ("dependency_parallel",))
+    assert len(RunStore.open(Path("r")).read().passages) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Note: 3 of 5 passages: 2 left out: 1 without a usable question, 1 below --min-questions. "
+        "9 of 12 questions of these passages: 3 left out, beyond --max-questions. Note: 1 row of the data set left out"
+    ) in said
 
 
 @pytest.mark.slow
