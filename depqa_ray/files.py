@@ -51,8 +51,8 @@ def packing_of(head: bytes) -> str:
 
 
 @contextmanager
-def open_text(path: Path, fix: str) -> Iterator[TextIO]:
-    """Open a UTF-8 file for reading. What gzip compressed is decompressed, whatever the file's name.
+def open_json(path: Path, fix: str) -> Iterator[TextIO]:
+    """Open a file of JSON or JSON lines as text. What gzip compressed is decompressed, whatever the file's name.
 
     Raises InputError, also within the context, if the file cannot be read: with ``fix`` if it is not UTF-8.
     """
@@ -65,7 +65,7 @@ def open_text(path: Path, fix: str) -> Iterator[TextIO]:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where, "check the path") from None
     except UnicodeDecodeError:
-        raise InputError("not UTF-8 text", where, fix) from None
+        raise InputError("not UTF-8 text, and so not JSON", where, fix) from None
 
 
 def _unpacked(file: io.BufferedReader, where: str) -> BinaryIO:
@@ -81,12 +81,12 @@ def unread_packing(packing: str, where: str) -> InputError:
 
 
 def read_json(path: Path, fix: str) -> Any:
-    """The value in a UTF-8 JSON file, opened as :func:`open_text` does.
+    """The value in a UTF-8 JSON file, opened as ``open_json`` does.
 
     Raises InputError, with ``fix`` unless the path is wrong or the file damaged.
     """
     try:
-        with open_text(path, fix) as file:
+        with open_json(path, fix) as file:
             return json.loads(file.read())
     except json.JSONDecodeError as error:
         what = f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"

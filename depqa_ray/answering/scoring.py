@@ -55,6 +55,11 @@ def lenient(answer: str, golds: Sequence[str]) -> float:
     return max(float(_contains(normalized, normalize_answer(gold))) for gold in golds)
 
 
+def stated_answer(answer: str, golds: Sequence[str]) -> str:
+    """The answer that null or a blank text stands for: that there is none, which unanswerable questions expect."""
+    return UNKNOWN if not answer.strip() and set(golds) == {UNKNOWN} else answer
+
+
 @dataclass(frozen=True, slots=True)
 class SquadScore:
     """Means over all questions, in percent, not rounded.
@@ -89,9 +94,7 @@ def score_predictions(predictions: Mapping[str, str], passages: Iterable[Passage
         if question.id not in predictions:
             missing.append(question.id)
             continue
-        answer = predictions[question.id]
-        if not answer.strip() and set(question.answers) == {UNKNOWN}:
-            answer = UNKNOWN
+        answer = stated_answer(predictions[question.id], question.answers)
         exact += exact_match(answer, question.answers)
         total_f1 += f1(answer, question.answers)
     if not count:

@@ -23,7 +23,7 @@ from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.files import open_text, read_json
+from depqa_ray.files import open_json, read_json
 from depqa_ray.hub import HubUnreachableError, NothingWantedError, OnProgress, Repository, Snapshot, fetch
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
 from depqa_ray.passages.base import OnBadRow, OnEmpty, Row, nothing
@@ -94,7 +94,7 @@ def json_rows(path: Path) -> RowSource:
 
 
 def _rows_of(path: Path) -> Generator[Row, None, None]:
-    with open_text(path, _FIX) as lines:
+    with open_json(path, _FIX) as lines:
         numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         first = next(numbered, (1, ""))
         second = next(numbered, None)
@@ -116,7 +116,7 @@ def has_json_lines(path: Path, fix: str) -> bool:
 
     Raises InputError if the file cannot be read, with ``fix`` if it is not UTF-8.
     """
-    with open_text(path, fix) as file:
+    with open_json(path, fix) as file:
         lines = (line for line in file if line.strip())
         first = next(lines, "")
         if next(lines, None) is None:

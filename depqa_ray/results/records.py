@@ -72,8 +72,8 @@ class RunRecords:
     - ``passages`` have distinct ids, in the order of their first admission.
     - ``steps`` hold at most one outcome of a question for each strategy.
     - ``edges`` and ``finished`` hold at most one record for each strategy and passage.
-    - ``sample`` is None if the run ended before its last passage, or an earlier version wrote it.
     - ``warnings`` are one-line sentences for the user about damage that reading tolerated.
+    - ``sample`` is None if the run ended before its last passage, or an earlier version wrote it.
     """
 
     manifest: Manifest
@@ -82,8 +82,8 @@ class RunRecords:
     finished: tuple[PassageResult, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
     edges: tuple[EdgeRecord, ...] = ()
-    sample: SampleCounts | None = None
     warnings: tuple[str, ...] = ()
+    sample: SampleCounts | None = None
 
 
 Record = PassageRecord | SampleRecord | EdgeRecord | StepResult | PassageResult | Resumption | BadRow

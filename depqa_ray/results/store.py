@@ -159,7 +159,7 @@ class RunStore:
         passages, sample = _read_passages(self.folder / PASSAGES, warnings)
         steps, finished, edges = _read_outcomes(self.folder / OUTCOMES, warnings)
         bad_rows = tuple(row for _, row in _records(self.folder / BAD_ROWS, warnings, BadRow))
-        return RunRecords(self.manifest, passages, steps, finished, bad_rows, edges, sample, tuple(warnings))
+        return RunRecords(self.manifest, passages, steps, finished, bad_rows, edges, tuple(warnings), sample)
 
     def write_results(self, text: str) -> None:
         """Write ``results.json``, whole or not at all."""
