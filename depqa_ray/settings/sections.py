@@ -58,8 +58,8 @@ class DataSettings(Section):
 
     dataset: str = _setting(
         "squad",
-        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, "
-        "JSON lines or Parquet), or musique:FILE (MuSiQue-Ans JSON lines)",
+        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a file (SQuAD's "
+        "JSON, JSON lines or Parquet; JSON may be gzipped), or musique:FILE (MuSiQue-Ans)",
     )
     split: str = _setting("train", "split of the hub's data set")
     context_count: CountOrZero = _setting(1, "sample this many passages; 0 = all")
