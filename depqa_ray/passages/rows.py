@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -94,15 +93,13 @@ def json_rows(path: Path) -> RowSource:
 
 
 def _rows_of(path: Path) -> Generator[Row, None, None]:
+    if _holds_list(path):
+        yield from listed_rows(read_json(path, _FIX), path)
+        return
     with open_json(path, _FIX) as lines:
-        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        first = next(numbered, (1, ""))
-        second = next(numbered, None)
-        if not (first[1].lstrip().startswith("[") and (second is None or _parse(first[1], "").problem)):
-            for number, line in chain([first] if first[1] else [], [second] if second else [], numbered):
+        for number, line in enumerate(lines, 1):
+            if line.strip():
                 yield _parse(line, f"{path}: row {number}")
-            return
-    yield from listed_rows(read_json(path, _FIX), path)
 
 
 def listed_rows(values: Iterable[object], path: Path) -> Generator[Row, None, None]:
@@ -116,13 +113,22 @@ def has_json_lines(path: Path, fix: str) -> bool:
 
     Raises InputError if the file cannot be read, with ``fix`` if it is not UTF-8.
     """
+    first, more = _first_line(path, fix)
+    value = _parse(first, "").value if more else None
+    return isinstance(value, dict) and "data" not in value
+
+
+def _holds_list(path: Path) -> bool:
+    """Whether a file holds one JSON list: its first line begins one, and is no row among others."""
+    first, more = _first_line(path, _FIX)
+    return first.lstrip().startswith("[") and not (more and not _parse(first, "").problem)
+
+
+def _first_line(path: Path, fix: str) -> tuple[str, bool]:
+    """The first line of a file that is not blank, and whether another one follows."""
     with open_json(path, fix) as file:
         lines = (line for line in file if line.strip())
-        first = next(lines, "")
-        if next(lines, None) is None:
-            return False
-        value = _parse(first, "").value
-    return isinstance(value, dict) and "data" not in value
+        return next(lines, ""), next(lines, None) is not None
 
 
 def _parse(line: str, where: str) -> Row:
