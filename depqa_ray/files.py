@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import json
 import os
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, TextIO
 
 from depqa_ray.errors import InputError, SettingsError
+
+GZIP: Final = "gzip"
+_PACKINGS: Final = {
+    b"\x1f\x8b": GZIP,
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\x03\x04": "zip",
+}
+"""The first bytes of compressed files."""
 
 _DRAFT_LETTERS: Final = 40  # of a file's name: with two numbers, no more than the 255 bytes that a name may have
 
@@ -32,14 +45,49 @@ def read_text_of(path: Path, flag: str) -> str:
     return text
 
 
-def read_json(path: Path, fix: str) -> Any:
-    """The value in a UTF-8 JSON file. Raises InputError, with ``fix`` unless the path is wrong."""
+def packing_of(head: bytes) -> str:
+    """What compressed the file that begins with these bytes: "gzip", "zstd", ...; "" if nothing did."""
+    return next((name for magic, name in _PACKINGS.items() if head.startswith(magic)), "")
+
+
+@contextmanager
+def open_json(path: Path, fix: str) -> Iterator[TextIO]:
+    """Open a file of JSON or JSON lines as text. What gzip compressed is decompressed, whatever the file's name.
+
+    Raises InputError, also within the context, if the file cannot be read: with ``fix`` if it is not UTF-8.
+    """
+    where = str(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file, io.TextIOWrapper(_unpacked(file, where), encoding="utf-8-sig") as text:
+            yield text
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise InputError("its gzip data is damaged or cut short", where, "copy or compress it again") from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
+        raise InputError(f"cannot be read: {error.strerror}", where, "check the path") from None
     except UnicodeDecodeError:
-        raise InputError("not UTF-8 text, and so not JSON", str(path), fix) from None
+        raise InputError("not UTF-8 text, and so not JSON", where, fix) from None
+
+
+def _unpacked(file: io.BufferedReader, where: str) -> BinaryIO:
+    packing = packing_of(file.peek(8))
+    if packing not in ("", GZIP):
+        raise unread_packing(packing, where)
+    return gzip.GzipFile(fileobj=file) if packing else file  # type: ignore[return-value]  # it reads as a file does
+
+
+def unread_packing(packing: str, where: str) -> InputError:
+    """The error for a file that is compressed in a way that is not read."""
+    return InputError(f"compressed with {packing}, which is not read here", where, "decompress it first")
+
+
+def read_json(path: Path, fix: str) -> Any:
+    """The value in a UTF-8 JSON file, opened as ``open_json`` does.
+
+    Raises InputError, with ``fix`` unless the path is wrong or the file damaged.
+    """
+    try:
+        with open_json(path, fix) as file:
+            return json.loads(file.read())
     except json.JSONDecodeError as error:
         what = f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         raise InputError(what, str(path), fix) from None

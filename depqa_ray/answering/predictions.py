@@ -12,11 +12,14 @@ _FIX: Final = 'give a file like {"<question id>": "<answer>", ...}'
 
 
 def read_predictions(path: Path) -> dict[str, str]:
-    """The answers by question id. Raises InputError if the file cannot be read or is not such an object."""
+    """The answers by question id; null, as "", says that there is no answer.
+
+    Raises InputError if the file cannot be read or is not such an object.
+    """
     predictions = read_json(path, _FIX)
     if not isinstance(predictions, dict):
         raise InputError("not a JSON object", str(path), _FIX)
     for question_id, answer in predictions.items():
-        if not isinstance(answer, str):
+        if not isinstance(answer, str | None):
             raise InputError("the answer is no text", f"{path}: '{question_id}'", _FIX)
-    return predictions
+    return {question_id: answer or "" for question_id, answer in predictions.items()}

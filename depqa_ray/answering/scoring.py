@@ -55,42 +55,51 @@ def lenient(answer: str, golds: Sequence[str]) -> float:
     return max(float(_contains(normalized, normalize_answer(gold))) for gold in golds)
 
 
+def stated_answer(answer: str, golds: Sequence[str]) -> str:
+    """The answer that null or a blank text stands for: that there is none, which unanswerable questions expect."""
+    return UNKNOWN if not answer.strip() and set(golds) == {UNKNOWN} else answer
+
+
 @dataclass(frozen=True, slots=True)
 class SquadScore:
-    """Means over all questions, in percent, not rounded. ``missing`` are the ids without a prediction; they score 0."""
+    """Means over all questions, in percent, not rounded.
+
+    ``missing`` are the questions without a prediction, which score 0; ``ignored`` the predictions without a question.
+    """
 
     exact_match: float
     f1: float
     questions: int
     missing: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def score_predictions(predictions: Mapping[str, str], passages: Iterable[Passage]) -> SquadScore:
     """Score an official prediction file (question id to answer) over all questions of the passages.
 
-    This is the v1.1 script. It has no unanswerable questions: here they expect ``"unknown"``, and ``""``, the v2.0
-    script's form of no answer, is read as that. Three differences from the v2.0 script remain: a missing prediction
-    scores 0 and is not left out; gold answers that normalise to nothing are kept; and if an unanswerable question's
-    prediction contains "unknown" among other words, its F1 is not 0.
+    This is the v1.1 script. It has no unanswerable questions: here they expect ``"unknown"``, and a blank text, the
+    v2.0 script's form of no answer, is read as that. Three differences from the v2.0 script remain: a missing
+    prediction scores 0 and is not left out; gold answers that normalise to nothing are kept; and if an unanswerable
+    question's prediction contains "unknown" among other words, its F1 is not 0.
 
     Raises InputError without any question.
     """
     exact = total_f1 = 0.0
     count = 0
     missing: list[str] = []
+    ignored = dict.fromkeys(predictions)
     for question in (question for passage in passages for question in passage.questions):
         count += 1
+        ignored.pop(question.id, None)
         if question.id not in predictions:
             missing.append(question.id)
             continue
-        answer = predictions[question.id]
-        if not answer and set(question.answers) == {UNKNOWN}:
-            answer = UNKNOWN
+        answer = stated_answer(predictions[question.id], question.answers)
         exact += exact_match(answer, question.answers)
         total_f1 += f1(answer, question.answers)
     if not count:
         raise InputError("there is no question to score", fix="give a data set with questions")
-    return SquadScore(100.0 * exact / count, 100.0 * total_f1 / count, count, tuple(missing))
+    return SquadScore(100.0 * exact / count, 100.0 * total_f1 / count, count, tuple(missing), tuple(ignored))
 
 
 def _f1(answer: Counter[str], gold: Counter[str]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -12,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from depqa_ray.errors import SettingsError
 from depqa_ray.settings.load import Settings, one_line_error
 from depqa_ray.settings.sections import Section, check_question_range
-from depqa_ray.settings.types import Count, CountOrZero, DtypeName, Positive, PositiveShare
+from depqa_ray.settings.types import Count, CountOrZero, DtypeName, NameOrPath, Positive, PositiveShare, UserPath
 
 ENGINES: Final = ("shared_prefix", "transformers", "one_by_one", "transformers_continuous", "vllm")
 """``one_by_one`` is ``transformers`` with a batch of one. The simulated engine is left out: it measures nothing."""
@@ -85,8 +84,8 @@ class BenchSettings(Section):
     )
     seed: int = _shared("seed", description="seed of the sampling, of --random-weights and of --verify")
 
-    model_name: str = _shared("model_name")
-    random_weights: Path | None = Field(
+    model_name: NameOrPath = _shared("model_name")
+    random_weights: UserPath | None = Field(
         None, description="a folder with config.json and tokenizer: measure this shape with random weights instead"
     )
     dtype: DtypeName = _shared("dtype")
@@ -107,7 +106,7 @@ class BenchSettings(Section):
     one_by_one_limit: Count | None = Field(
         None, description="let one_by_one answer the questions of the first N passages only; default: all"
     )
-    vllm_python: Path | None = Field(None, description="Python interpreter that has vLLM; default: this one")
+    vllm_python: UserPath | None = Field(None, description="Python interpreter that has vLLM; default: this one")
 
     max_new_tokens: Count = _shared("max_new_tokens", default=24, description="most tokens of an answer")
     lengths: Literal["fixed", "real"] = Field(
@@ -119,8 +118,8 @@ class BenchSettings(Section):
         None, description="measure nothing: compare N prompts' answers with plain generate; needs --dtype float32"
     )
 
-    json_out: Path | None = Field(None, description="write all figures as JSON here")
-    markdown_out: Path | None = Field(None, description="write the tables as Markdown here")
+    json_out: UserPath | None = Field(None, description="write all figures as JSON here")
+    markdown_out: UserPath | None = Field(None, description="write the tables as Markdown here")
 
     @field_validator("engines", mode="before")
     @classmethod

@@ -19,15 +19,17 @@ _CALLERS = 4
 def draw_passages(settings: BenchSettings, report: Callable[[str], None] = lambda line: None) -> list[Passage]:
     """The passages that the settings ask for, fetched first if they are on the hub. Raises InputError."""
     snapshot = fetch_dataset(settings.dataset, settings.split, FetchLog(report))
-    return list(
-        sample_passages(
-            load_passages(settings.dataset, split=settings.split, snapshot=snapshot),
-            context_count=settings.context_count,
-            min_questions=settings.min_questions,
-            max_questions=settings.max_questions or 1 << 30,
-            seed=settings.seed,
-        )
+    sample = sample_passages(
+        load_passages(settings.dataset, split=settings.split, snapshot=snapshot),
+        context_count=settings.context_count,
+        min_questions=settings.min_questions,
+        max_questions=settings.max_questions or 1 << 30,
+        seed=settings.seed,
     )
+    passages = list(sample)
+    if left_out := sample.counts().left_out():
+        report(left_out)
+    return passages
 
 
 def repeat_prompts(passages: Sequence[Passage], settings: BenchSettings, repeat: int) -> list[Prompt]:

@@ -18,7 +18,7 @@ from depqa_ray.errors import DepqaError, InputError, SettingsError
 from depqa_ray.report.text import counted, one_line
 from depqa_ray.settings.load import GROUPS, Settings, load_settings
 from depqa_ray.settings.sections import OutputSettings, StatisticsSettings
-from depqa_ray.settings.types import EMBEDDED, StrategyName
+from depqa_ray.settings.types import EMBEDDED, StrategyName, user_path
 
 if TYPE_CHECKING:
     from depqa_ray.core import Passage
@@ -88,7 +88,7 @@ def _add_experiment(commands: Any, name: str, command: Any, summary: str, defaul
     parser = _add_command(commands, name, command, summary, allow_abbrev=False)
     parser.add_argument(
         "--config",
-        type=Path,
+        type=user_path,
         metavar="PATH",
         help="a TOML or YAML file of settings; flags and DEPQA_... environment variables override it",
     )
@@ -100,10 +100,12 @@ def _add_experiment(commands: Any, name: str, command: Any, summary: str, defaul
 def _add_report(commands: Any) -> None:
     summary = "make a run's table, pages and JSON again from its directory"
     parser = _add_command(commands, "report", _report, summary)
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
-    parser.add_argument("--html-dir", type=Path, metavar="PATH", help="write the pages here")
-    parser.add_argument("--json-out", type=Path, metavar="PATH", help="write the results as JSON here")
-    parser.add_argument("--parquet-out", type=Path, metavar="PATH", help="write each question's record as Parquet here")
+    parser.add_argument("run_dir", type=user_path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument("--html-dir", type=user_path, metavar="PATH", help="write the pages here")
+    parser.add_argument("--json-out", type=user_path, metavar="PATH", help="write the results as JSON here")
+    parser.add_argument(
+        "--parquet-out", type=user_path, metavar="PATH", help="write each question's record as Parquet here"
+    )
     parser.add_argument("--all-passages", action="store_true", help="print the figures of every passage")
     add_flags(parser, StatisticsSettings, dict.fromkeys(StatisticsSettings.model_fields, "as in the run"))
 
@@ -113,7 +115,7 @@ def _add_worlds(commands: Any) -> None:
     parser = _add_command(commands, "worlds", _worlds, summary)
     parser.add_argument("--count", type=int, default=24, metavar="N", help="number of passages [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws [%(default)s]")
-    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file to write")
+    parser.add_argument("--out", type=user_path, required=True, metavar="PATH", help="the file to write")
     parser.add_argument("--questions", type=int, metavar="N", help="questions per passage, 1 to 12 [5]")
     parser.add_argument("--depth", type=int, metavar="N", help="most questions on a chain of edges, 1 to 4 [4]")
     parser.add_argument("--fan-in", type=int, metavar="N", help="most parents of a question, 1 or 2 [2]")
@@ -124,7 +126,7 @@ def _add_worlds(commands: Any) -> None:
 def _add_score(commands: Any) -> None:
     summary = "score an official {id: answer} prediction file with the official SQuAD rules"
     parser = _add_command(commands, "score", _score, summary)
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.json", help="answers by question id")
+    parser.add_argument("predictions", type=user_path, metavar="PREDICTIONS.json", help="answers by question id")
     parser.add_argument("dataset", metavar="DATASET", help="a data set as for run --dataset, or a run's directory")
     parser.add_argument("--split", default="train", metavar="NAME", help="split of the hub's data set [%(default)s]")
 
@@ -232,22 +234,32 @@ def _worlds(arguments: argparse.Namespace) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     from depqa_ray.answering.predictions import read_predictions
     from depqa_ray.answering.scoring import score_predictions
+    from depqa_ray.cli.scored import score_lines
+
+    predictions = read_predictions(arguments.predictions)
+    passages, name = _scored_data(arguments.dataset, arguments.split)
+    scores = score_predictions(predictions, passages)
+    for line in score_lines(scores, name, len(predictions)):
+        _print_to_stderr(one_line(line))
+    print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))
+    return 0
+
+
+def _scored_data(dataset: str, split: str) -> tuple[Iterable[Passage], str]:
+    """The passages of a data set, or those that a run asked about, and what to call them."""
+    from depqa_ray.cli.scored import data_set_text
     from depqa_ray.hub import FetchLog
     from depqa_ray.passages.sources import fetch_dataset, load_passages
     from depqa_ray.results.store import MANIFEST, RunStore
 
-    predictions = read_predictions(arguments.predictions)
-    passages: Iterable[Passage]
-    if (Path(arguments.dataset) / MANIFEST).is_file():  # score only the questions that the run asked
-        passages = [record.passage for record in RunStore.open(Path(arguments.dataset)).read().passages]
-    else:
-        snapshot = fetch_dataset(arguments.dataset, arguments.split, FetchLog(_print_to_stderr))
-        passages = load_passages(arguments.dataset, split=arguments.split, snapshot=snapshot)
-    scores = score_predictions(predictions, passages)
-    for question_id in scores.missing:
-        print(f"Unanswered question {question_id} will receive score 0.", file=sys.stderr)
-    print(json.dumps({"exact_match": scores.exact_match, "f1": scores.f1}))
-    return 0
+    if (Path(dataset) / MANIFEST).is_file():
+        run = RunStore.open(Path(dataset)).read()
+        commit = run.manifest.commits.get("dataset", "")
+        name = data_set_text(run.manifest.labels.dataset, run.manifest.settings.get("split", ""), commit)
+        return [record.passage for record in run.passages], f"{name}, as run {dataset} asked"
+    snapshot = fetch_dataset(dataset, split, FetchLog(_print_to_stderr))
+    name = data_set_text(dataset, split, snapshot.commit if snapshot else "")
+    return load_passages(dataset, split=split, snapshot=snapshot), name
 
 
 def _bench_engine(arguments: argparse.Namespace) -> int:

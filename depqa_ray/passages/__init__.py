@@ -2,7 +2,7 @@
 
 - ``sources``: the entry point, from a data set's name to its passages
 - ``squad``: files in the official SQuAD JSON schema
-- ``rows``: one question a row: JSON lines, Parquet, and the hub's SQuAD
+- ``rows``: one question a row: JSON lines or a list, Parquet, and the hub's SQuAD
 - ``musique``: MuSiQue-Ans files
 - ``schema``: the types of rows, and the messages for what is wrong with one
 - ``assembly``: from checked questions to a Passage

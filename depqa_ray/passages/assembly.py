@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from depqa_ray.core import Edge, Passage, Question
 from depqa_ray.errors import InputError
-from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.base import OnBadRow, OnEmpty, Row, nothing
 from depqa_ray.passages.schema import QUESTION, read_row
 
 
@@ -28,27 +28,49 @@ class _Asked:
     parents: tuple[str, ...]
 
 
-def assemble(groups: Iterable[Group], has_gold: bool, on_bad_row: OnBadRow) -> Iterator[Passage]:
-    """A Passage for each group that has at least one usable question.
+class _PassageIds:
+    """Gives each passage an id of its own: its title, with ``#2``, ``#3``, ... where that id was given already.
 
-    A passage's id is its title, with ``#2``, ``#3``, ... from the title's second passage on. If ``has_gold``, the data
-    set states dependencies, so a question without ``depends_on`` depends on none.
+    So a data set whose titles repeat gets the same ids as ever, also if another title looks like such an id. Half a
+    surrogate pair, which no file takes, becomes "?".
+    """
 
-    Memory grows only with the ids of the questions, which are kept to find duplicates.
+    def __init__(self) -> None:
+        self._of_name: Counter[str] = Counter()
+        self._given: set[str] = set()
+
+    def next(self, title: str) -> str:
+        name = title.encode("utf-8", "replace").decode("utf-8") or "passage"
+        while True:
+            self._of_name[name] += 1
+            number = self._of_name[name]
+            id_ = f"{name}#{number}" if number > 1 else name
+            if id_ not in self._given:
+                self._given.add(id_)
+                return id_
+
+
+def assemble(
+    groups: Iterable[Group], has_gold: bool, on_bad_row: OnBadRow, on_empty: OnEmpty = nothing
+) -> Iterator[Passage]:
+    """A Passage for each group that has at least one usable question; ``on_empty`` is called for each other one.
+
+    Ids are unique (see _PassageIds). If ``has_gold``, the data set states dependencies, so a question without
+    ``depends_on`` depends on none.
+
+    Memory grows only with the ids of questions and passages, which are kept to find duplicates.
     """
     seen: set[str] = set()
-    of_title: Counter[str] = Counter()
+    ids = _PassageIds()
     for group in groups:
         asked = [one for row in group.rows if (one := _read(row, seen, on_bad_row))]
         asked = _with_sound_parents(asked, on_bad_row)
         if not asked:
+            on_empty()
             continue
-        of_title[group.title] += 1
-        number = of_title[group.title]
-        id_ = (group.title or "passage") + (f"#{number}" if number > 1 else "")
         edges = (Edge(p, one.question.id, 1.0, "given by the data set", "gold") for one in asked for p in one.parents)
         questions = tuple(one.question for one in asked)
-        yield Passage(id_, group.title, group.text, questions, tuple(edges) if has_gold else None)
+        yield Passage(ids.next(group.title), group.title, group.text, questions, tuple(edges) if has_gold else None)
 
 
 def _read(row: Row, seen: set[str], on_bad_row: OnBadRow) -> _Asked | None:

@@ -27,6 +27,13 @@ class BadRow:
 OnBadRow = Callable[[BadRow], None]
 """Takes each bad row. If it returns, reading goes on without the row; if it raises, reading ends."""
 
+OnEmpty = Callable[[], None]
+"""Called for each passage that is left out because it has no usable question."""
+
+
+def nothing() -> None:
+    """An OnEmpty that ignores it."""
+
 
 def raise_bad_row(row: BadRow) -> None:
     """Raise InputError: the first bad row ends the reading."""
@@ -46,5 +53,8 @@ class Row:
 
     def bad(self, error: InputError) -> BadRow:
         """The report of this row. Values that JSON cannot hold (a Parquet file's date, NaN) become text."""
-        row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        try:
+            row = json.loads(json.dumps(self.value, default=str), parse_constant=str)
+        except RecursionError:
+            row = "nested too deep to be kept"
         return BadRow(self.where, error.what, error.fix, row)

@@ -1,4 +1,4 @@
-"""MuSiQue-Ans: JSON lines, each a question composed of steps, with the paragraphs that hold the answers.
+"""MuSiQue-Ans: JSON lines or one JSON list; each item is a question composed of steps, with their paragraphs.
 
 ::
 
@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 from depqa_ray.core import Edge, Passage, Question
 from depqa_ray.errors import InputError
 from depqa_ray.passages.base import OnBadRow, Row
-from depqa_ray.passages.rows import json_lines
+from depqa_ray.passages.rows import json_rows
 from depqa_ray.passages.schema import List, NonEmpty, Text, read_row
 
 _FIX: Final = "correct the row as MuSiQue-Ans has it, or leave it out"
@@ -68,7 +68,7 @@ def read_musique(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
     Raises InputError if the file cannot be read.
     """
     seen: set[str] = set()
-    with closing(json_lines(path)()) as rows:
+    with closing(json_rows(path)()) as rows:
         for row in rows:
             try:
                 passage = _passage(row)

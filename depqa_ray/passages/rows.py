@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -22,9 +22,10 @@ from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
+from depqa_ray.files import open_json, read_json
 from depqa_ray.hub import HubUnreachableError, NothingWantedError, OnProgress, Repository, Snapshot, fetch
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
-from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.base import OnBadRow, OnEmpty, Row, nothing
 from depqa_ray.passages.schema import Text, read_or_reject, read_row
 
 RowSource = Callable[[], Generator[Row, None, None]]
@@ -36,6 +37,7 @@ HUB_ID: Final = "rajpurkar/squad"
 _FILES: Final = "plain_text/{split}-*.parquet"
 _SPLIT: Final = re.compile(r"plain_text/(\w+)-\d+-of-\d+\.parquet")
 
+_FIX: Final = "give a JSON lines file, or one JSON list, in UTF-8"
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -47,7 +49,7 @@ class _Columns(TypedDict):
 _COLUMNS: Final = TypeAdapter(_Columns)
 
 
-def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
+def read_rows(source: RowSource, on_bad_row: OnBadRow, on_empty: OnEmpty = nothing) -> Iterator[Passage]:
     """Stream the passages of a source, each as soon as its last row is read."""
     left: Counter[bytes] = Counter()
     has_gold = False
@@ -56,7 +58,7 @@ def read_rows(source: RowSource, on_bad_row: OnBadRow) -> Iterator[Passage]:
         with suppress(InputError):
             left[_digest(read_row(row, _COLUMNS, "a row"))] += 1
     with closing(_groups(source, left, on_bad_row)) as groups:
-        yield from assemble(groups, has_gold, on_bad_row)
+        yield from assemble(groups, has_gold, on_bad_row, on_empty)
 
 
 def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Generator[Group, None, None]:
@@ -77,25 +79,56 @@ def _groups(source: RowSource, left: Counter[bytes], on_bad_row: OnBadRow) -> Ge
 
 def _digest(columns: _Columns) -> bytes:
     """16 bytes that identify a passage, to save memory."""
-    passage = f"{columns['title']}\0{columns['context']}"  # a title may hold half a surrogate pair
+    # A title may hold half a surrogate pair, or a NUL: its length marks its end.
+    passage = f"{len(columns['title'])} {columns['title']}{columns['context']}"
     return hashlib.blake2b(passage.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def json_lines(path: Path) -> RowSource:
-    """The rows of a JSON lines file without its blank lines. Iterating raises InputError if it cannot be read."""
+def json_rows(path: Path) -> RowSource:
+    """The rows of a JSON lines file without its blank lines, or those of one JSON list.
 
-    def rows() -> Generator[Row, None, None]:
-        try:
-            with path.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield _parse(line, f"{path}: row {number}")
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", str(path), "check the path") from None
-        except UnicodeDecodeError:
-            raise InputError("not UTF-8 text", str(path), "give a JSON lines file in UTF-8") from None
+    Iterating raises InputError if the file cannot be read. Memory grows with a list, not with lines.
+    """
+    return lambda: _rows_of(path)
 
-    return rows
+
+def _rows_of(path: Path) -> Generator[Row, None, None]:
+    if _holds_list(path):
+        yield from listed_rows(read_json(path, _FIX), path)
+        return
+    with open_json(path, _FIX) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _parse(line, f"{path}: row {number}")
+
+
+def listed_rows(values: Iterable[object], path: Path) -> Generator[Row, None, None]:
+    """The rows of a list that a file holds."""
+    for number, value in enumerate(values, 1):
+        yield Row(f"{path}: row {number}", value)
+
+
+def has_json_lines(path: Path, fix: str) -> bool:
+    """Whether a file's first line is an object of its own, no SQuAD file, and another line follows.
+
+    Raises InputError if the file cannot be read, with ``fix`` if it is not UTF-8.
+    """
+    first, more = _first_line(path, fix)
+    value = _parse(first, "").value if more else None
+    return isinstance(value, dict) and "data" not in value
+
+
+def _holds_list(path: Path) -> bool:
+    """Whether a file holds one JSON list: its first line begins one, and is no row among others."""
+    first, more = _first_line(path, _FIX)
+    return first.lstrip().startswith("[") and not (more and not _parse(first, "").problem)
+
+
+def _first_line(path: Path, fix: str) -> tuple[str, bool]:
+    """The first line of a file that is not blank, and whether another one follows."""
+    with open_json(path, fix) as file:
+        lines = (line for line in file if line.strip())
+        return next(lines, ""), next(lines, None) is not None
 
 
 def _parse(line: str, where: str) -> Row:
@@ -132,7 +165,7 @@ def _values(paths: Sequence[Path]) -> Generator[object, None, None]:
             with ParquetFile(path) as table:
                 for batch in table.iter_batches(_ROWS_AT_ONCE):
                     yield from batch.to_pylist()
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:  # overflow: a date far off
             what = f"not a Parquet file that can be read: {' '.join(str(error).split())}"
             raise InputError(what, str(path), "give a Parquet file with the columns of rajpurkar/squad") from None
 

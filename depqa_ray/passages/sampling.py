@@ -9,9 +9,11 @@ from __future__ import annotations
 import bisect
 import heapq
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
+
+from typing_extensions import override
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
@@ -20,24 +22,95 @@ EXAMPLE_QUESTIONS: Final = 3
 """The most questions of a passage that is shown as a worked example."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """What a sample took of a data set, and left out.
+
+    ``passages`` of the data set had a usable question, and ``empty`` ones none. Of the first, ``too_small`` had too few
+    questions and ``not_drawn`` were not drawn. The others had ``questions``, of which ``not_asked`` were left out.
+    """
+
+    passages: int = 0
+    empty: int = 0
+    too_small: int = 0
+    not_drawn: int = 0
+    questions: int = 0
+    not_asked: int = 0
+
+    def left_out(self) -> str:
+        """What was left out, and why, in a sentence for passages and one for questions; "" if nothing was."""
+        of_passages = {
+            "without a usable question": self.empty,
+            "below --min-questions": self.too_small,
+            "beyond --context-count": self.not_drawn,
+        }
+        of_questions = {"beyond --max-questions": self.not_asked}
+        sentences = (
+            _left_out("passages", self.passages + self.empty, of_passages),
+            _left_out("questions of these passages", self.questions, of_questions),
+        )
+        return " ".join(filter(None, sentences))
+
+
+def _left_out(what: str, number: int, by_reason: Mapping[str, int]) -> str:
+    reasons = {reason: count for reason, count in by_reason.items() if count}
+    if not reasons:
+        return ""
+    left = sum(reasons.values())
+    several = f": {', '.join(f'{count:,} {reason}' for reason, count in reasons.items())}"
+    why = several if len(reasons) > 1 else f", {next(iter(reasons))}"
+    return f"{number - left:,} of {number:,} {what}: {left:,} left out{why}."
+
+
+class Sample(Iterator[Passage]):
+    """The passages of a sample, as they are drawn, and the counts of it so far."""
+
+    def __init__(self, passages: Iterable[Passage], count: int, least: int, most: int, seed: int) -> None:
+        self._seen, self._count, self._most, self._seed = _Counted(passages, least), count, most, seed
+        self._taken = self._questions = self._asked = 0
+        self._passages = self._draw()
+
+    @override
+    def __next__(self) -> Passage:
+        passage = next(self._passages)
+        asked = sample_questions(passage, self._most, self._seed)
+        self._taken += 1
+        self._questions += len(passage.questions)
+        self._asked += len(asked.questions)
+        return asked
+
+    def counts(self, empty: int = 0) -> SampleCounts:
+        """The counts, right once all passages were taken; ``empty`` passages had no usable question."""
+        seen = self._seen
+        return SampleCounts(
+            passages=seen.seen,
+            empty=empty,
+            too_small=seen.seen - seen.enough,
+            not_drawn=seen.enough - self._taken,
+            questions=self._questions,
+            not_asked=self._questions - self._asked,
+        )
+
+    def _draw(self) -> Iterator[Passage]:
+        yield from _draw(self._seen, self._count, self._seed) if self._count else self._seen
+        if not self._seen.enough:
+            raise self._seen.error()
+
+
 def sample_passages(
     passages: Iterable[Passage], *, context_count: int, min_questions: int, max_questions: int, seed: int
-) -> Iterator[Passage]:
+) -> Sample:
     """At most ``context_count`` passages with at least ``min_questions`` questions, in their order; 0 means all.
 
     Each keeps at most ``max_questions`` of its questions, as :func:`sample_questions` does. With 0 the passages are
     streamed; otherwise memory holds ``context_count`` of them.
 
-    Raises InputError if no passage has enough questions, or if ``max_questions`` is below ``min_questions``.
+    Raises InputError if ``max_questions`` is below ``min_questions``, and while iterating if no passage has enough
+    questions.
     """
     if max_questions < min_questions:
         raise InputError(f"at most {max_questions} questions a passage are fewer than at least {min_questions}")
-    counted = _Counted(passages, min_questions)
-    drawn = _draw(counted, context_count, seed) if context_count else iter(counted)
-    for passage in drawn:
-        yield sample_questions(passage, max_questions, seed)
-    if not counted.enough:
-        raise counted.error()
+    return Sample(passages, context_count, min_questions, max_questions, seed)
 
 
 def sample_questions(passage: Passage, count: int, seed: int) -> Passage:

@@ -52,12 +52,20 @@ class QuestionRow(TypedDict):
 
 
 def _expect_unknown(row: Any) -> Any:
-    impossible = isinstance(row, dict) and row.get("is_impossible") is True
+    impossible = isinstance(row, dict) and (row.get("is_impossible") is True or _has_empty_columns(row))
     return row | {"answers": [{"text": UNKNOWN}]} if impossible else row
 
 
+def _has_empty_columns(row: dict[Any, Any]) -> bool:
+    """Whether the hub's columns have no answer: its SQuAD v2.0 has no ``is_impossible``."""
+    answers = row.get("answers")
+    return row.get("is_impossible") is None and isinstance(answers, dict) and answers.get("text") == []
+
+
 QUESTION: Final[TypeAdapter[QuestionRow]] = TypeAdapter(Annotated[QuestionRow, BeforeValidator(_expect_unknown)])
-"""Checks a question. If ``is_impossible`` is true, the answer becomes UNKNOWN, whatever ``answers`` is."""
+"""Checks a question. The answer becomes UNKNOWN if ``is_impossible`` is true, whatever ``answers`` is, and if the hub's
+``answers`` have no text.
+"""
 
 
 def read_row(row: Row, type_: TypeAdapter[_T], name: str) -> _T:

@@ -22,12 +22,11 @@ from typing_extensions import TypedDict
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.files import read_json
 from depqa_ray.passages.assembly import Group, assemble, states_dependencies
-from depqa_ray.passages.base import OnBadRow, Row
+from depqa_ray.passages.base import OnBadRow, OnEmpty, Row, nothing
 from depqa_ray.passages.schema import List, Text, read_or_reject, read_row
 
-_FIX: Final = "give a file in the SQuAD v1.1 or v2.0 JSON schema"
+SQUAD_FIX: Final = "give a file in the SQuAD v1.1 or v2.0 JSON schema"
 
 
 class _File(TypedDict):
@@ -49,24 +48,23 @@ _ARTICLE: Final = TypeAdapter(_Article)
 _PARAGRAPH: Final = TypeAdapter(_Paragraph)
 
 
-def read_squad_file(path: Path, on_bad_row: OnBadRow) -> Iterator[Passage]:
-    """The passages of a file, in its order; paragraphs with the same title and text are one passage.
+def read_squad(document: object, path: Path, on_bad_row: OnBadRow, on_empty: OnEmpty = nothing) -> Iterator[Passage]:
+    """The passages of the JSON value that a file holds, in its order.
 
-    Memory grows with the file, which is parsed as a whole. Raises InputError if that fails.
+    Paragraphs with the same title and text are one passage. Raises InputError if the value is no such document.
     """
     groups: dict[tuple[str, str], Group] = {}
-    for title, text, rows in _paragraphs(_articles(path), str(path), on_bad_row):
+    for title, text, rows in _paragraphs(_articles(document, path), str(path), on_bad_row):
         groups.setdefault((title, text), Group(title, text, [])).rows.extend(rows)
     has_gold = any(states_dependencies(row.value) for group in groups.values() for row in group.rows)
-    yield from assemble(groups.values(), has_gold, on_bad_row)
+    yield from assemble(groups.values(), has_gold, on_bad_row, on_empty)
 
 
-def _articles(path: Path) -> list[Any]:
-    file = Row(str(path), read_json(path, _FIX))
+def _articles(document: object, path: Path) -> list[Any]:
     try:
-        return read_row(file, _FILE_TYPE, "the file")["data"]
+        return read_row(Row(str(path), document), _FILE_TYPE, "the file")["data"]
     except InputError as error:
-        raise InputError(error.what, file.where, _FIX) from None
+        raise InputError(error.what, str(path), SQUAD_FIX) from None
 
 
 def _paragraphs(articles: list[Any], file: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, str, list[Row]]]:

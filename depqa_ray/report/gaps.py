@@ -23,6 +23,8 @@ def gap_notes(results: RunResults) -> Iterator[str]:
         if count := summary.counts.failed + summary.counts.skipped:
             questions, reason = counted(count, "question", "questions"), _usual_reason(results, name)
             yield f"{name}: {questions} without an answer, mostly because: {reason}."
+    if results.run.sample is not None and (text := results.run.sample.left_out()):
+        yield text
     if count := results.run.bad_rows:
         yield f"{counted(count, 'row', 'rows')} of the data set left out, not being usable."
     yield from _unrecorded(results)
@@ -35,7 +37,10 @@ def _unreached(results: RunResults) -> Iterator[str]:
         yield "The run ended before its first passage."
     elif isinstance(asked, int) and reached < asked:
         passages = counted(reached, "passage", "passages")
-        yield f"{passages} of the {asked} asked for: the data set has no more of use, or the run was stopped."
+        stopped = (
+            "" if results.run.sample else ", or the run was stopped"
+        )  # the sample is stored after its last passage
+        yield f"{passages} of the {asked} asked for: the data set has no more of use{stopped}."
 
 
 def _unfinished(results: RunResults) -> Iterator[str]:

@@ -10,7 +10,8 @@ from depqa_ray.report.gaps import gap_notes
 from depqa_ray.report.replicas import at_commit, code_text, device_text, edges_text, engine_text, replica_notes
 from depqa_ray.report.text import one_line
 from depqa_ray.report.view import ProvenanceView
-from depqa_ray.results.schema import RunEntry, RunResults
+from depqa_ray.results.run_entry import RunEntry
+from depqa_ray.results.schema import RunResults
 from depqa_ray.settings.types import EMBEDDED
 
 _SIMULATED: Final = "simulated"

@@ -8,7 +8,7 @@ from typing import Final
 
 from depqa_ray.hub import split_revision
 from depqa_ray.report.text import shorten
-from depqa_ray.results.schema import CodeEntry, ReplicaEntry, RunEntry
+from depqa_ray.results.run_entry import CodeEntry, ReplicaEntry, RunEntry
 from depqa_ray.scheduling.events import Role
 
 _PACKAGE: Final = "depqa-ray"

@@ -7,15 +7,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from depqa_ray.report.text import ABSENT, counted, number, one_line, rate, reasons, score, seconds
 from depqa_ray.report.view import Head, Row, TableView
-from depqa_ray.results.schema import (
-    PassageEntry,
-    PassageStrategy,
-    ReplyCounts,
-    RunEntry,
-    RunResults,
-    ScoreSplit,
-    StrategySummary,
-)
+from depqa_ray.results.run_entry import RunEntry
+from depqa_ray.results.schema import PassageEntry, PassageStrategy, ReplyCounts, RunResults, ScoreSplit, StrategySummary
 
 
 class Column(NamedTuple):

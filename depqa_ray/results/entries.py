@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from depqa_ray.answering.scoring import exact_match, f1, lenient, strict
+from depqa_ray.answering.scoring import exact_match, f1, lenient, stated_answer, strict
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.graph import DependencyGraph
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.errors import StoreError
+from depqa_ray.results.entry import shared_fields
 from depqa_ray.results.replies import count_replies
 from depqa_ray.results.schema import (
     AnswerEntry,
@@ -21,8 +22,9 @@ from depqa_ray.results.schema import (
     PassageStrategy,
     QuestionEntry,
     Scores,
-    shared_fields,
 )
+
+_WHOLE: Final = ("json", "eos", "stop")
 
 NO_OUTCOME: Final = "no outcome was recorded"
 """Why a question failed that has no outcome although its passage is finished."""
@@ -112,8 +114,17 @@ def _answer_entries(passage: Passage, steps: Iterable[StepResult], edges: Sequen
     return entries
 
 
+def scored_answer(answer: str, golds: Sequence[str], reply: StepResult | AnswerEntry) -> str:
+    """The answer as it is scored: null or "" in a whole reply says that there is none, as in a prediction file.
+
+    An empty reply, or one that was cut or lacks the answer, says nothing.
+    """
+    whole = reply.finish_reason in _WHOLE and not reply.reply_fault
+    return stated_answer(answer, golds) if whole else answer
+
+
 def _answer_entry(question: Question, parents: list[str], step: StepResult, outcome: Outcome) -> AnswerEntry:
-    answer, golds = outcome.answer, question.answers
+    answer, golds = scored_answer(outcome.answer, question.answers, step), question.answers
     scored = outcome.status == "answered" and bool(golds)
     return AnswerEntry(
         id=question.id,

@@ -19,21 +19,21 @@ from depqa_ray.core import Edge, Passage, Question, StepResult
 from depqa_ray.edges.quality import EdgeQuality, edge_quality
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.results.entries import count_statuses, mean, mean_scores, means, passage_entry, passage_strategy
+from depqa_ray.results.entry import shared_fields
 from depqa_ray.results.intervals import Resampling, Statistics, choose_baseline, resampling_of, run_statistics
 from depqa_ray.results.records import PassageResult, RunRecords, job_key, steps_by_job
 from depqa_ray.results.replies import reply_advice, sum_replies
+from depqa_ray.results.run_entry import RunEntry
 from depqa_ray.results.schema import (
     BootstrapEntry,
     EdgeQualityEntry,
     EdgeSummary,
     PassageStrategy,
     Percentiles,
-    RunEntry,
     RunResults,
     ScoreSplit,
     StrategySummary,
     Totals,
-    shared_fields,
 )
 
 _SUMS: Final = (
@@ -71,7 +71,9 @@ def compute_results(records: RunRecords, resampling: Resampling | None = None) -
     statistics = run_statistics(passages, names, baseline, resampling)
     results = RunResults(
         run=RunEntry(
-            **shared_fields(RunEntry, records.manifest.labels, records.manifest), bad_rows=len(records.bad_rows)
+            **shared_fields(RunEntry, records.manifest.labels, records.manifest),
+            bad_rows=len(records.bad_rows),
+            sample=records.sample,
         ),
         bootstrap=BootstrapEntry(**resampling.model_dump(exclude={"baseline"}), baseline=baseline),
         strategies={name: _summary(name, list(runs[name].values()), statistics[name], records) for name in names},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depqa_ray.answering.scoring import normalize_answer
 from depqa_ray.core import UNKNOWN
+from depqa_ray.results.entries import scored_answer
 from depqa_ray.results.schema import AnswerEntry, RunResults
 from depqa_ray.results.store import write_atomically
 
@@ -15,8 +16,9 @@ from depqa_ray.results.store import write_atomically
 def predictions(results: RunResults, strategy: str) -> dict[str, str]:
     """The strategy's answers by question id, over the passages that it finished.
 
-    A failed or skipped question is missing: the official script counts it 0, as this project does, but an empty answer
-    would be right for an unanswerable question. "unknown" for such a question becomes the v2.0 format's ``""``.
+    A failed or skipped question is missing, and so is an unanswerable one whose reply was empty or cut: the official
+    script counts it 0, as this project does, but an empty answer would be right. "unknown", null or a blank text as the
+    answer to such a question becomes the v2.0 format's ``""``.
     """
     official = ((answer.id, _official(answer)) for answer in results.answers_of(strategy))
     return {id_: text for id_, text in official if text is not None}
@@ -35,5 +37,5 @@ def _official(answer: AnswerEntry) -> str | None:
         return None
     if set(answer.gold) != {UNKNOWN}:
         return answer.answer
-    # An empty answer does not state that the passage has none.
-    return "" if normalize_answer(answer.answer) == UNKNOWN else answer.answer or None
+    scored = scored_answer(answer.answer, answer.gold, answer)
+    return "" if normalize_answer(scored) == UNKNOWN else scored or None

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from depqa_ray.core import JobKey, Passage, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.manifest import Manifest
 
 
@@ -24,6 +25,13 @@ class PassageRecord:
     """A passage that the run asks about."""
 
     passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """What the run took of its data set, and left out; written once the last passage is admitted."""
+
+    counts: SampleCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class RunRecords:
     - ``steps`` hold at most one outcome of a question for each strategy.
     - ``edges`` and ``finished`` hold at most one record for each strategy and passage.
     - ``warnings`` are one-line sentences for the user about damage that reading tolerated.
+    - ``sample`` is None if the run ended before its last passage, or an earlier version wrote it.
     """
 
     manifest: Manifest
@@ -74,12 +83,14 @@ class RunRecords:
     bad_rows: tuple[BadRow, ...] = ()
     edges: tuple[EdgeRecord, ...] = ()
     warnings: tuple[str, ...] = ()
+    sample: SampleCounts | None = None
 
 
-Record = PassageRecord | EdgeRecord | StepResult | PassageResult | Resumption | BadRow
+Record = PassageRecord | SampleRecord | EdgeRecord | StepResult | PassageResult | Resumption | BadRow
 
 _KINDS: Final[Mapping[str, Any]] = {
     "passage": PassageRecord,
+    "sample": SampleRecord,
     "dag": EdgeRecord,
     "step": StepResult,
     "finished": PassageResult,

@@ -11,36 +11,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from typing import Literal
 
 from depqa_ray.core import EdgeOrigin, FinishReason, OutcomeStatus, ReplyFault
-from depqa_ray.scheduling.events import Role
+from depqa_ray.results.entry import Entry, Text
+from depqa_ray.results.run_entry import RunEntry
 from depqa_ray.settings.types import Confidence, DependencySource, Resamples
 
-
-def _encodable(value: Any) -> Any:
-    """The text with lone surrogates, which the store keeps, replaced: UTF-8 cannot encode them."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
-
-
-Text = Annotated[str, BeforeValidator(_encodable)]
 Figure = Literal["em", "f1", "prompt_tokens", "generated_tokens", "latency"]
 """The figures with intervals, named as their averages."""
 
 
-class _Entry(BaseModel):
-    # from_attributes: an entry's field also accepts the record that the inner entry is built from.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, from_attributes=True)
-
-
-def shared_fields(entry: type[BaseModel], *records: object) -> dict[str, Any]:
-    """The fields of ``entry`` that one of the records has under the same name, with the record's values."""
-    return {name: getattr(record, name) for record in records for name in entry.model_fields if hasattr(record, name)}
-
-
-class Scores(_Entry):
+class Scores(Entry):
     """Means over all questions; ``em`` and ``f1`` are SQuAD's.
 
     ``strict`` requires the gold answer in the requested JSON, ``lenient`` requires it anywhere in the answer.
@@ -52,7 +34,7 @@ class Scores(_Entry):
     f1: float
 
 
-class EdgeEntry(_Entry):
+class EdgeEntry(Entry):
     """A dependency: ``child`` needs the answer of ``parent`` (question ids)."""
 
     parent: Text
@@ -62,7 +44,7 @@ class EdgeEntry(_Entry):
     rationale: Text
 
 
-class PassageEdges(_Entry):
+class PassageEdges(Entry):
     """The dependencies that a strategy followed in a passage.
 
     - ``fallback`` says why the heuristic proposed the edges instead of the ``source``, the model; otherwise empty.
@@ -85,7 +67,7 @@ class PassageEdges(_Entry):
     parallelism: float
 
 
-class QuestionEntry(_Entry):
+class QuestionEntry(Entry):
     """A question of a passage. ``gold_parents`` is null if the data set has no dependencies."""
 
     id: Text
@@ -94,7 +76,7 @@ class QuestionEntry(_Entry):
     gold_parents: list[Text] | None
 
 
-class AnswerEntry(_Entry):
+class AnswerEntry(Entry):
     """How one question ended under one strategy.
 
     ``parents`` are its parents among the strategy's edges. ``text`` (the raw reply), token counts and times are those
@@ -127,7 +109,7 @@ class AnswerEntry(_Entry):
     reply_fault: ReplyFault = ""
 
 
-class Counts(_Entry):
+class Counts(Entry):
     """``questions`` is the sum of the next three. ``cut`` counts the answered whose reply was cut."""
 
     questions: int
@@ -137,7 +119,7 @@ class Counts(_Entry):
     cut: int = 0
 
 
-class ReplyCounts(_Entry):
+class ReplyCounts(Entry):
     """How the replies to a strategy's prompts ended, those about dependencies included.
 
     - ``replies`` is the number of replies; ``cut`` of them reached the limit on their tokens.
@@ -156,7 +138,7 @@ class ReplyCounts(_Entry):
     unrecorded: int = 0
 
 
-class PassageStrategy(_Entry):
+class PassageStrategy(Entry):
     """One passage under one strategy.
 
     ``latency`` is the wall-clock time from the passage's admission to its last outcome; ``dep_latency`` is the part
@@ -179,7 +161,7 @@ class PassageStrategy(_Entry):
     replies: ReplyCounts = ReplyCounts()
 
 
-class PassageEntry(_Entry):
+class PassageEntry(Entry):
     """One passage under each strategy that finished it."""
 
     id: Text
@@ -189,7 +171,7 @@ class PassageEntry(_Entry):
     strategies: list[PassageStrategy]
 
 
-class ScoreSplit(_Entry):
+class ScoreSplit(Entry):
     """Scores over some of the questions, such as those with gold parents; null if there is no such question."""
 
     questions: int
@@ -197,7 +179,7 @@ class ScoreSplit(_Entry):
     f1: float | None
 
 
-class Totals(_Entry):
+class Totals(Entry):
     """Sums over all finished passages.
 
     ``seconds`` is the wall-clock time during which at least one passage was running under this strategy;
@@ -215,7 +197,7 @@ class Totals(_Entry):
     questions_per_second: float
 
 
-class Percentiles(_Entry):
+class Percentiles(Entry):
     """Percentiles of the passages' latencies, linearly interpolated."""
 
     p50: float
@@ -223,7 +205,7 @@ class Percentiles(_Entry):
     p99: float
 
 
-class EdgeQualityEntry(_Entry):
+class EdgeQualityEntry(Entry):
     """How well edges match the gold ones, over all passages with gold edges.
 
     ``precision`` is null without edges, ``recall`` without gold edges, ``f1`` without either. ``right_share`` is the
@@ -238,7 +220,7 @@ class EdgeQualityEntry(_Entry):
     right_share: float
 
 
-class EdgeSummary(_Entry):
+class EdgeSummary(Entry):
     """The dependencies of one strategy over all passages that it finished (see :class:`PassageEdges`).
 
     ``asked``, ``cached`` and ``fallbacks`` count passages; ``edges`` to ``parallelism`` are means over passages.
@@ -259,14 +241,14 @@ class EdgeSummary(_Entry):
     selected_quality: EdgeQualityEntry | None
 
 
-class Interval(_Entry):
+class Interval(Entry):
     """A bootstrap interval of an average."""
 
     low: float
     high: float
 
 
-class Difference(_Entry):
+class Difference(Entry):
     """A strategy's average minus the baseline's, over the passages that both finished.
 
     ``excludes_zero``: there is an interval, and zero lies outside it.
@@ -277,7 +259,7 @@ class Difference(_Entry):
     excludes_zero: bool
 
 
-class StrategySummary(_Entry):
+class StrategySummary(Entry):
     """One strategy over all passages that it finished.
 
     - ``metrics`` are means over questions; tokens, ``latency`` and ``batches`` are means over passages.
@@ -314,60 +296,7 @@ class StrategySummary(_Entry):
     replies: ReplyCounts = ReplyCounts()
 
 
-class CodeEntry(_Entry):
-    """The code that a process ran (see :class:`~depqa_ray.code_version.CodeVersion`)."""
-
-    version: Text
-    sources: Text
-    kernel: Text
-    folder: Text
-
-
-class ReplicaEntry(_Entry):
-    """A kind of replica that the run had (see :class:`~depqa_ray.results.replicas.ReplicaDescription`)."""
-
-    role: Role
-    engine: Text
-    model: Text
-    device: Text
-    dtype: Text
-    parameters: int
-    notes: list[Text]
-    code: CodeEntry | None
-
-
-class RunEntry(_Entry):
-    """The run, from its manifest. Unless ``isolated``, latencies are those under full load.
-
-    - ``model`` and ``engine`` are what was asked for; ``answering_engines`` are those that really answered.
-    - ``commits`` of the hub's repositories are listed by role: "model", "edge_model", "dataset".
-    - ``code`` is the driver's. ``replicas`` are distinct.
-    - The last four are empty or null in runs of versions that did not record them.
-    """
-
-    model: Text
-    engine: Text
-    dataset: Text
-    edges: Text
-    embedded_reader: bool
-    isolated: bool
-    started: Text
-    fingerprint: str
-    prompt_version: str
-    settings: dict[str, Any]
-    versions: dict[str, str]
-    python: str
-    system: str
-    cpus: int
-    devices: list[Text]
-    bad_rows: int
-    answering_engines: list[Text] = []
-    commits: dict[Text, Text] = {}
-    code: CodeEntry | None = None
-    replicas: list[ReplicaEntry] = []
-
-
-class BootstrapEntry(_Entry):
+class BootstrapEntry(Entry):
     """How the intervals were computed. ``baseline`` is null with fewer than two strategies."""
 
     baseline: Text | None
@@ -376,7 +305,7 @@ class BootstrapEntry(_Entry):
     seed: int
 
 
-class RunResults(_Entry):
+class RunResults(Entry):
     """The whole file. ``strategies`` holds averages and totals by strategy, in the order of the tables; ``advice`` says
     in a line each what to do about replies of little use."""
 

@@ -2,7 +2,7 @@
 
 ==================  ==================================================================================================
 ``manifest.json``   the run's settings, versions and devices; written again for each new kind of replica
-``passages.jsonl``  a line for each sampled passage
+``passages.jsonl``  a line for each sampled passage, and one with what the sample left out
 ``outcomes.jsonl``  a line for each step result, for the edges of each strategy in each passage, for each passage that a
                     strategy finished, and for each resumption
 ``bad_rows.jsonl``  a line for each row of the data set that was left out
@@ -31,6 +31,7 @@ from depqa_ray.engines.base import EngineInfo
 from depqa_ray.errors import StoreError
 from depqa_ray.files import replace_file, try_lock
 from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.manifest import Manifest, manifest_from_json, manifest_text
 from depqa_ray.results.records import (
     EdgeRecord,
@@ -39,6 +40,7 @@ from depqa_ray.results.records import (
     Record,
     Resumption,
     RunRecords,
+    SampleRecord,
     from_object,
     job_key,
     to_line,
@@ -55,7 +57,11 @@ RESULTS: Final = "results.json"
 RUNS: Final = Path("runs")
 """The folder of the run directories that have no other place."""
 
-_FILE_OF: Final[dict[type, str]] = {PassageRecord: PASSAGES, BadRow: BAD_ROWS}
+_FILE_OF: Final[dict[type, str]] = {
+    PassageRecord: PASSAGES,
+    SampleRecord: PASSAGES,
+    BadRow: BAD_ROWS,
+}
 """The file of each record's type, if it is not OUTCOMES."""
 
 _RESUMED: Final = b'{"kind":"resumed",'
@@ -122,7 +128,7 @@ class RunStore:
     def append(self, record: Record) -> None:
         """Write one record, so that it outlives this process. Raises StoreError if it cannot be written.
 
-        A passage that is appended again keeps its place and its text.
+        A passage that a resumed run asks again is appended again, and keeps its place.
         """
         if isinstance(record, PassageResult):
             record = replace(record, session=self.session)
@@ -147,15 +153,13 @@ class RunStore:
     def read(self) -> RunRecords:
         """All records of the run so far; a torn last line is left out, with a warning.
 
-        Raises StoreError for a damaged file.
+        Raises StoreError for a damaged file, and for two passages of one id.
         """
         warnings: list[str] = []
-        passages: dict[str, PassageRecord] = {}
-        for _, record in _records(self.folder / PASSAGES, warnings, PassageRecord):
-            passages.setdefault(record.passage.id, record)
+        passages, sample = _read_passages(self.folder / PASSAGES, warnings)
         steps, finished, edges = _read_outcomes(self.folder / OUTCOMES, warnings)
         bad_rows = tuple(row for _, row in _records(self.folder / BAD_ROWS, warnings, BadRow))
-        return RunRecords(self.manifest, tuple(passages.values()), steps, finished, bad_rows, edges, tuple(warnings))
+        return RunRecords(self.manifest, passages, steps, finished, bad_rows, edges, tuple(warnings), sample)
 
     def write_results(self, text: str) -> None:
         """Write ``results.json``, whole or not at all."""
@@ -263,6 +267,21 @@ def _count_resumptions(path: Path) -> int:
                 return sum(line.startswith(_RESUMED) for line in file)
         except FileNotFoundError:
             return 0
+
+
+def _read_passages(path: Path, warnings: list[str]) -> tuple[tuple[PassageRecord, ...], SampleCounts | None]:
+    """The passages, each once, and what the sample left out. Raises StoreError if two of them have the same id."""
+    passages: dict[str, PassageRecord] = {}
+    sample: SampleCounts | None = None
+    for where, record in _records(path, warnings, PassageRecord, SampleRecord):
+        if isinstance(record, SampleRecord):
+            sample = record.counts
+        elif passages.setdefault(record.passage.id, record) != record:  # a resumed run repeats passages
+            raise StoreError(
+                f"{where}: a second passage has the id {record.passage.id!r}, and their answers cannot be told apart; "
+                "run again, which gives each passage its own id"
+            )
+    return tuple(passages.values()), sample
 
 
 def _read_outcomes(

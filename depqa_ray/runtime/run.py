@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -16,13 +16,13 @@ from depqa_ray.edges.source import gold_edges
 from depqa_ray.engines.base import EngineSpec, Fault
 from depqa_ray.errors import DepqaError
 from depqa_ray.hub import Snapshot
-from depqa_ray.passages.base import BadRow, OnBadRow, raise_bad_row
-from depqa_ray.passages.sampling import draw_examples, sample_passages
+from depqa_ray.passages.base import BadRow, OnBadRow, OnEmpty, nothing, raise_bad_row
+from depqa_ray.passages.sampling import Sample, SampleCounts, draw_examples, sample_passages
 from depqa_ray.passages.sources import fetch_dataset, load_passages
 from depqa_ray.planning.planner import EdgePlanner
 from depqa_ray.planning.strategies import USES_EDGES
 from depqa_ray.results.manifest import settings_manifest
-from depqa_ray.results.records import PassageRecord
+from depqa_ray.results.records import PassageRecord, SampleRecord
 from depqa_ray.results.store import RUNS, RunStore
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.ray.connection import accelerators, connected_ray, edge_resources, replica_resources
@@ -73,7 +73,7 @@ def run_experiment(
         with RunStore.create(folder, manifest) as store:
             watcher.on_started(folder)
             watcher.on_stage(f"loading {settings.model_name}")
-            jobs = _jobs(data.passages, strategies, store, data.skipped)
+            jobs = _jobs(data, strategies, store)
             recorder = StoreRecorder(store, watcher, settings.isolated)
             try:
                 asyncio.run(_drive(settings, replicas, jobs, recorder, _prompt_builder(settings, data.examples)))
@@ -87,12 +87,14 @@ def run_experiment(
 class _Data:
     """A run's passages, as a stream, and its worked examples.
 
-    ``skipped`` gets the bad rows as the stream passes them. ``commits`` has the data set's, if it is on the hub.
+    ``skipped`` gets the bad rows as the stream passes them; behind its end, ``counts`` says what the sample left out.
+    ``commits`` has the data set's, if it is on the hub.
     """
 
     passages: Iterator[Passage]
     examples: tuple[Passage, ...]
     skipped: list[BadRow]
+    counts: Callable[[], SampleCounts]
     commits: dict[str, str]
 
 
@@ -102,10 +104,12 @@ def _read_data(settings: Settings, strategies: Sequence[StrategyName], watcher: 
     if snapshot is not None and snapshot.note:
         watcher.warn(snapshot.note)
     skipped: list[BadRow] = []
+    empty: list[None] = []
     gold = settings.dependency_source == "gold" and bool(USES_EDGES & set(strategies))
-    passages = _peeked(_sampled(_load(settings, snapshot, skipped.append), settings), gold=gold)
+    sample = _sampled(_load(settings, snapshot, skipped.append, lambda: empty.append(None)), settings)
+    passages = _peeked(sample, gold=gold)
     commits = {"dataset": snapshot.commit} if snapshot else {}
-    return _Data(passages, _examples(settings, snapshot), skipped, commits)
+    return _Data(passages, _examples(settings, snapshot), skipped, lambda: sample.counts(len(empty)), commits)
 
 
 def _prompt_builder(settings: Settings, examples: tuple[Passage, ...]) -> PromptBuilder:
@@ -160,13 +164,17 @@ async def _drive(
         await pool.close()
 
 
-def _load(settings: Settings, snapshot: Snapshot | None, on_skipped: OnBadRow) -> Iterator[Passage]:
+def _load(
+    settings: Settings, snapshot: Snapshot | None, on_skipped: OnBadRow, on_empty: OnEmpty = nothing
+) -> Iterator[Passage]:
     """The data set. A bad row raises InputError or, with ``--on-bad-input skip``, goes to ``on_skipped``."""
     on_bad_row = on_skipped if settings.on_bad_input == "skip" else raise_bad_row
-    return load_passages(settings.dataset, split=settings.split, on_bad_row=on_bad_row, snapshot=snapshot)
+    return load_passages(
+        settings.dataset, split=settings.split, on_bad_row=on_bad_row, on_empty=on_empty, snapshot=snapshot
+    )
 
 
-def _sampled(passages: Iterator[Passage], settings: Settings) -> Iterator[Passage]:
+def _sampled(passages: Iterator[Passage], settings: Settings) -> Sample:
     return sample_passages(
         passages,
         context_count=settings.context_count,
@@ -192,20 +200,19 @@ def _peeked(passages: Iterator[Passage], *, gold: bool) -> Iterator[Passage]:
     return chain([first], passages)
 
 
-def _jobs(
-    passages: Iterable[Passage], strategies: Sequence[StrategyName], store: RunStore, skipped: list[BadRow]
-) -> Iterator[Job]:
+def _jobs(data: _Data, strategies: Sequence[StrategyName], store: RunStore) -> Iterator[Job]:
     """Every strategy on one passage, then on the next, each time another one first.
 
     So drift in time affects all strategies alike, and so does a server's prefix cache.
     """
-    for number, passage in enumerate(passages):
-        _store_skipped(store, skipped)
+    for number, passage in enumerate(data.passages):
+        _store_skipped(store, data.skipped)
         store.append(PassageRecord(passage))
         first = number % len(strategies)
         for strategy in (*strategies[first:], *strategies[:first]):
             yield Job(strategy, passage)
-    _store_skipped(store, skipped)
+    _store_skipped(store, data.skipped)
+    store.append(SampleRecord(data.counts()))
 
 
 def _store_skipped(store: RunStore, skipped: list[BadRow]) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
@@ -22,12 +21,14 @@ from depqa_ray.settings.types import (
     DtypeName,
     EngineName,
     LogLevel,
+    NameOrPath,
     NonNegative,
     Positive,
     PositiveShare,
     Resamples,
     Share,
     StrategyName,
+    UserPath,
 )
 
 # Stop texts in one string: spaces count, and a comma after a backslash does not separate.
@@ -57,8 +58,8 @@ class DataSettings(Section):
 
     dataset: str = _setting(
         "squad",
-        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a SQuAD file (JSON, "
-        "JSON lines or Parquet), or musique:FILE (MuSiQue-Ans JSON lines)",
+        "squad or squad@REVISION (rajpurkar/squad on the hub), embedded (ships with the package), a file (SQuAD's "
+        "JSON, JSON lines or Parquet; JSON may be gzipped), or musique:FILE (MuSiQue-Ans)",
     )
     split: str = _setting("train", "split of the hub's data set")
     context_count: CountOrZero = _setting(1, "sample this many passages; 0 = all")
@@ -90,7 +91,7 @@ class ModelSettings(Section):
 
     _system_prompt: str | None = PrivateAttr(default=None)
 
-    model_name: str = _setting(
+    model_name: NameOrPath = _setting(
         "Qwen/Qwen3-4B",
         "a causal LM: NAME or NAME@REVISION on the hub, a folder, or embedded (the small reader that ships with the "
         "package)",
@@ -114,7 +115,7 @@ class ModelSettings(Section):
         (), "end an answer before any of these texts, separated by commas; \\n = a line break, \\, = a comma"
     )
     stop_at_json: bool = _setting(True, "end an answer when its first JSON object closes")
-    system_prompt_file: Path | None = _setting(None, "text file that replaces the system line of every prompt")
+    system_prompt_file: UserPath | None = _setting(None, "text file that replaces the system line of every prompt")
     shots: CountOrZero = _setting(
         0, "worked examples in every prompt, drawn by --seed from other passages of the data set"
     )
@@ -162,11 +163,11 @@ class EdgeSettings(Section):
     )
     no_llm_deps: bool = _setting(False, "do not ask the model for edges: --deps heuristic")
     deps_engine: EngineName | None = _setting(None, "ask this engine for edges instead of --engine; needs --deps-model")
-    deps_model: str | None = _setting(None, "the model that --deps-engine asks")
+    deps_model: NameOrPath | None = _setting(None, "the model that --deps-engine asks")
     deps_base_url: str | None = _setting(
         None, "server address for --deps-engine openai; default: as for --engine openai"
     )
-    dep_cache: Path | None = _neutral(
+    dep_cache: UserPath | None = _neutral(
         None,
         "folder that keeps the replies about edges for later runs; default: depqa-ray/edges in $XDG_CACHE_HOME or "
         "~/.cache",
@@ -272,8 +273,8 @@ class ClusterSettings(Section):
 class OutputSettings(Section):
     """The places of a run's output files."""
 
-    run_dir: Path | None = _neutral(None, "folder for the run's records; default: a new one in runs/")
-    html_dir: Path | None = _neutral(None, "write one HTML page per passage here")
-    json_out: Path | None = _neutral(None, "write the results as JSON here")
-    parquet_out: Path | None = _neutral(None, "write each question's record as Parquet here")
+    run_dir: UserPath | None = _neutral(None, "folder for the run's records; default: a new one in runs/")
+    html_dir: UserPath | None = _neutral(None, "write one HTML page per passage here")
+    json_out: UserPath | None = _neutral(None, "write the results as JSON here")
+    parquet_out: UserPath | None = _neutral(None, "write each question's record as Parquet here")
     log_level: LogLevel = _neutral("info", "log messages of this level and above to stderr")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 StrategyName = Literal[
     "sequential",
@@ -36,3 +38,18 @@ PositiveShare: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=Fals
 # Below 100 an interval's ends are single resamples; above 100,000 no printed digit changes any more.
 Resamples: TypeAlias = Annotated[int, Field(ge=100, le=100_000)]
 Confidence: TypeAlias = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+def user_name(value: str) -> str:
+    """The value with the home folder in place of a leading ``~``, which a shell leaves as it is in ``--flag=~/x``."""
+    return os.path.expanduser(value)  # noqa: PTH111  # Path.expanduser raises where there is no home
+
+
+def user_path(value: str | Path) -> Path:
+    """The path that a user wrote, as :func:`user_name` reads it."""
+    return Path(user_name(str(value)))
+
+
+UserPath: TypeAlias = Annotated[Path, AfterValidator(user_path)]
+NameOrPath: TypeAlias = Annotated[str, AfterValidator(user_name)]
+"""The name of a model, or the path of one."""

@@ -18,11 +18,15 @@ from depqa_ray.results.schema import RunResults
 from depqa_ray.results.store import RunStore
 from depqa_ray.runtime.ray.connection import connected_ray
 from depqa_ray.settings.load import Settings, flag_of
+from tests.hub_repositories import add_data_set
+from tests.hub_server import Hub
+from tests.passages.documents import row, write_lines
 from tests.sample_run import write_sample
 from tests.settings.test_settings import LINEAGE
 
 COMMANDS = ("run", "compare", "demo", "report", "worlds", "score")
 SIMULATED = ("--engine", "simulated", "--dataset", "embedded", "--context-count", "2", "--log-level", "error")
+TITLES = ("Velcarn", "Velcarn", "Velcarn#2")
 
 
 @pytest.fixture(autouse=True)
@@ -219,12 +223,43 @@ def test_one_world_is_one_world(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_question_without_prediction_is_reported_and_scores_0(capsys: pytest.CaptureFixture[str]) -> None:
-    """If a question has no prediction, the command reports it and scores it 0."""
-    Path("p.json").write_text("{}", "utf-8")
+    """If questions have no prediction, the command says so in one line and scores them 0; the data set is named."""
+    Path("p.json").write_text('{"x": "a"}', "utf-8")
     assert main(["score", "p.json", "embedded"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {"exact_match": 0.0, "f1": 0.0}
-    assert "will receive score 0" in shown.err
+    ids = ", ".join(f"world-2026-0-q{number}" for number in (1, 2, 3))
+    assert shown.err.splitlines() == [
+        "Data set: embedded: 120 questions",
+        f"120 of 120 questions without a prediction will receive score 0: {ids}, ...",
+        "1 of 1 prediction ignored, being of no question of the data set: x",
+    ]
+
+
+def test_null_and_empty_predictions_say_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a prediction file, null and "" are right for unanswerable questions and wrong for others."""
+    rows = [row("q1"), row("q2", answers={"text": [], "answer_start": []})]
+    write_lines(Path("set.jsonl"), *rows)
+    for text in (None, "", " ", "unknown"):
+        Path("p.json").write_text(json.dumps({"q1": text, "q2": text}), "utf-8")
+        assert main(["score", "p.json", "set.jsonl"]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out) == {"exact_match": 50.0, "f1": 50.0}
+        assert shown.err == "Data set: set.jsonl: 2 questions\n"
+
+
+def test_scored_data_of_the_hub_has_split_and_commit(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the data set comes from the hub, the command names its split and commit; for a run, those that it read."""
+    add_data_set(hub.root, validation=[row("v1")])
+    commit = hub.commit("rajpurkar/squad", "datasets")
+    Path("p.json").write_text('{"v1": "gold v1"}', "utf-8")
+    assert main(["score", "p.json", "squad", "--split", "validation"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"exact_match": 100.0, "f1": 100.0}
+    assert f"Data set: squad, split validation, commit {commit}: 1 question" in shown.err
+    write_sample(Path("r"))
+    assert main(["score", "p.json", "r"]) == 0
+    assert "Data set: embedded, as run r asked: 8 questions" in capsys.readouterr().err
 
 
 def test_the_module_runs_as_the_program_does() -> None:
@@ -282,6 +317,24 @@ def test_run_is_complete_and_its_report_repeats_to_the_byte(
     assert Path("r/results.json").read_bytes() == results
     assert Path("h2/index.html").read_bytes() == Path("h/index.html").read_bytes()
     assert capsys.readouterr().out.startswith(shown.split("Run directory")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("a_ray")
+@pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
+def test_titles_that_look_like_ids_lose_no_passage(isolation: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """If titles look like ids of other passages, each passage is asked and counted; what is left out is said."""
+    rows = [row(f"q{at}-{number}", f"Text {at}.", title) for at, title in enumerate(TITLES) for number in range(4)]
+    write_lines(Path("set.jsonl"), *rows, row("q9", "Short."), row("q8", question=""))
+    flags = ("--engine", "simulated", "--deps", "heuristic", "--max-questions", "3", "--on-bad-input", "skip")
+    assert main(["run", *flags, "--context-count", "0", "--dataset", "set.jsonl", "--run-dir", "r", isolation]) == 0
+    assert_complete(Path("r"), ("dependency_parallel",))
+    assert len(RunStore.open(Path("r")).read().passages) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Note: 3 of 5 passages: 2 left out: 1 without a usable question, 1 below --min-questions. "
+        "9 of 12 questions of these passages: 3 left out, beyond --max-questions. Note: 1 row of the data set left out"
+    ) in said
 
 
 @pytest.mark.slow

@@ -101,7 +101,10 @@ def test_file_that_is_not_parquet_is_a_one_line_error(tmp_path: Path) -> None:
         (row("q2", id="q1"), "the id 'q1' was given to an earlier question"),
         (row("q2", answers=...), "'answers' is missing"),
         (row("q2", answers=None), "'answers' must be a list, not null"),
-        (row("q2", answers={"text": [], "answer_start": []}), "no gold answer"),
+        (row("q2", answers={"text": [], "answer_start": []}, is_impossible=False), "no gold answer"),
+        (row("q2", answers=[]), "no gold answer"),
+        (row("q2", answers={"text": [""], "answer_start": [0]}), "a gold answer is empty"),
+        (row("q2", answers={"text": [None], "answer_start": [0]}), "a gold answer must be a text, not null"),
         (row("q2", answers={"answer_start": [0]}), "'text' is missing"),
     ],
 )

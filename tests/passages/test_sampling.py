@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.core import Passage
 from depqa_ray.errors import InputError
-from depqa_ray.passages.sampling import draw_examples, sample_passages, sample_questions
+from depqa_ray.passages.sampling import SampleCounts, draw_examples, sample_passages, sample_questions
 from tests.passages.documents import passage
 
 PASSAGES = [passage(f"p{number}", 1 + number % 6) for number in range(40)]
@@ -98,6 +98,34 @@ def test_reversed_range_is_an_error() -> None:
     """If the most questions are fewer than the least, the error says so."""
     with pytest.raises(InputError, match="fewer than"):
         sample(PASSAGES, at_least=3, at_most=2)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "at_least", "at_most", "empty", "text"),
+    [
+        (0, 1, 6, 0, ""),
+        (10, 1, 6, 0, "10 of 40 passages: 30 left out, beyond --context-count."),
+        (0, 3, 6, 0, "26 of 40 passages: 14 left out, below --min-questions."),
+        (0, 1, 6, 2, "40 of 42 passages: 2 left out, without a usable question."),
+        (0, 6, 6, 1, "6 of 41 passages: 35 left out: 1 without a usable question, 34 below --min-questions."),
+        (2, 6, 6, 0, "2 of 40 passages: 38 left out: 34 below --min-questions, 4 beyond --context-count."),
+        (0, 1, 5, 0, "130 of 136 questions of these passages: 6 left out, beyond --max-questions."),
+    ],
+)
+def test_what_a_sample_left_out_is_said(contexts: int, at_least: int, at_most: int, empty: int, text: str) -> None:
+    """A sample says how many passages and questions it left out, and why; nothing if it left out none."""
+    drawn = sample_passages(PASSAGES, context_count=contexts, min_questions=at_least, max_questions=at_most, seed=1)
+    taken = list(drawn)
+    assert drawn.counts(empty).left_out() == text
+    assert drawn.counts().passages - drawn.counts().too_small - drawn.counts().not_drawn == len(taken)
+
+
+def test_large_counts_and_both_sentences_are_said() -> None:
+    counts = SampleCounts(passages=18_891, not_drawn=18_791, questions=463, not_asked=2)
+    assert counts.left_out() == (
+        "100 of 18,891 passages: 18,791 left out, beyond --context-count. "
+        "461 of 463 questions of these passages: 2 left out, beyond --max-questions."
+    )
 
 
 @given(dags(), st.integers(1, 9), st.integers(0, 1000))

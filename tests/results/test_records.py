@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from depqa_ray.core import Edge, Outcome, Passage, Question, StepResult
 from depqa_ray.edges.source import EdgeSelection
 from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.records import (
     EdgeRecord,
     PassageRecord,
     PassageResult,
     Record,
     Resumption,
+    SampleRecord,
     from_object,
     to_line,
 )
@@ -44,6 +46,7 @@ CHOSEN = st.builds(
 )  # fmt: skip
 RECORDS = st.one_of(
     st.builds(PassageRecord, PASSAGES),
+    st.builds(SampleRecord, st.builds(SampleCounts, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT)),
     st.builds(EdgeRecord, TEXT, TEXT, CHOSEN),
     STEPS,
     st.builds(PassageResult, TEXT, TEXT, TIME, TIME, st.integers(0, 9)),

@@ -14,8 +14,9 @@ import pytest
 from depqa_ray.core import Passage
 from depqa_ray.errors import StoreError
 from depqa_ray.passages.base import BadRow
+from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.metrics import compute_results
-from depqa_ray.results.records import PassageRecord, PassageResult
+from depqa_ray.results.records import PassageRecord, PassageResult, SampleRecord
 from depqa_ray.results.store import RunStore, write_atomically
 from tests.sample_run import edges_of, lantern, sample_manifest, sample_records, steps_of, velcarn, write_sample
 
@@ -257,6 +258,30 @@ def test_resuming_drops_edges_of_unfinished_passages(tmp_path: Path) -> None:
     with RunStore.open(tmp_path) as store:
         store.resume()
     assert store.read().edges == (kept,)
+
+
+def test_two_passages_of_one_id_are_refused(tmp_path: Path) -> None:
+    """If two passages have one id, as in runs of earlier versions, the run is refused: their answers are mixed up."""
+    first, second = velcarn(), dataclasses.replace(lantern().passage, id="velcarn")
+    with RunStore.create(tmp_path, sample_manifest()) as store:
+        for record in (first, PassageRecord(second)):
+            store.append(record)
+    with pytest.raises(StoreError) as error:
+        RunStore.open(tmp_path).read()
+    assert str(error.value) == (
+        f"{tmp_path}/passages.jsonl, line 2: a second passage has the id 'velcarn', and their answers cannot be told "
+        "apart; run again, which gives each passage its own id"
+    )
+
+
+def test_what_a_sample_left_out_is_kept(tmp_path: Path) -> None:
+    """What a sample left out is read back, and is part of the results; runs without it can be read."""
+    counts = SampleCounts(passages=24, empty=1, too_small=2, not_drawn=19, questions=10, not_asked=4)
+    write_sample(tmp_path)
+    assert compute_results(RunStore.open(tmp_path).read()).run.sample is None
+    with RunStore.open(tmp_path) as store:
+        store.append(SampleRecord(counts))
+    assert compute_results(RunStore.open(tmp_path).read()).run.sample == counts
 
 
 def test_bad_rows_are_kept(tmp_path: Path) -> None:

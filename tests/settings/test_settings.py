@@ -311,3 +311,12 @@ def test_settings_that_affect_no_answer_are_left_out() -> None:
     assert "preset" not in Settings.answer_affecting()
     assert not {"baseline", "resamples", "confidence"} & Settings.answer_affecting()
     assert not {"replicas", "run_dir", "html_dir", "log_level", "max_batch_size"} & Settings.answer_affecting()
+
+
+def test_home_folder_is_filled_in_for_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ~ that no shell replaced, as in --run-dir=~/x or in a variable, is the home folder."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("DEPQA_JSON_OUT", "~/a.json")
+    settings = load_settings({"run_dir": "~/r", "model_name": "~/m", "html_dir": "a/~/b"})
+    assert [settings.run_dir, settings.json_out] == [Path("/home/ada/r"), Path("/home/ada/a.json")]
+    assert (settings.model_name, settings.html_dir) == ("/home/ada/m", Path("a/~/b"))
