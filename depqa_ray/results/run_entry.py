@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from depqa_ray.passages.sampling import SampleCounts
 from depqa_ray.results.entry import Entry, Text
 from depqa_ray.scheduling.events import Role
@@ -57,8 +59,8 @@ class RunEntry(Entry):
     cpus: int
     devices: list[Text]
     bad_rows: int
-    answering_engines: list[Text] = []
-    commits: dict[Text, Text] = {}
+    answering_engines: list[Text] = Field(default_factory=list)
+    commits: dict[Text, Text] = Field(default_factory=dict)
     code: CodeEntry | None = None
-    replicas: list[ReplicaEntry] = []
+    replicas: list[ReplicaEntry] = Field(default_factory=list)
     sample: SampleCounts | None = None

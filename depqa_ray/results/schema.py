@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from pydantic import Field
+
 from depqa_ray.core import EdgeOrigin, FinishReason, OutcomeStatus, ReplyFault
 from depqa_ray.results.entry import Entry, Text
 from depqa_ray.results.run_entry import RunEntry
@@ -314,7 +316,7 @@ class RunResults(Entry):
     bootstrap: BootstrapEntry
     strategies: dict[str, StrategySummary]
     passages: list[PassageEntry]
-    advice: list[Text] = []
+    advice: list[Text] = Field(default_factory=list)
 
     def answers_of(self, strategy: str) -> Iterator[AnswerEntry]:
         """The strategy's answers over the passages that it finished, in their order."""
