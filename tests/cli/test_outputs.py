@@ -15,12 +15,6 @@ from depqa_ray.results.store import RunStore
 from tests.sample_run import sample_manifest, write_sample
 
 
-@pytest.fixture(autouse=True)
-def an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
 def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever would run passages, generate them or measure fails the test."""
