@@ -24,12 +24,14 @@ from depqa_ray.answering.reply_keys import ABSENT, answer_in, is_aside, numbered
 from depqa_ray.answering.single import objects_in, single_answer, values_in
 from depqa_ray.answering.values import text_of
 
-_LEAD: Final = r"(?:^[ \t>#*_|\"'•-]*|[;,|][ \t]+[\"'*_]*)"
-_END: Final = r"[\"'*_]*[ \t]*(?:[:\uff1a|=]|[.)](?=\s)|[-\u2013](?=\s)|$)[*_ \t]*"
+# A label begins a line or follows another answer. If it has a quotation mark before it, it has one behind it.
+_LEAD: Final = r"(?:^[ \t>#*_|•-]*|[;,|][ \t]+[*_]*)(?P<quote>[\"']?)"
+_NUMBER: Final = r"[ \t_]*(?P<number>\d{1,3})(?P=quote)"
+_END: Final = r"[*_]*[ \t]*(?:[:\uff1a|=]|[.)](?=\s)|[-\u2013](?=\s)|$)"
 _LABELS: Final = (
-    re.compile(rf"{_LEAD}(?:answer|ans|a)[ \t_]*(?P<number>\d{{1,3}}){_END}", re.IGNORECASE | re.MULTILINE),
-    re.compile(rf"{_LEAD}(?:question|q)[ \t_]*(?P<number>\d{{1,3}}){_END}", re.IGNORECASE | re.MULTILINE),
-    re.compile(r"^[ \t>#*_|(]*(?P<number>\d{1,3})(?:[.)](?=\s)|[:\uff1a])[*_ \t]*", re.MULTILINE),
+    re.compile(rf"{_LEAD}(?:answer|ans|a){_NUMBER}{_END}", re.IGNORECASE | re.MULTILINE),
+    re.compile(rf"{_LEAD}(?:question|q){_NUMBER}{_END}", re.IGNORECASE | re.MULTILINE),
+    re.compile(r"^[ \t>#*_|(]*(?P<number>\d{1,3})(?:[.)](?=\s)|[:\uff1a])", re.MULTILINE),
 )
 
 
@@ -70,9 +72,15 @@ def _labelled(text: str, count: int) -> dict[int, str]:
         answers: dict[int, str] = {}
         for number, label, end in zip(numbers, labels, ends, strict=True):
             if 1 <= number <= count and number not in answers:
-                answers[number] = single_answer(text[label.end() : end].strip(" \t\n|,;"))[0]
+                answers[number] = single_answer(_behind(label, text[label.end() : end]))[0]
         return answers
     return {}
+
+
+def _behind(label: re.Match[str], text: str) -> str:
+    """The text behind a label, without what closes the label's own emphasis (``**Q1:** a``)."""
+    before, _, after = label[0].partition(label["number"])
+    return text.lstrip("*_" if before.count("*") > after.count("*") else "").strip(" \t\n|,;")
 
 
 def _only_answer(values: Sequence[Any]) -> str:

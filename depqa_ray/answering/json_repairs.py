@@ -23,7 +23,7 @@ _MARK: Final = {
     "[": re.compile(rf"[\[\]]|{_STRING}|^[ \t]*```|{MADE_UP}", re.MULTILINE),
 }
 _STEP: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
-_CAN_NEST: Final = re.compile(rf"(?:{_QUOTE}\s*[:\uff1a]|[\[{{,])\s*\Z")
+_CAN_NEST: Final = re.compile(rf"(?:{_QUOTE}\s*[:\uff1a=]|[\[{{]|[}}\]]\s*,)\s*\Z")
 
 _MENDS: Final = (
     (re.compile('"""'), '"'),
