@@ -41,14 +41,19 @@ def batch_answers(text: str, count: int) -> tuple[dict[int, str], bool]:
     named = _named(values, count)
     if named:
         return {number: text_of(value) for number, value in named.items()}, len(named) == count
+    return _unnamed(text, values, count), False
+
+
+def _unnamed(text: str, values: Sequence[Any], count: int) -> dict[int, str]:
+    """The answers in a text whose JSON names no question."""
     if lines := _labelled(text, count) or _labelled(_only_answer(values), count):
-        return lines, False
+        return lines
     if items := _as_many(values, count):
-        return _in_order(items, count), False
+        return _in_order(items, count)
     if count == 1:
-        return {1: single_answer(text)[0]}, False
-    lines_left = [] if values else lines_of(before_made_up(text))
-    return ({n: plain_answer(line) for n, line in enumerate(lines_left, 1)} if len(lines_left) == count else {}), False
+        return {1: single_answer(text)[0]}
+    rest = [] if values else lines_of(before_made_up(text))
+    return dict(enumerate(map(plain_answer, rest), 1)) if len(rest) == count else {}
 
 
 def _named(values: Sequence[Any], count: int) -> dict[int, Any]:

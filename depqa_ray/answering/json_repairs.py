@@ -29,9 +29,9 @@ _MENDS: Final = (
     (re.compile('"""'), '"'),
     (re.compile(r"\u2018([^\u2018\u2019\n]*)\u2019(?=\s*[,:\uff1a}])"), r'"\1"'),
     (re.compile(rf"({_QUOTE}\s*)(?:\uff1a|=>?)"), r"\1:"),
-    # json_repair keeps numbers as values, not as they were written, and takes '{"Q' for a set.
+    # json_repair keeps numbers as values, not as they were written, and takes '{"Q', which was cut, for a set.
     (re.compile(rf"({_QUOTE}\s*:\s*)(-?\d(?:[\d.,]*\d)?(?:[eE][+-]?\d+)?)(?=\s*[,}}\]])"), r'\1"\2"'),
-    (re.compile(r"\{[^{}:]*\Z"), "{}"),
+    (re.compile(r"\{[^{}:]*\Z"), '""'),
 )
 """What is replaced before the repair."""
 

@@ -88,9 +88,10 @@ def test_reply_that_states_no_parents_is_readable(text: str) -> None:
     assert parse_edges(text, IDS) == ProposedEdges(readable=True)
 
 
-def test_cut_off_parents_are_not_invented() -> None:
-    """If a reply ends within a question's parents, what is cut is no parent."""
-    assert parse_edges('{"Q2": {"Q1": 0.9}, "Q3": {"Q2', IDS).edges == ONE
+def test_cut_off_parents_are_counted_not_invented() -> None:
+    """If a reply ends within a question's parents, what is cut is no parent, and is counted."""
+    cut = '{"Q2": {"Q1": 0.9}, "Q3": {"Q2'
+    assert parse_edges(cut, IDS) == ProposedEdges(ONE, {"malformed": 1}, readable=True)
 
 
 @pytest.mark.parametrize(
