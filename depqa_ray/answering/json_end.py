@@ -27,10 +27,12 @@ class JsonEnd:
     Invariants:
 
     - ``_text`` is what is still needed: a possible start of a tag before the object, then the object from its brace on;
-    - the first ``_scanned`` characters of ``_text`` have been dealt with: ``_depth`` counts them.
+    - the first ``_scanned`` characters of ``_text`` have been dealt with: ``_depth`` counts them;
+    - ``_waiting`` are pieces that are not in ``_text`` yet: before an object, nothing ends without a brace.
     """
 
     def __init__(self, thinking: bool = False) -> None:
+        self._waiting: list[str] = []
         self._text = ""
         self._scanned = 0
         self._depth = 0
@@ -39,7 +41,11 @@ class JsonEnd:
 
     def add(self, piece: str) -> int | None:
         """How many characters at the end of ``piece`` follow the object; None if it has not ended yet."""
-        self._text += piece
+        self._waiting.append(piece)
+        if not self._depth and "{" not in piece:
+            return None
+        self._text += "".join(self._waiting)
+        self._waiting.clear()
         while self._depth or self._open():
             mark = self._mark.search(self._text, self._scanned)
             if mark is None or mark[1] == "":
