@@ -1,25 +1,30 @@
 """From a model's text to answers, and from a step's end to the outcomes of its questions.
 
-Models are asked for JSON and reply with something like it: in code fences, after thoughts, with words around it, cut
-short, with a number or a list as a value, or no JSON at all. All of it is parsed; ``strict_json`` says whether the
-reply was exactly what the prompt asks for.
+Models are asked for JSON and reply with something like it. Only exactly that JSON is strict. Otherwise the text is read
+without its thoughts (:mod:`.thoughts`), for one question (:mod:`.single`) or several (:mod:`.batch`):
+
+- an object with the keys asked, under any of their names (:mod:`.reply_keys`), among other words, broken or cut. If
+  several have a key, the one that begins first counts, since models that run on invent what follows;
+- values without such keys, and plain text (:mod:`.plain_text`). These have the fault "no_json".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from depqa_ray.answering.json_objects import decode, json_objects, without_thinking
+from depqa_ray.answering.batch import batch_answers
+from depqa_ray.answering.dependencies import stated_edges
+from depqa_ray.answering.json_values import decode
 from depqa_ray.answering.prompts import ANSWER_KEY, labels
+from depqa_ray.answering.single import single_answer
+from depqa_ray.answering.thoughts import without_thoughts
+from depqa_ray.answering.values import text_of
 from depqa_ray.core import Outcome, OutcomeStatus, ReplyFault, Step
 
 _EMPTY_THINKING: Final = re.compile(r"<think>\s*</think>")
-_FENCE: Final = re.compile(r"```\w*$")
-_DEEPEST: Final = 5
-_ABSENT: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +44,32 @@ class ParsedReply:
 
 
 def parse_reply(step: Step, text: str) -> ParsedReply:
-    """Parse the model's reply to a step. Never raises."""
-    return ParsedReply(_parse_outcomes(step, text))
+    """Parse the model's reply to a step. Never raises.
 
-
-def _parse_outcomes(step: Step, text: str) -> tuple[Outcome, ...]:
+    The fault is "no_json" if no JSON names the single answer, every question of several, or any question's parents.
+    """
+    shown = without_thoughts(text)
     if step.form == "edges":
-        return ()
-    one = step.form == "single"
-    parsed = [parse_answer(text)] if one else parse_batch(text, labels(len(step.questions))).values()
-    return tuple(
-        Outcome(question, "answered", answer.answer, answer.strict_json)
-        for question, answer in zip(step.questions, parsed, strict=True)
-    )
+        return ParsedReply((), _fault(text, shown, stated_edges(shown, len(step.questions)) is not None))
+    if step.form == "single":
+        answer, named = _single(text, shown)
+        answers = [answer]
+    else:
+        by_label, named = _batch(text, shown, labels(len(step.questions)))
+        answers = list(by_label.values())
+    outcomes = [
+        Outcome(question, "answered", parsed.answer, parsed.strict_json)
+        for question, parsed in zip(step.questions, answers, strict=True)
+    ]
+    return ParsedReply(tuple(outcomes), _fault(text, shown, named))
+
+
+def _fault(text: str, shown: str, has_json: bool) -> ReplyFault:
+    if has_json:
+        return ""
+    if not text.strip():
+        return "empty"
+    return "no_json" if shown.strip() else "thoughts_only"
 
 
 def unanswered(step: Step, status: OutcomeStatus, reason: str) -> tuple[Outcome, ...]:
@@ -60,32 +78,32 @@ def unanswered(step: Step, status: OutcomeStatus, reason: str) -> tuple[Outcome,
 
 
 def parse_answer(text: str) -> ParsedAnswer:
-    """The answer to a single question, asked for as ``{"answer": "..."}``.
-
-    Without the key, an object's first value is the answer; without an object, the first line that is not blank. "" if
-    there is neither, or only an unfinished thought. Never raises.
-    """
-    if strict := _strict(text, [ANSWER_KEY]):
-        return ParsedAnswer(_text_of(strict[ANSWER_KEY]), True)
-    text = without_thinking(text)
-    objects = list(json_objects(text))
-    value = _lookup(objects, ANSWER_KEY)
-    if value is _ABSENT:
-        value = next((next(iter(found.values())) for found in objects if found), _ABSENT)
-    return ParsedAnswer(_first_line(text) if value is _ABSENT else _text_of(value), False)
+    """The answer to a single question, asked for as ``{"answer": "..."}``; "" if there is none. Never raises."""
+    return _single(text, without_thoughts(text))[0]
 
 
 def parse_batch(text: str, labels: Sequence[str]) -> dict[str, ParsedAnswer]:
-    """The answers to several questions, asked for as ``{"Q1": "...", "Q2": "..."}``, for each of ``labels``.
+    """The answers to several questions, asked for as ``{"Q1": "...", "Q2": "..."}``, for each of the ``labels``.
 
-    A label that the text does not answer has "". If it is answered twice, the first counts: models that run on tend to
-    invent what follows. Never raises.
+    These are ``Q1`` to ``Qn``, in order. A label that the text does not answer has "". Never raises.
     """
+    return _batch(text, without_thoughts(text), labels)[0]
+
+
+def _single(text: str, shown: str) -> tuple[ParsedAnswer, bool]:
+    """The answer, and whether JSON has it under its key."""
+    if strict := _strict(text, [ANSWER_KEY]):
+        return ParsedAnswer(text_of(strict[ANSWER_KEY]), True), True
+    answer, named = single_answer(shown)
+    return ParsedAnswer(answer, False), named
+
+
+def _batch(text: str, shown: str, labels: Sequence[str]) -> tuple[dict[str, ParsedAnswer], bool]:
+    """The answers, and whether JSON names all of them."""
     if strict := _strict(text, labels):
-        return {label: ParsedAnswer(_text_of(strict[label]), True) for label in labels}
-    objects = list(json_objects(without_thinking(text)))
-    found = {label: _lookup(objects, label) for label in labels}
-    return {label: ParsedAnswer("" if value is _ABSENT else _text_of(value), False) for label, value in found.items()}
+        return {label: ParsedAnswer(text_of(strict[label]), True) for label in labels}, True
+    found, named = batch_answers(shown, len(labels))
+    return {label: ParsedAnswer(found.get(number, ""), False) for number, label in enumerate(labels, 1)}, named
 
 
 def _strict(text: str, keys: Sequence[str]) -> dict[str, str] | None:
@@ -98,36 +116,3 @@ def _strict(text: str, keys: Sequence[str]) -> dict[str, str] | None:
     if not isinstance(value, dict) or value.keys() != set(keys):
         return None
     return value if all(type(answer) is str for answer in value.values()) else None
-
-
-def _lookup(objects: Iterable[Mapping[str, Any]], key: str) -> Any:
-    """The first value under the key, upper or lower case."""
-    for found in objects:
-        if key in found:
-            return found[key]
-        for name, value in found.items():
-            if name.strip().lower() == key.lower():
-                return value
-    return _ABSENT
-
-
-def _text_of(value: Any, depth: int = 0) -> str:
-    """A JSON value as an answer: the first one of a list or an object."""
-    if value is None or depth > _DEEPEST:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return _text_of(value[0], depth + 1) if value else ""
-    # Half a surrogate pair, which JSON can spell, could not be written to any file.
-    return str(value).encode(errors="replace").decode().strip()
-
-
-def _first_line(text: str) -> str:
-    try:
-        return _text_of(decode(text.strip()))  # a bare JSON text, number or list
-    except ValueError:
-        lines = (line.strip() for line in text.splitlines())
-        return _text_of(next((line for line in lines if line and not _FENCE.match(line)), ""))

@@ -1,20 +1,21 @@
 """Parses the edges in a model's reply to the request for dependencies (``prompts.edges_part``).
 
-The prompt asks for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``: each question's parents, with confidences. An item that cannot be
-used is dropped and counted by its fault; the others are kept.
+The prompt asks for ``{"Q1": {}, "Q2": {"Q1": 0.9}}``: each question's parents, with confidences. Other forms are
+taken too (:mod:`depqa_ray.answering.dependencies`). An item that cannot be used is dropped and counted by its fault;
+the others are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from depqa_ray.answering.json_objects import json_objects, without_thinking
-from depqa_ray.answering.prompts import labels
+from depqa_ray.answering.dependencies import StatedEdge, stated_edges
+from depqa_ray.answering.thoughts import without_thoughts
 from depqa_ray.core import Edge
 
 EdgeFault = Literal[
@@ -46,15 +47,15 @@ class ProposedEdges:
 def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
     """The edges that a model's reply states. ``question_ids`` are in the order of the prompt's labels.
 
-    Thinking, code fences, words around the JSON and truncated JSON are allowed. Never raises.
+    Thoughts, code fences, words around the JSON and truncated JSON are allowed. Never raises.
     """
-    by_label = dict(zip(labels(len(question_ids)), question_ids, strict=True))
-    stated = _stated(text, by_label)
+    stated = stated_edges(without_thoughts(text), len(question_ids))
     if stated is None:
         return ProposedEdges()
     edges: dict[tuple[str, str], Edge] = {}
     faults: Counter[str] = Counter()
-    for found in _items(stated, by_label):
+    for item in stated:
+        found = _edge(item, question_ids) if item else "malformed"
         if not isinstance(found, Edge):
             faults[found] += 1
         elif (found.parent, found.child) in edges:
@@ -64,39 +65,16 @@ def parse_edges(text: str, question_ids: Sequence[str]) -> ProposedEdges:
     return ProposedEdges(tuple(edges.values()), dict(faults), readable=True)
 
 
-def _stated(text: str, by_label: Mapping[str, str]) -> dict[str, Any] | None:
-    """The first object of the text that states the parents of one of our questions."""
-    for found in json_objects(without_thinking(text)):
-        if any(_known(key, by_label) and isinstance(value, dict) for key, value in found.items()):
-            return found
-    return None
-
-
-def _items(stated: Mapping[str, Any], by_label: Mapping[str, str]) -> Iterator[Edge | EdgeFault]:
-    """Each stated dependency as an edge or its fault. A value that is no object counts as one item."""
-    for name, value in stated.items():
-        if not isinstance(value, dict):
-            yield "malformed"
-            continue
-        child = _known(name, by_label)
-        for parent, confidence in value.items():
-            yield _edge(_known(parent, by_label), child, confidence)
-
-
-def _edge(parent: str | None, child: str | None, stated: Any) -> Edge | EdgeFault:
-    if parent is None or child is None:
+def _edge(stated: StatedEdge, question_ids: Sequence[str]) -> Edge | EdgeFault:
+    if stated.parent is None or stated.child is None:
         return "unknown question"
-    if parent == child:
+    if stated.parent == stated.child:
         return "self edge"
-    if isinstance(stated, bool):  # which pydantic would take for 0 and 1
+    if isinstance(stated.confidence, bool):  # which pydantic would take for 0 and 1
         return "no confidence"
     try:
-        confidence = _CONFIDENCE.validate_python(stated)
+        confidence = _CONFIDENCE.validate_python(stated.confidence)
     except ValidationError as error:
         return "confidence out of range" if error.errors()[0]["type"] in _OUT_OF_RANGE else "no confidence"
+    parent, child = question_ids[stated.parent - 1], question_ids[stated.child - 1]
     return Edge(parent, child, confidence, "the model says so", "model")
-
-
-def _known(name: str, by_label: Mapping[str, str]) -> str | None:
-    """The id of the question that the label names."""
-    return by_label.get(name.strip().upper())

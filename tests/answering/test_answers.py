@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from depqa_ray.answering.answers import ParsedAnswer, parse_answer, parse_batch
-from depqa_ray.answering.json_objects import json_objects, without_thinking
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -16,10 +14,6 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 NEARLY_JSON = st.text(alphabet="{}[]\":,\\/ \n'`<>think#*aQ1-", max_size=300)
-
-
-def first_object(text: str) -> dict[str, object] | None:
-    return next(json_objects(without_thinking(text)), None)
 
 
 @pytest.mark.parametrize(
@@ -111,15 +105,7 @@ def test_near_batch_gives_each_label_its_answer(text: str) -> None:
 def test_missing_label_gives_an_empty_answer() -> None:
     """If a label is missing, its answer is empty and no answer of the batch is strict."""
     assert parse_batch('{"Q1": "a"}', ["Q1", "Q2"]) == {"Q1": ParsedAnswer("a", False), "Q2": ParsedAnswer("", False)}
-    assert parse_batch("no json at all", ["Q1"]) == {"Q1": ParsedAnswer("", False)}
-
-
-def test_object_within_words_is_parsed() -> None:
-    """If words surround an object, or it is cut short, its values are read; without one, the result is None."""
-    assert first_object('Here: {"edges": [["Q1", "Q2", 0.9]]}.') == {"edges": [["Q1", "Q2", "0.9"]]}
-    assert first_object('<think>hm</think>{"edges": [["Q1", "Q2"') == {"edges": [["Q1", "Q2"]]}
-    assert first_object("none") is None
-    assert first_object('["a"]') is None
+    assert parse_batch("no json at all", ["Q1", "Q2"]) == dict.fromkeys(["Q1", "Q2"], ParsedAnswer("", False))
 
 
 @given(st.text(max_size=80))
@@ -135,7 +121,6 @@ def test_any_answer_written_as_json_is_read_strictly(answer: str) -> None:
 def test_any_text_gives_an_answer_without_error(text: str) -> None:
     """Any text is parsed without an error, and each answer can be encoded."""
     single, batch = parse_answer(text), parse_batch(text, ["Q1", "Q2"])
-    first_object(text)
     assert single.answer == single.answer.strip()
     assert list(batch) == ["Q1", "Q2"]
     for parsed in (single, *batch.values()):
@@ -148,16 +133,3 @@ def test_any_json_value_becomes_text(value: object, around: str) -> None:
     parsed = parse_answer(around + json.dumps({"answer": value}) + around)
     assert isinstance(parsed.answer, str)
     assert parsed.strict_json == (isinstance(value, str) and not around.strip())
-
-
-@pytest.mark.parametrize(
-    "piece",
-    ["{", '{"', '[{"', '{"a":', '{"answer": "', "<think>", "</think>", "```", '"', "\\", "]\\'{a", "a", "\n", "9"],
-)
-def test_huge_text_of_one_piece_is_parsed_in_seconds(piece: str) -> None:
-    """If one piece repeats to 200,000 characters, parsing still takes only seconds."""
-    text = piece * (200_000 // len(piece))
-    start = time.process_time()  # not the clock: other programs and coverage must not fail it
-    parse_answer(text)
-    parse_batch(text, [f"Q{number}" for number in range(1, 31)])
-    assert time.process_time() - start < 20  # it takes 2 s at the most; without limits it would take minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -33,12 +34,12 @@ def end_of(pieces: list[str], thinking: bool = False) -> int | None:
 
 
 def read_at(text: str, start: int) -> int | None:
-    """Where the object that begins at ``start`` ends; None if none does."""
+    """Where the object or list that begins at ``start`` ends; None if none does."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
     except ValueError:
         return None
-    return end if isinstance(value, dict) else None
+    return end if isinstance(value, dict | list) else None
 
 
 @given(
@@ -57,11 +58,11 @@ def test_given_any_object_in_any_pieces_then_its_end_is_found(
 
 @given(NEARLY_JSON, CUTS)
 def test_end_is_that_of_an_object_and_the_first_counts(text: str, cuts: list[int]) -> None:
-    """However a text is cut, the end found is that of an object, and the first object is not missed."""
+    """However a text is cut, the end found is that of an object or its list, and the first object is not missed."""
     found = end_of(pieces_of(text, cuts))
     assert found == end_of([text])
-    assert found is None or found in {read_at(text, start) for start, char in enumerate(text) if char == "{"}
-    if "<" not in text and (first := read_at(text, text.find("{"))) is not None:
+    assert found is None or found in {read_at(text, start) for start, char in enumerate(text) if char in "{["}
+    if "<" not in text and not re.search(r"\[\s*\{", text) and (first := read_at(text, text.find("{"))) is not None:
         assert found == first
 
 
@@ -77,6 +78,10 @@ def test_end_is_that_of_an_object_and_the_first_counts(text: str, cuts: list[int
         ("  <think>{}</think>{} ", "  <think>{}</think>{}"),
         ("<thin>{} ", "<thin>{}"),
         ("no braces", None),
+        ('[{"a": 1}, {"b": [2]}] and', '[{"a": 1}, {"b": [2]}]'),
+        ('[{"a": "]"}', None),
+        ('See [1]: {"a": 1}]', 'See [1]: {"a": 1}'),
+        ('Well, <think>{"a": 1}</think> {"a": 2}.', 'Well, <think>{"a": 1}</think> {"a": 2}'),
     ],
 )
 def test_given_a_text_letter_by_letter_then_it_ends_there(text: str, through: str | None) -> None:

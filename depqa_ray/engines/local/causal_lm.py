@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from depqa_ray.answering.json_objects import THINK_OPEN
+from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec
 from depqa_ray.engines.local.chat import WARM_UP, Chat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from depqa_ray.answering.json_objects import THINK_CLOSE, THINK_OPEN
+from depqa_ray.answering.thoughts import THINK_CLOSE, THINK_OPEN
 
 _BROKEN: Final = "\ufffd"  # the tokenizer's text for a part of a character
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from depqa_ray.answering.json_end import JsonEnd
-from depqa_ray.answering.json_objects import THINK_OPEN
+from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.generation import before_stop
