@@ -131,12 +131,12 @@ def test_unnoticed_death_of_vllm_is_no_refused_prompt(monkeypatch: pytest.Monkey
     from vllm.v1.engine.exceptions import EngineDeadError
 
     engine = VllmEngine(spec("none"))
-    engine._llm = SimpleNamespace(errored=False)
+    engine._llm = SimpleNamespace(errored=False, model_config=SimpleNamespace(max_model_len=512))
 
     def first_sight_of_it(*_: object) -> None:
         raise EngineDeadError
 
-    engine._chat = SimpleNamespace(text=first_sight_of_it)  # type: ignore[assignment]
+    engine._chat = SimpleNamespace(ids=first_sight_of_it)  # type: ignore[assignment]
     with pytest.raises(EngineError, match="vLLM died"):
         asyncio.run(answers(engine, PROMPTS[0]))
 
@@ -189,7 +189,7 @@ def test_stop_at_json_gives_exactly_the_object_asked_for() -> None:
     assert json.loads(one.text).keys() == {"answer"}
     assert json.loads(several.text).keys() == {"Q1", "Q2"}
     assert all(isinstance(parents, dict) for parents in json.loads(edges.text).values())
-    assert one.finish_reason == several.finish_reason == "stop"
+    assert one.finish_reason == several.finish_reason == "json"
 
 
 @pytest.mark.slow
