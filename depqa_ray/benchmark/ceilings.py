@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from depqa_ray.benchmark.roofline import Ceilings, ModelShape
 from depqa_ray.core import Prompt
-from depqa_ray.engines.local.chat import Chat, UnreadablePromptError
+from depqa_ray.engines.local.chat import Chat
 from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.engines.local.loading import as_start_error, load_config, load_tokenizer
 from depqa_ray.engines.local.model_files import model_source
+from depqa_ray.engines.local.prompt_encoder import UnreadablePromptError
 from depqa_ray.engines.shared_prefix.kv_pool import head_dim
 from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import DtypeName

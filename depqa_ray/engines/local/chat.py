@@ -9,20 +9,13 @@ from typing import Any, Final
 
 from depqa_ray.answering.json_objects import THINK_OPEN
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.local.control_tokens import ControlTokens, PlainTextTokenizer
+from depqa_ray.engines.local.control_tokens import ControlTokens
 from depqa_ray.engines.local.model_files import UnusableModelError, examples, one_line
-from depqa_ray.engines.local.templates import ChatTemplate, RenderedPrompt, Texts
+from depqa_ray.engines.local.prompt_encoder import PromptEncoder, UnreadablePromptError
+from depqa_ray.engines.local.templates import ChatTemplate, RenderedPrompt
 
 WARM_UP: Final = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
 """The prompt that an engine answers before it reports that it is ready."""
-
-
-_MASK: Final = "x"
-"""Stands for the prompt's texts where only the template's control tokens are of interest."""
-
-
-class UnreadablePromptError(Exception):
-    """A prompt that a model cannot read; the text says why."""
 
 
 class Chat:
@@ -39,15 +32,14 @@ class Chat:
     def __init__(self, tokenizer: Any, embeddings: int | None = None) -> None:
         self._tokenizer = tokenizer
         self._template = ChatTemplate(tokenizer)
-        self._controls = ControlTokens(tokenizer)
-        self._add_special_tokens = not tokenizer.chat_template  # a template writes them itself
+        controls = ControlTokens(tokenizer)
+        self._encoder = PromptEncoder(tokenizer, controls, self._template.render(WARM_UP))
         self.notes = self._template.notes
         self._unembedded: frozenset[int] = frozenset()
         # Siblings have their prefixes in common.
-        self._prefix_ids = lru_cache(maxsize=512)(self._encode)
-        self._controls_of = lru_cache(maxsize=64)(self._controls_of_parts)
+        self._prefix_ids = lru_cache(maxsize=512)(self._encoder.ids)
         if embeddings is not None:
-            self._unembedded = self._check_vocabulary(embeddings)
+            self._unembedded = self._check_vocabulary(controls, embeddings)
 
     @cached_property
     def opens_thought(self) -> bool:
@@ -78,7 +70,7 @@ class Chat:
     def _read(self, prompt: Prompt) -> tuple[RenderedPrompt, list[int]]:
         try:
             rendered = self._template.render(prompt)
-            ids = self._encode(rendered)
+            ids = self._encoder.ids(rendered)
         except UnreadablePromptError:
             raise
         except Exception as error:  # a model's own template may raise anything
@@ -88,53 +80,7 @@ class Chat:
             raise UnreadablePromptError(f"the model has no embedding for {examples(map(repr, names))}")
         return rendered, ids
 
-    def _encode(self, rendered: RenderedPrompt) -> list[int]:
-        ids = self._tokens_of(rendered.text)
-        if self._controls.among(ids) == self._expected(rendered) and not self._spells_unknown(rendered):
-            return ids
-        plain = self._plain_ids(rendered) if rendered.separated else None
-        if plain is None:
-            names = examples(self._controls.named_in("\n".join(rendered.of_prompt)))
-            raise UnreadablePromptError(f"its text becomes a control token of the model{names and f' ({names})'}")
-        return plain
-
-    def _tokens_of(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=self._add_special_tokens).input_ids)
-
-    def _expected(self, rendered: RenderedPrompt) -> list[int]:
-        """The control tokens that the template writes."""
-        return self._controls_of(rendered.of_template) if rendered.separated else self._controls_of_warm_up
-
-    def _controls_of_parts(self, parts: Texts) -> list[int]:
-        return self._controls.among(self._tokens_of(_MASK.join(parts)))
-
-    @cached_property
-    def _controls_of_warm_up(self) -> list[int]:
-        return self._controls.among(self._tokens_of(self.text(WARM_UP)))
-
-    def _spells_unknown(self, rendered: RenderedPrompt) -> bool:
-        unknown = self._controls.unknown
-        return bool(unknown) and any(unknown in part for part in rendered.of_prompt)
-
-    def _plain_ids(self, rendered: RenderedPrompt) -> list[int] | None:
-        """The tokens if control tokens are found in the template only; None if that cannot be done."""
-        plain = self._plain_text
-        masked = RenderedPrompt(tuple(_MASK if at % 2 else part for at, part in enumerate(rendered.parts)))
-        # The copy has to agree with the tokenizer about the template.
-        if plain is None or plain.ids(masked, self._add_special_tokens) != self._tokens_of(masked.text):
-            return None
-        ids = plain.ids(rendered, self._add_special_tokens)
-        return ids if ids is not None and self._controls.among(ids) == self._expected(rendered) else None
-
-    @cached_property
-    def _plain_text(self) -> PlainTextTokenizer | None:
-        """Made for the first prompt that needs it: that takes a second with a large vocabulary."""
-        try:
-            return PlainTextTokenizer(self._tokenizer, self._controls)
-        except ValueError:
-            return None
-
-    def _check_vocabulary(self, embeddings: int) -> frozenset[int]:
+    def _check_vocabulary(self, controls: ControlTokens, embeddings: int) -> frozenset[int]:
         """The added tokens without embeddings: in a prompt, such a token would end the engine.
 
         Raises UnusableModelError if the vocabulary itself or the template has one.
@@ -144,7 +90,7 @@ class Chat:
         if tokens > embeddings:
             counts = f"its tokenizer has {tokens:,} tokens, its weights have {embeddings:,}"
             raise UnusableModelError(f"{counts}: they are of different models", "fetch the model's own tokenizer.json")
-        return frozenset(id_ for id_ in self._tokenizer.added_tokens_decoder if id_ >= embeddings)
+        return frozenset(id_ for id_ in controls.added if id_ >= embeddings)
 
 
 def _borders(prompt: Prompt, rendered: RenderedPrompt) -> list[int]:

@@ -16,15 +16,15 @@ _MOST_ROUNDS: Final = 8
 
 
 class ControlTokens:
-    """The control tokens of a tokenizer: those that were added to its vocabulary and are no text.
+    """The control tokens of a tokenizer: of those ``added`` to its vocabulary, the ones that are no text.
 
-    ``unknown`` is the spelling of the token for unknown text, "" if it has none. Any strange character may become that
-    token, so that it counts only where it is spelled out.
+    ``names`` are their names by id. ``unknown`` is the name of the token for unknown text, "" if it has none. Any
+    strange character may become that token, so that it counts only where it is spelled out.
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        added = getattr(tokenizer, "added_tokens_decoder", {})
-        self.names: dict[int, str] = {id_: str(token) for id_, token in added.items() if _controls(token)}
+        self.added: dict[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
+        self.names = {id_: str(token.content) for id_, token in self.added.items() if _controls(token)}
         self.unknown = str(tokenizer.unk_token) if tokenizer.unk_token_id in self.names else ""
         self._ids = frozenset(self.names.keys() - {tokenizer.unk_token_id})
 
@@ -63,10 +63,11 @@ class PlainTextTokenizer:
         self._known = max(self._copy.get_vocab().values(), default=-1)
         self._stand_ins = {name: secrets.token_hex(16) for name in controls.names.values()}
         self._names = re.compile("|".join(map(re.escape, sorted(self._stand_ins, key=len, reverse=True))))
-        self._ids = {self._add(token): id_ for id_, token in tokenizer.added_tokens_decoder.items()}
+        self._ids = {self._add(token): id_ for id_, token in controls.added.items()}
         # Put into a name that the vocabulary itself holds, and taken out again.
         self._break = secrets.token_hex(16)
-        self._break_id = self._copy.add_tokens([self._break]) and self._copy.token_to_id(self._break)
+        self._copy.add_tokens([self._break])
+        self._break_id = self._copy.token_to_id(self._break)
 
     def ids(self, prompt: RenderedPrompt, add_special_tokens: bool) -> list[int] | None:
         """The prompt's tokens; None if the vocabulary itself holds the name of a control token that cannot be cut."""
@@ -87,11 +88,11 @@ class PlainTextTokenizer:
         """Add a token of the tokenizer, by its stand-in if it is a control token; returns the copy's id of it."""
         from tokenizers import AddedToken
 
-        name, stand_in = str(token), self._stand_ins.get(str(token))
+        name = self._stand_ins.get(token.content, token.content)
         rules = {rule: getattr(token, rule) for rule in ("single_word", "lstrip", "rstrip", "normalized")}
-        self._copy.add_tokens([AddedToken(stand_in or name, **rules)])
-        id_ = int(self._copy.token_to_id(stand_in or name))
-        if stand_in and id_ <= self._known:
+        self._copy.add_tokens([AddedToken(name, **rules)])
+        id_ = int(self._copy.token_to_id(name))
+        if token.content in self._stand_ins and id_ <= self._known:
             raise ValueError("its vocabulary has gaps")
         return id_
 

@@ -89,11 +89,10 @@ class ChatTemplate:
     def _apply(self, texts: Texts) -> str:
         if not self._has_template:
             return "".join(f"{text}\n\n" for text in texts)
-        messages = [
-            {"role": role, "content": text} for role, text in zip(("user", "system"), texts[::-1], strict=False)
-        ]
+        roles = ("system", "user")[-len(texts) :]
+        messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
         rendered = self._tokenizer.apply_chat_template(
-            messages[::-1], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         return str(rendered)
 

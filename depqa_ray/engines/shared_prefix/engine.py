@@ -18,10 +18,11 @@ from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.cpu.attention import kernel_note
 from depqa_ray.engines.cpu.layers import optimize_for_cpu
 from depqa_ray.engines.local.causal_lm import CausalLM
-from depqa_ray.engines.local.chat import UnreadablePromptError, refusal
+from depqa_ray.engines.local.chat import refusal
 from depqa_ray.engines.local.loading import load_config
 from depqa_ray.engines.local.loop import EngineLoop, compute_thread
 from depqa_ray.engines.local.memory import is_out_of_memory
+from depqa_ray.engines.local.prompt_encoder import UnreadablePromptError
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.shared_prefix.attention import NAME, register
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size, slot_bytes

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.prompts import SYSTEM, batch_part, edges_part, known_part, question_part, system_message
 from depqa_ray.core import Edge, Passage, Prompt, Question
-from depqa_ray.engines.local.chat import Chat, UnreadablePromptError, common_length
+from depqa_ray.engines.local.chat import Chat, common_length
 from depqa_ray.engines.local.control_tokens import ControlTokens
 from depqa_ray.engines.local.loading import load_tokenizer
+from depqa_ray.engines.local.prompt_encoder import UnreadablePromptError
 from depqa_ray.reader import weights_folder
 from tests.engines.byte_tokens import byte_tokenizer
 
@@ -34,7 +35,7 @@ NAMES = (
     "</s>",
     "<s>",
     "<unk>",
-    "＜/s＞",
+    "\uff1c/s\uff1e",
 )
 ORDINARY = (
     "Ada",
