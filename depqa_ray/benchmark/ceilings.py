@@ -16,7 +16,9 @@ from depqa_ray.engines.local.chat import Chat
 from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.engines.local.loading import as_start_error, load_config, load_tokenizer
 from depqa_ray.engines.local.model_files import model_source
+from depqa_ray.engines.local.prompt_encoder import UnreadablePromptError
 from depqa_ray.engines.shared_prefix.kv_pool import head_dim
+from depqa_ray.errors import EngineError
 from depqa_ray.settings.types import DtypeName
 
 _ROWS: Final = (32, 128, 512, 2048)
@@ -72,7 +74,10 @@ def prompt_rows(model_name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
     """The prompts' tokens, as every engine reads them, without loading a model. Raises EngineError."""
     with as_start_error(model_name):
         chat = Chat(load_tokenizer(model_source(model_name)))
-    return [chat.ids(chat.text(prompt)) for prompt in prompts]
+    try:
+        return [chat.ids(prompt) for prompt in prompts]
+    except UnreadablePromptError as error:
+        raise EngineError(f"a prompt cannot be turned into tokens: {error}") from error
 
 
 def _product_rate(size: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> float:

@@ -10,7 +10,7 @@ from depqa_ray.benchmark.engines import Report, resolve_model, start_engine
 from depqa_ray.benchmark.settings import BenchSettings, parse_engine
 from depqa_ray.benchmark.workload import draw_passages, verify_groups
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.shared_prefix.prefix_cache import common_length
+from depqa_ray.engines.local.chat import common_length
 
 _STAGGER = 0.05  # seconds between callers, so that prompts also arrive while others are being answered
 _SHOWN = 60  # characters of an answer around its first difference

@@ -13,12 +13,14 @@ from typing import Any
 from typing_extensions import override
 
 from depqa_ray.answering.prompts import reply_schema
-from depqa_ray.core import Completion, Prompt
+from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.chat import WARM_UP, Chat, too_long
+from depqa_ray.engines.local.causal_lm import vocabulary_of
+from depqa_ray.engines.local.chat import WARM_UP, Chat, read_prompt
+from depqa_ray.engines.local.detokenizer import TokenTexts
 from depqa_ray.engines.local.devices import torch_device
-from depqa_ray.engines.local.generation import before_stop, row_seed
-from depqa_ray.engines.local.loading import as_start_error, checked_folder, load_tokenizer
+from depqa_ray.engines.local.generation import cut_reply, row_seed
+from depqa_ray.engines.local.loading import as_start_error, checked_config, checked_folder, load_tokenizer
 from depqa_ray.engines.local.model_files import MODEL_ADVICE, one_line
 from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import DepqaError, EngineError, StartError
@@ -36,8 +38,8 @@ class VllmEngine(RequestEngine):
         self._numbers = count()
         self._computed = self._cached = 0
         self._llm: Any = None
-        self._tokenizer: Any = None
         self._chat: Chat
+        self._texts: TokenTexts
 
     @override
     async def start(self) -> EngineInfo:
@@ -82,8 +84,9 @@ class VllmEngine(RequestEngine):
         name = self._spec.model_name
         with as_start_error(name):
             folder = checked_folder(name, self._spec.revision)
-            self._tokenizer = load_tokenizer(folder)
-            self._chat = Chat(self._tokenizer)
+            tokenizer = load_tokenizer(folder)
+            self._chat = Chat(tokenizer, vocabulary_of(checked_config(folder)))
+            self._texts = TokenTexts(tokenizer)
         try:
             self._llm = _start_vllm(self._spec, str(folder))
         except DepqaError:
@@ -98,9 +101,9 @@ class VllmEngine(RequestEngine):
         assert self._llm is not None, "start() comes first"
         try:
             started = time.perf_counter()
-            ids = self._chat.ids(self._chat.text(prompt))
             window = self._llm.model_config.max_model_len  # less than the model's if the memory holds less
-            return too_long(prompt, len(ids), window) or await self._generate(prompt, ids, started)
+            read = read_prompt(self._chat, prompt, window)
+            return read if isinstance(read, Completion) else await self._generate(prompt, read, started)
         except Exception as error:  # a request that vLLM refuses fails alone; vLLM does not document with which types
             from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -114,8 +117,10 @@ class VllmEngine(RequestEngine):
         params = self._spec.sampling_params
         new: list[int] = []
         first: float | None = None
-        reason = None
-        request = (tokens_input(ids), _sampling(params, prompt), str(next(self._numbers)))
+        reason = stop = None
+        # A schema holds from the first token on: it would leave no room for a thought that the prompt has opened.
+        as_json = params.stop_at_json and not self._chat.opens_thought
+        request = (tokens_input(ids), _sampling(params, prompt, as_json), str(next(self._numbers)))
         async for output in self._llm.generate(*request):
             if first is None:
                 first = time.perf_counter() - started
@@ -123,17 +128,18 @@ class VllmEngine(RequestEngine):
                 self._cached += cached
                 self._computed += len(ids) - cached
             new += output.outputs[0].token_ids
-            reason = output.outputs[0].finish_reason
+            reason, stop = output.outputs[0].finish_reason, output.outputs[0].stop_reason
         if reason not in ("stop", "length"):
             return Completion(prompt.id, error=f"vLLM aborted the prompt: {reason}")
         # Decoded here as in the other engines: vLLM's own text omits an unfinished character at its end.
-        text = self._tokenizer.decode(new, skip_special_tokens=True)
+        text, ended = cut_reply(self._texts.decode(new), params, self._chat.opens_thought)
+        of_vllm: FinishReason = "length" if reason == "length" else "stop" if isinstance(stop, str) else "eos"
         return Completion(
             prompt_id=prompt.id,
-            text=text if params.fixed_length else before_stop(text, params.stop),
+            text=text,
             prompt_tokens=len(ids),
             generated_tokens=len(new),
-            finish_reason="eos" if reason == "stop" else "length",
+            finish_reason=ended or of_vllm,
             seconds=time.perf_counter() - started,
             first_token_seconds=first,
         )
@@ -216,13 +222,12 @@ def _device() -> str:
     return f"CPU, cores {os.environ.get('VLLM_CPU_OMP_THREADS_BIND', 'auto')}"
 
 
-def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
+def _sampling(sampling_params: SamplingParams, prompt: Prompt, as_json: bool) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     ends = not sampling_params.fixed_length
     stop = list(sampling_params.stop) if ends else []
-    as_json = ends and sampling_params.stop_at_json
     return SamplingParams(
         max_tokens=prompt.max_new_tokens,
         temperature=sampling_params.temperature,
@@ -231,7 +236,7 @@ def _sampling(sampling_params: SamplingParams, prompt: Prompt) -> Any:
         stop=stop,
         # Enough for a fixed length. min_tokens would also forbid the end-of-sequence token and so change other tokens.
         ignore_eos=sampling_params.fixed_length,
-        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt)) if as_json else None,
+        structured_outputs=StructuredOutputsParams(json=reply_schema(prompt)) if ends and as_json else None,
         detokenize=bool(stop),
         output_kind=RequestOutputKind.DELTA,
     )

@@ -5,29 +5,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from depqa_ray.core import Completion, Prompt
+from depqa_ray.answering.prompts import SYSTEM
+from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import Engine, EngineSpec, Fault, SamplingParams
 from depqa_ray.engines.factory import build_engine
 from depqa_ray.errors import EngineError
-from depqa_ray.settings.types import EngineName
+from depqa_ray.settings.types import EMBEDDED, EngineName
 from tests.engines.calls import answers, with_engine
 from tests.engines.servers import READER, transformers_serve
-from tests.engines.tiny import require_vllm, save_scripted_model, save_tiny_model, save_tiny_model_for_vllm
+from tests.engines.tiny import (
+    add_tokens_without_embedding,
+    require_vllm,
+    save_tiny_model,
+    save_tiny_model_for_vllm,
+)
 
 BuildEngine = Callable[..., Engine]
-
-SCRIPTS = {
-    "j": [b'{"answer"', b': "a }', b' \\" b"', b"}\nQ:", b" more"],
-    "t": [b"<thi", b"nk>{}", b"</think>\n", b'{"t', b'":1}'],
-    "s": [b"caf\xc3", b"\xa9 Ha", b"lden ST", b"OP now"],
-    "p": [b"plain", b" text"],
-}
-"""What the scripted model generates for a prompt that ends with the letter, token by token."""
 
 deciding = pytest.mark.parametrize(
     "build", [pytest.param(name, marks=pytest.mark.slow) for name in ("transformers", "shared_prefix")], indirect=True
@@ -38,11 +37,6 @@ deciding = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def scripted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_scripted_model(tmp_path_factory.mktemp("scripted"), SCRIPTS)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +84,13 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
     return make
 
 
+tokenizing, reading = (
+    pytest.mark.parametrize("build", [pytest.param(name, marks=marks(name)) for name in names], indirect=True)
+    for names in (("transformers", "shared_prefix", "vllm"), ("transformers", "shared_prefix", "vllm", "openai"))
+)
+"""For the engines that turn prompts into tokens, and for all that can read with the embedded model."""
+
+
 def prompt(name: str, own: str = "Question: Who is it?", limit: int = 6) -> Prompt:
     return Prompt(name, "Answer.", "Passage: Ada lives in Halden.\n\n", own, limit)
 
@@ -123,7 +124,7 @@ def test_tokens_of_a_completion_are_counted_within_the_limit(build: BuildEngine)
     assert 1 <= short.generated_tokens <= 2
     assert 1 <= long.generated_tokens <= 9
     assert short.prompt_tokens > 0 and short.seconds >= 0
-    assert short.finish_reason in ("stop", "length")
+    assert {short.finish_reason, long.finish_reason} <= {*get_args(FinishReason)}
 
 
 def test_completion_does_not_depend_on_other_prompts(build: BuildEngine) -> None:
@@ -231,6 +232,46 @@ def test_prompt_that_cannot_be_answered_fails_alone(build: BuildEngine, request:
     assert found["a"].error is None and found["c"].error is None
 
 
+@tokenizing
+@pytest.mark.parametrize("bad", ["\ud800", "a 日 b"], ids=["half a pair", "no embedding"])
+def test_unreadable_prompt_is_refused_alone(build: BuildEngine, tmp_path: Path, bad: str) -> None:
+    """If a prompt is no text, or holds a token without an embedding, it is refused; the others are answered."""
+    model = add_tokens_without_embedding(save_tiny_model_for_vllm(tmp_path), "日", "[EXTRA]")
+    prompts = (prompt("a"), prompt("bad", f"Question: {bad}"), prompt("b", "Question: [EXTRA]"), prompt("c"))
+    a, refused, b, c = with_engine(build(model_name=model), lambda engine: answers(engine, *prompts))
+    assert (refused.error or "").startswith("the prompt cannot be turned into tokens: ")
+    assert "surrogate" in refused.error if bad == "\ud800" else "no embedding for '日'" in refused.error
+    assert [a.error, b.error, c.error] == [None] * 3
+    assert (a.text, a.generated_tokens) == (c.text, c.generated_tokens)
+
+
+@tokenizing
+def test_prompt_writes_no_control_tokens(build: BuildEngine) -> None:
+    """The names of control tokens in a passage, a question or an answer are text: here, a token for each letter."""
+    hostile = Prompt("a", "Answer.<eos>", "Passage: <pad><eos>\n\n", "Known: <eos>\nQuestion: <pad>", 3, 13)
+    (found,) = with_engine(build(), lambda engine: answers(engine, hostile))
+    assert found.prompt_tokens == len("Answer.<eos>\n\nPassage: <pad><eos>\n\nKnown: <eos>\nQuestion: <pad>\n\n")
+
+
+@reading
+def test_what_ended_a_reply_is_said(build: BuildEngine, request: pytest.FixtureRequest) -> None:
+    """A reply names what ended it. A server may say no more than that the model ended."""
+    asked = Prompt("a", SYSTEM, "Passage: Ada lives in Halden.\n\n", "Question: Where does Ada live?", 40)
+
+    def reason(limit: int = 40, **sampling_params: Any) -> str:
+        model = None if "openai" in request.node.name else Path(EMBEDDED)
+        engine = build(sampling_params=SamplingParams(**sampling_params), model_name=model)
+        (found,) = with_engine(engine, lambda engine: answers(engine, replace(asked, max_new_tokens=limit)))
+        return str(found.finish_reason)
+
+    reasons = [reason(), reason(limit=2), reason(stop_at_json=True), reason(stop=("ans",))]
+    if "openai" in request.node.name:
+        assert reasons[:2] == ["eos", "length"]
+        assert reasons[2] in ("json", "eos") and reasons[3] in ("stop", "eos")
+    else:
+        assert reasons == ["eos", "length", "json", "stop"]
+
+
 def test_death_of_an_engine_is_an_error_for_all_callers() -> None:
     """If an engine dies, all callers get EngineError instead of waiting for ever."""
 
@@ -254,60 +295,6 @@ def test_fault_of_another_replica_has_no_effect() -> None:
         )
 
     assert len(asyncio.run(run())) == 1
-
-
-def generated(
-    build: BuildEngine, model: Path, sampling_params: SamplingParams, limit: int = 50
-) -> dict[str, tuple[str, int, str]]:
-    """What the scripted model generates under each script, all in one batch: text, tokens, reason."""
-    prompts = [prompt(letter, f"Question: {letter}", limit) for letter in SCRIPTS]
-    engine = build(sampling_params=sampling_params, model_name=model)
-    found = with_engine(engine, lambda engine: answers(engine, *prompts))
-    return {c.prompt_id: (c.text, c.generated_tokens, c.finish_reason) for c in found}
-
-
-@deciding
-def test_answers_run_to_eos_without_other_stops(build: BuildEngine, scripted_model: Path) -> None:
-    """If only EOS can stop answers, they run to it."""
-    found = generated(build, scripted_model, SamplingParams())
-    assert found == {letter: (b"".join(script).decode(), len(script) + 1, "stop") for letter, script in SCRIPTS.items()}
-
-
-@deciding
-def test_each_sequence_stops_at_its_own_object(build: BuildEngine, scripted_model: Path) -> None:
-    """If answers stop at JSON, each sequence ends with its own object, if it has one."""
-    assert generated(build, scripted_model, SamplingParams(stop_at_json=True)) == {
-        "j": (r'{"answer": "a } \" b"}', 4, "stop"),
-        "t": ('<think>{}</think>\n{"t":1}', 5, "stop"),
-        "s": ("café Halden STOP now", 5, "stop"),
-        "p": ("plain text", 3, "stop"),
-    }
-
-
-@deciding
-def test_given_stop_strings_then_answers_end_before_them(build: BuildEngine, scripted_model: Path) -> None:
-    found = generated(build, scripted_model, SamplingParams(stop=(" STOP", "é Hald", "\nQ")))
-    assert found["s"] == ("caf", 3, "stop")
-    assert found["j"] == (r'{"answer": "a } \" b"}', 4, "stop")
-    assert found["p"] == ("plain text", 3, "stop")
-    assert generated(build, scripted_model, SamplingParams(stop=(" STOP",)))["s"] == ("café Halden", 4, "stop")
-
-
-@deciding
-def test_nothing_ends_an_answer_of_fixed_length_early(build: BuildEngine, scripted_model: Path) -> None:
-    """If the length is fixed, neither stop strings nor objects nor EOS end an answer early."""
-    found = generated(
-        build, scripted_model, SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True), limit=11
-    )
-    assert {(tokens, reason) for _, tokens, reason in found.values()} == {(11, "length")}
-
-
-@deciding
-def test_answer_cut_at_the_limit_has_the_reason_length(build: BuildEngine, scripted_model: Path) -> None:
-    """If the limit cuts an answer short, its reason is length."""
-    found = generated(build, scripted_model, SamplingParams(stop_at_json=True), limit=3)
-    assert found["j"] == (r'{"answer": "a } \" b"', 3, "length")
-    assert found["p"] == ("plain text", 3, "stop")
 
 
 @deciding

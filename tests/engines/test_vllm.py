@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,14 +18,17 @@ import pytest
 from depqa_ray.answering.prompts import SYSTEM, batch_part, edges_part, question_part
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineSpec, SamplingParams
+from depqa_ray.engines.local.chat import Chat
+from depqa_ray.engines.local.detokenizer import TokenTexts
 from depqa_ray.engines.local.generation import row_seed
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.vllm import VllmEngine
 from depqa_ray.errors import EngineError, StartError
 from depqa_ray.settings.types import EMBEDDED, DeviceName
+from tests.engines.byte_tokens import byte_tokenizer, ids_of
 from tests.engines.calls import answers, with_engine
 from tests.engines.damage import remove_tokenizer, truncate
-from tests.engines.tiny import require_vllm, save_tiny_model, save_tiny_model_for_vllm
+from tests.engines.tiny import BARE, require_vllm, save_tiny_model, save_tiny_model_for_vllm
 
 pytestmark = pytest.mark.filterwarnings("default")  # what vLLM imports may warn
 
@@ -131,14 +135,78 @@ def test_unnoticed_death_of_vllm_is_no_refused_prompt(monkeypatch: pytest.Monkey
     from vllm.v1.engine.exceptions import EngineDeadError
 
     engine = VllmEngine(spec("none"))
-    engine._llm = SimpleNamespace(errored=False)
+    engine._llm = SimpleNamespace(errored=False, model_config=SimpleNamespace(max_model_len=512))
 
     def first_sight_of_it(*_: object) -> None:
         raise EngineDeadError
 
-    engine._chat = SimpleNamespace(text=first_sight_of_it)  # type: ignore[assignment]
+    engine._chat = SimpleNamespace(ids=first_sight_of_it)  # type: ignore[assignment]
     with pytest.raises(EngineError, match="vLLM died"):
         asyncio.run(answers(engine, PROMPTS[0]))
+
+
+FINISHES = {
+    "json": (SamplingParams(stop_at_json=True), b'{"answer": "x"}', "stop", None, '{"answer": "x"}', "json"),
+    "json at the limit": (SamplingParams(stop_at_json=True), b'{"a": 1}', "length", None, '{"a": 1}', "json"),
+    "cut json": (SamplingParams(stop_at_json=True), b'{"answer": "x', "length", None, '{"answer": "x', "length"),
+    "stop string": (SamplingParams(stop=("ab",)), b"xabc", "stop", "ab", "x", "stop"),
+    "end token": (SamplingParams(stop=("q",)), b"x", "stop", None, "x", "eos"),
+    "another end token": (SamplingParams(), b"x", "stop", 7, "x", "eos"),
+    "fixed": (
+        SamplingParams(stop=("a",), stop_at_json=True, fixed_length=True),
+        b"{}a",
+        "length",
+        None,
+        "{}a",
+        "length",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FINISHES)
+def test_reasons_of_vllm_are_told_apart(fake_vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """An object that closed, a stop string, an end token and the limit are told apart."""
+    params, text, reason, stop, wanted, ended = FINISHES[case]
+    request, found = fake_answer(monkeypatch, BARE, params, text, reason, stop)
+    assert (found.text, found.finish_reason) == (wanted, ended)
+    assert (request["structured_outputs"] is not None) is case.endswith(("json", "limit"))
+
+
+def test_opened_thought_is_not_held_to_the_schema(fake_vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the template opens a thought, the model may think: the text has the tag, and is cut behind the object."""
+    params, text = SamplingParams(stop_at_json=True), b'{"a": 1}</think>{"b": 2} and more'
+    request, found = fake_answer(monkeypatch, BARE + "<think>", params, text, "stop", None)
+    assert request["structured_outputs"] is None
+    assert (found.text, found.finish_reason) == ('<think>{"a": 1}</think>{"b": 2}', "json")
+
+
+def fake_answer(
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    params: SamplingParams,
+    text: bytes,
+    reason: str,
+    stop: int | str | None,
+) -> tuple[dict[str, Any], Completion]:
+    """The sampling fields that vLLM is asked with, and the engine's completion of what it answers."""
+    made = SimpleNamespace(SamplingParams=lambda **fields: fields)
+    of_sampling = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA=0), StructuredOutputsParams=lambda **how: how)
+    monkeypatch.setitem(sys.modules, "vllm", made)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", of_sampling)
+    monkeypatch.setitem(sys.modules, "vllm.inputs", SimpleNamespace(tokens_input=list))
+    tokenizer = byte_tokenizer([text], chat_template=template)
+    asked: list[dict[str, Any]] = []
+
+    async def generate(ids: list[int], fields: dict[str, Any], number: str) -> AsyncIterator[Any]:
+        asked.append(fields)
+        output = SimpleNamespace(token_ids=ids_of(tokenizer, [text]), finish_reason=reason, stop_reason=stop)
+        yield SimpleNamespace(outputs=[output], num_cached_tokens=0)
+
+    engine = VllmEngine(replace(spec("none"), sampling_params=params))
+    engine._llm = SimpleNamespace(generate=generate, model_config=SimpleNamespace(max_model_len=512))
+    engine._chat, engine._texts = Chat(tokenizer), TokenTexts(tokenizer)
+    (found,) = asyncio.run(answers(engine, PROMPTS[0]))
+    return asked[0], found
 
 
 @pytest.mark.slow
@@ -189,7 +257,7 @@ def test_stop_at_json_gives_exactly_the_object_asked_for() -> None:
     assert json.loads(one.text).keys() == {"answer"}
     assert json.loads(several.text).keys() == {"Q1", "Q2"}
     assert all(isinstance(parents, dict) for parents in json.loads(edges.text).values())
-    assert one.finish_reason == several.finish_reason == "stop"
+    assert one.finish_reason == several.finish_reason == "json"
 
 
 @pytest.mark.slow

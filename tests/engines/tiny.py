@@ -42,16 +42,19 @@ def save_tiny_model(folder: Path, chat_template: str | None = None, architecture
     return folder
 
 
-def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
+def save_scripted_model(
+    folder: Path, scripts: dict[str, list[bytes]], *special: str, chat_template: str = BARE
+) -> Path:
     """Save a model that generates known tokens: ``scripts`` by the letter that a prompt ends with, then EOS.
 
     Each token determines its successor, so it may occur only once, in a script or as a letter. The window is 512.
+    ``special`` are the pieces that are special tokens.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     pieces = [piece for script in scripts.values() for piece in script]
-    tokenizer = byte_tokenizer(pieces, chat_template=BARE)
+    tokenizer = byte_tokenizer(pieces, *special, chat_template=chat_template)
     tokenizer.save_pretrained(folder)
     size = len(tokenizer)
     config = Qwen3Config(
@@ -80,6 +83,16 @@ def save_scripted_model(folder: Path, scripts: dict[str, list[bytes]]) -> Path:
             ids = ids_of(tokenizer, [letter.encode(), *script])
             model.lm_head.weight[[*ids[1:], 0], ids] = 1.0
     model.save_pretrained(folder)
+    return folder
+
+
+def add_tokens_without_embedding(folder: Path, *names: str) -> Path:
+    """Add tokens to a model's tokenizer and not to its weights, as a careless training script does."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(list(names))
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.local.causal_lm import CausalLM
-from depqa_ray.engines.local.chat import WARM_UP, too_long
+from depqa_ray.engines.local.chat import WARM_UP, read_prompt
 from depqa_ray.engines.local.loop import compute_thread
 from depqa_ray.engines.shared_prefix.kv_pool import slot_bytes
 from depqa_ray.errors import EngineError
@@ -75,14 +75,15 @@ class ContinuousEngine(Engine):
         results: asyncio.Queue[Any] = asyncio.Queue()
         refused: list[Completion] = []
         waiting: dict[str, tuple[Prompt, int, float]] = {}
-        chat = self._lm.chat
-        rows = [(prompt, chat.ids(chat.text(prompt))) for prompt in prompts]
+        rows: list[tuple[Prompt, list[int]]] = []
+        for prompt in prompts:
+            read = read_prompt(self._lm.chat, prompt, self._lm.window)
+            if isinstance(read, Completion):
+                refused.append(read)
+            else:
+                rows.append((prompt, read))
         # Sorted as in transformers' own generate_batch, so that prompts with a common prefix are neighbours.
         for prompt, ids in sorted(rows, key=lambda row: row[1], reverse=True):
-            refusal = too_long(prompt, len(ids), self._lm.window)
-            if refusal:
-                refused.append(refusal)
-                continue
             key = self._add(prompt, ids, results)
             waiting[key] = (prompt, len(ids), time.perf_counter())
         try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
-from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec
 from depqa_ray.engines.local.chat import WARM_UP, Chat
@@ -17,12 +15,12 @@ from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.engines.local.generation import NOT_FINITE, Generation
 from depqa_ray.engines.local.loading import (
     as_start_error,
+    checked_config,
     checked_folder,
     is_fault_of_machine,
     load_tokenizer,
     load_weights,
 )
-from depqa_ray.engines.local.model_files import UnusableModelError
 from depqa_ray.errors import EngineError, StartError
 
 
@@ -41,9 +39,8 @@ class CausalLM:
         with as_start_error(self.name):
             folder = checked_folder(self.name, spec.revision)
             self.tokenizer: Any = load_tokenizer(folder)
-            self.chat = Chat(self.tokenizer)
+            self.chat = Chat(self.tokenizer, vocabulary_of(checked_config(folder)))
             model, notes = load_weights(folder, self.dtype)
-            self._check_vocabulary(model)
             self.model = model.to(self.device).eval()
         self.notes = (*notes, *self.chat.notes)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -53,7 +50,8 @@ class CausalLM:
         # Only SamplingParams count, not what a model's folder suggests, such as a repetition penalty.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # it has no types
         pad = self.tokenizer.pad_token_id
-        known = pad is not None and pad < _embeddings(self.model)  # one that was added for training may have none
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        known = pad is not None and pad < rows  # one that was added for training may have no embedding
         self.pad: int = pad if known else next(iter(self.eos), 0)
         self.sampling_params = spec.sampling_params
         self.window = window_of(self.model.config)
@@ -80,14 +78,9 @@ class CausalLM:
     def _dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    @cached_property
-    def _thinking(self) -> bool:
-        """Whether the chat template opens a thought although thinking is off; some always do."""
-        return self.chat.text(WARM_UP).rstrip().endswith(THINK_OPEN)
-
     def generation(self, prompt: Prompt) -> Generation:
         """A generation for the prompt, without tokens yet."""
-        return Generation(prompt, self.sampling_params, self._texts, self.eos, self._thinking)
+        return Generation(prompt, self.sampling_params, self._texts, self.eos, self.chat.opens_thought)
 
     async def warm_up(self, engine: Engine) -> None:
         """Let the engine answer one prompt. Raises StartError if the model is why it cannot."""
@@ -107,18 +100,11 @@ class CausalLM:
         advice = "fetch it again, or give another model"
         return f" in {self._dtype_name}; {advice if self.dtype == torch.float32 else f'try --dtype float32, {advice}'}"
 
-    def _check_vocabulary(self, model: Any) -> None:
-        """Raises UnusableModelError if tokens have no embedding: on a GPU such a token would end the process."""
-        used = max(self.chat.ids(self.chat.text(WARM_UP)), default=0)
-        tokens, rows = max(self.tokenizer.vocab_size, used + 1), _embeddings(model)
-        if tokens > rows:
-            reason = f"its tokenizer has {tokens:,} tokens, its weights have {rows:,}: they are of different models"
-            raise UnusableModelError(reason, "fetch the model's own tokenizer.json")
 
-
-def _embeddings(model: Any) -> int:
-    """The number of tokens that a model has embeddings for."""
-    return int(model.get_input_embeddings().weight.shape[0])
+def vocabulary_of(config: Any) -> int | None:
+    """The number of tokens that a model has embeddings for; None if its configuration does not say it."""
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    return None if size is None else int(size)
 
 
 def window_of(config: Any) -> int:

@@ -1,72 +1,129 @@
-"""From a prompt to the tokens that a model reads, and the refusal of too many. Imports no torch."""
+"""From a prompt to the tokens that a model reads, and the refusal of a prompt that it cannot read. Imports no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
+from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Completion, Prompt
-from depqa_ray.engines.local.model_files import UnusableModelError, one_line
+from depqa_ray.engines.local.control_tokens import ControlTokens
+from depqa_ray.engines.local.model_files import UnusableModelError, examples, one_line
+from depqa_ray.engines.local.prompt_encoder import PromptEncoder, UnreadablePromptError
+from depqa_ray.engines.local.templates import ChatTemplate, RenderedPrompt
 
 WARM_UP: Final = Prompt("warm-up", "Answer.", "Passage: none.\n\n", "Question: none?", 2)
 """The prompt that an engine answers before it reports that it is ready."""
 
 
-_MEND_TEMPLATE: Final = "mend chat_template.jinja or tokenizer_config.json, or give another model"
-
-_PROBE: Final = Prompt("probe", "A line for the system.", "A passage.\n\n", "A question?", 1)
-
-
 class Chat:
-    """Turns prompts into what a model reads: its chat template, thinking off; if it has none, text and blank lines.
+    """Turns prompts into the tokens that a model reads.
 
-    If the template takes no system role, or leaves its text out, the system line precedes the user's text, as ``notes``
-    say. Raises UnusableModelError if the template cannot be used.
+    Only the chat template writes control tokens. In a passage, a question or an answer their names are plain text, and
+    whatever such a text says, the template around it stays the same. All other prompts have exactly the tokens that the
+    tokenizer gives for the whole text.
+
+    ``embeddings`` is the number of tokens that the model has embeddings for, None if unknown. ``notes`` are for
+    EngineInfo. Raises UnusableModelError if the template cannot be used or needs tokens without embeddings.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, embeddings: int | None = None) -> None:
         self._tokenizer = tokenizer
-        self._has_system_role = True
-        self.notes: tuple[str, ...] = ()
-        if not tokenizer.chat_template:
-            self.notes = ("The model has no chat template: its prompts are plain text, without roles.",)
-        elif not self._shows_system_role():
-            self._has_system_role = False
-            self.notes = ("The model's chat template takes no system role: the system line precedes the user's text.",)
-        self._check_template()
+        self._template = ChatTemplate(tokenizer)
+        controls = ControlTokens(tokenizer)
+        self._encoder = PromptEncoder(tokenizer, controls, self._template.render(WARM_UP))
+        self.notes = self._template.notes
+        self._unembedded: frozenset[int] = frozenset()
+        # Siblings have their prefixes in common.
+        self._prefix_ids = lru_cache(maxsize=512)(self._encoder.ids)
+        if embeddings is not None:
+            self._unembedded = self._check_vocabulary(controls, embeddings)
+
+    @cached_property
+    def opens_thought(self) -> bool:
+        """Whether the chat template opens a thought although thinking is off; some always do."""
+        return self.text(WARM_UP).rstrip().endswith(THINK_OPEN)
 
     def text(self, prompt: Prompt) -> str:
         """All that the model reads of a prompt, as text."""
-        user = prompt.passage_text + prompt.question_text
-        if not self._tokenizer.chat_template:
-            return f"{prompt.system}\n\n{user}\n\n"
-        if not self._has_system_role:
-            return self._apply({"role": "user", "content": f"{prompt.system}\n\n{user}"})
-        return self._apply({"role": "system", "content": prompt.system}, {"role": "user", "content": user})
+        return self._template.render(prompt).text
 
-    def ids(self, text: str) -> list[int]:
-        """The tokens of a text of :meth:`text`. A template writes the special tokens itself."""
-        return list(self._tokenizer(text, add_special_tokens=not self._tokenizer.chat_template).input_ids)
+    def ids(self, prompt: Prompt) -> list[int]:
+        """The prompt's tokens. Raises UnreadablePromptError if there are none."""
+        return self._read(prompt)[1]
 
-    def _apply(self, *messages: dict[str, str]) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        )
+    def segments(self, prompt: Prompt) -> list[list[int]]:
+        """The prompt's tokens, cut where others may begin to differ: system line, passage, known answers, rest.
 
-    def _shows_system_role(self) -> bool:
+        The whole prompt is tokenized, then cut: cuts never change what the model reads. Raises as :meth:`ids`.
+        """
+        rendered, ids = self._read(prompt)
+        cuts = [0]
+        for end in _borders(prompt, rendered):
+            cut = common_length(self._prefix_ids(rendered.until(end)), ids[:-1])
+            if cut > cuts[-1]:
+                cuts.append(cut)
+        return [ids[a:b] for a, b in pairwise([*cuts, len(ids)])]
+
+    def _read(self, prompt: Prompt) -> tuple[RenderedPrompt, list[int]]:
         try:
-            return _PROBE.system in self.text(_PROBE)
-        except Exception:  # a model's own template may raise anything
-            return False
+            rendered = self._template.render(prompt)
+            ids = self._encoder.ids(rendered)
+        except UnreadablePromptError:
+            raise
+        except Exception as error:  # a model's own template may raise anything
+            raise UnreadablePromptError(_why(error, prompt)) from error
+        if not self._unembedded.isdisjoint(ids):
+            names = self._tokenizer.convert_ids_to_tokens(sorted(self._unembedded.intersection(ids)))
+            raise UnreadablePromptError(f"the model has no embedding for {examples(map(repr, names))}")
+        return rendered, ids
 
-    def _check_template(self) -> None:
-        try:
-            text = self.text(_PROBE)
-        except Exception as error:
-            raise UnusableModelError(f"its chat template fails: {one_line(error)}", _MEND_TEMPLATE) from error
-        if not all(part.strip() in text for part in (_PROBE.passage_text, _PROBE.question_text)):
-            raise UnusableModelError("its chat template leaves out the user's text", _MEND_TEMPLATE)
+    def _check_vocabulary(self, controls: ControlTokens, embeddings: int) -> frozenset[int]:
+        """The added tokens without embeddings: in a prompt, such a token would end the engine.
+
+        Raises UnusableModelError if the vocabulary itself or the template has one.
+        """
+        used = max(self.ids(WARM_UP), default=0)
+        tokens = max(self._tokenizer.vocab_size, used + 1)
+        if tokens > embeddings:
+            counts = f"its tokenizer has {tokens:,} tokens, its weights have {embeddings:,}"
+            raise UnusableModelError(f"{counts}: they are of different models", "fetch the model's own tokenizer.json")
+        return frozenset(id_ for id_ in controls.added if id_ >= embeddings)
+
+
+def _borders(prompt: Prompt, rendered: RenderedPrompt) -> list[int]:
+    """The ends of a prompt's system line, passage and known answers, in characters of its text."""
+    if not rendered.separated:
+        return []
+    text = prompt.passage_text + prompt.question_text
+    start = len("".join(rendered.parts[:-2]))
+    user = rendered.text.find(text.rstrip(), start)  # some templates strip the text
+    passage = user + len(prompt.passage_text)
+    return [user, passage, passage + prompt.context_chars] if user >= 0 else []
+
+
+def _why(error: Exception, prompt: Prompt) -> str:
+    try:
+        f"{prompt.system}{prompt.passage_text}{prompt.question_text}".encode()
+    except UnicodeEncodeError:
+        return "it holds half of a surrogate pair, which is no text"
+    return one_line(error)
+
+
+def refusal(prompt: Prompt, error: UnreadablePromptError) -> Completion:
+    """The completion of a prompt that the model cannot read."""
+    return Completion(prompt.id, error=f"the prompt cannot be turned into tokens: {error}")
+
+
+def read_prompt(chat: Chat, prompt: Prompt, window: int) -> list[int] | Completion:
+    """The prompt's tokens, or its refusal."""
+    try:
+        ids = chat.ids(prompt)
+    except UnreadablePromptError as error:
+        return refusal(prompt, error)
+    return too_long(prompt, len(ids), window) or ids
 
 
 def too_long(prompt: Prompt, tokens: int, window: int) -> Completion | None:
@@ -77,3 +134,8 @@ def too_long(prompt: Prompt, tokens: int, window: int) -> Completion | None:
         prompt.id,
         error=f"prompt of {tokens} tokens and {prompt.max_new_tokens} new ones exceed the model's window of {window}",
     )
+
+
+def common_length(a: Sequence[object], b: Sequence[object]) -> int:
+    """The length of the longest common prefix of two sequences."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -13,30 +13,39 @@ _BROKEN: Final = "\ufffd"  # the tokenizer's text for a part of a character
 class TokenTexts(dict[int, str | None]):
     """The text that each token adds, computed on first use; None if the token holds part of a character.
 
-    One cache serves all generations of a tokenizer. Special tokens add nothing, except those around thoughts, whose
-    braces must not count as the answer's.
+    One cache serves all generations of a tokenizer. Special tokens add nothing, except the tags around thoughts, since
+    without them a thought would count as an answer.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__()
         self._tokenizer = tokenizer
+        special = _special_tokens(tokenizer)
+        self._tags = frozenset(id_ for id_, name in special.items() if name in (THINK_OPEN, THINK_CLOSE))
+        self._silent = special.keys() - self._tags
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without special ones."""
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        """The text of tokens, without special ones; the tags around thoughts are kept."""
+        if self._tags.isdisjoint(tokens):
+            return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        kept = [token for token in tokens if token not in self._silent]
+        return str(self._tokenizer.decode(kept, skip_special_tokens=False))
 
     def __missing__(self, token: int) -> str | None:
         once = self.decode([token])
         text: str | None = None
         if _BROKEN not in once:
             # What the second of two adds: some tokenizers drop a leading space.
-            text = self.decode([token, token])[len(once) :] or self._tag(token)
+            text = self.decode([token, token])[len(once) :]
         self[token] = text
         return text
 
-    def _tag(self, token: int) -> str:
-        name = self._tokenizer.convert_ids_to_tokens(token)
-        return name if name in (THINK_OPEN, THINK_CLOSE) else ""
+
+def _special_tokens(tokenizer: Any) -> dict[int, str]:
+    """The names of the tokens that decoding skips, by id."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    names = {id_: str(token) for id_, token in added.items() if token.special}
+    return names | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False))
 
 
 class TextStream:

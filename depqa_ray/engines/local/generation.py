@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from depqa_ray.answering.json_end import JsonEnd
+from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
@@ -33,6 +34,7 @@ class Generation:
         self.error = ""
         self._eos: Set[int] = frozenset() if sampling_params.fixed_length else eos
         self._texts = texts
+        self._opened = THINK_OPEN if thinking else ""
         self._end_detector = _EndDetector(sampling_params, texts, thinking) if watched else None
         self._random = random.Random(row_seed(sampling_params.seed, prompt.id)) if sampling_params.temperature else None
 
@@ -63,9 +65,12 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """The text without special tokens, cut before a stop string or after the JSON object."""
+        """The text without special tokens, cut before a stop string or after the JSON object.
+
+        Tags of thoughts are kept, and the one that the prompt wrote is put in front.
+        """
         text = self._texts.decode(self.tokens)
-        return self._end_detector.cut(text) if self._end_detector else text
+        return self._opened + (self._end_detector.cut(text) if self._end_detector else text)
 
     def completion(self, prompt_tokens: int, seconds: float, first_token_seconds: float | None = None) -> Completion:
         """The prompt's completion, once the generation has ended."""
@@ -102,8 +107,10 @@ class _EndDetector:
         closed = self._json.add(new) if self._json is not None and new else None
         if closed is not None:
             self._behind = closed + self._stream.withheld
-            return "json"
-        return "stop" if self._stop and self._completes_stop(new) else None
+            new = new[: len(new) - closed]
+        if self._stop and self._completes_stop(new):  # no later than the object
+            return "stop"
+        return "json" if closed is not None else None
 
     def _completes_stop(self, new: str) -> bool:
         text = self._tail + new
@@ -113,6 +120,18 @@ class _EndDetector:
     def cut(self, text: str) -> str:
         """The text through the object, or before the stop string that was complete first: whichever came earlier."""
         return before_stop(text[: len(text) - self._behind], self._stop)
+
+
+def cut_reply(text: str, sampling_params: SamplingParams, thinking: bool) -> tuple[str, FinishReason | None]:
+    """A whole reply cut where a generation would have ended it, and by what: None if by nothing in its text."""
+    tag = THINK_OPEN if thinking else ""
+    if sampling_params.fixed_length:
+        return tag + text, None
+    behind = JsonEnd(thinking).add(text) if sampling_params.stop_at_json and text else None
+    through = text[: len(text) - (behind or 0)]
+    cut = before_stop(through, sampling_params.stop)
+    reason: FinishReason | None = "stop" if len(cut) < len(through) else None if behind is None else "json"
+    return tag + cut, reason
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:

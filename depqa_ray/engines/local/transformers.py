@@ -14,7 +14,7 @@ from typing_extensions import override
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineInfo, EngineSpec, SamplingParams
 from depqa_ray.engines.local.causal_lm import CausalLM
-from depqa_ray.engines.local.chat import too_long
+from depqa_ray.engines.local.chat import read_prompt
 from depqa_ray.engines.local.generation import Generation
 from depqa_ray.engines.local.loop import EngineLoop, StaticBatcher, compute_thread
 from depqa_ray.engines.local.sampler import sample
@@ -50,16 +50,12 @@ class TransformersEngine(Engine):
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
         started = time.perf_counter()
         lm = self._lm
-        ids = [lm.chat.ids(lm.chat.text(prompt)) for prompt in prompts]
-        refusals = [too_long(prompt, len(row), lm.window) for prompt, row in zip(prompts, ids, strict=True)]
-        generations = [lm.generation(prompt) for prompt in prompts]
-        fits = [index for index, refusal in enumerate(refusals) if refusal is None]
-        _generate_rows(lm, [ids[index] for index in fits], [generations[index] for index in fits])
+        read = [(prompt, read_prompt(lm.chat, prompt, lm.window)) for prompt in prompts]
+        rows = [(lm.generation(prompt), row) for prompt, row in read if isinstance(row, list)]
+        _generate_rows(lm, [row for _, row in rows], [generation for generation, _ in rows])
         seconds = time.perf_counter() - started
-        return [
-            refusal or generation.completion(len(row), seconds)
-            for generation, row, refusal in zip(generations, ids, refusals, strict=True)
-        ]
+        answered = (generation.completion(len(row), seconds) for generation, row in rows)
+        return [next(answered) if isinstance(row, list) else row for _, row in read]
 
 
 @torch.inference_mode()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from depqa_ray.answering.json_end import JsonEnd
 from depqa_ray.answering.thoughts import THINK_OPEN
 from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import SamplingParams
-from depqa_ray.engines.local.generation import before_stop
+from depqa_ray.engines.local.generation import before_stop, cut_reply
 from depqa_ray.engines.openai.thoughts import Thoughts
 
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -109,17 +108,6 @@ def _text(reply: Reply, sampling_params: SamplingParams, thoughts: Thoughts) -> 
         return (reply.reasoning if opened else THINK_OPEN + reply.reasoning), None
     is_cut = reply.is_cut or before_stop(reply.content, sampling_params.stop) != reply.content
     is_behind_thought = bool(reply.reasoning.strip())
-    return cut_answer(thoughts.text(reply.content, is_cut and not is_behind_thought), sampling_params)
-
-
-def cut_answer(text: str, sampling_params: SamplingParams) -> tuple[str, FinishReason | None]:
-    """Cut the text where the local engines would have ended it; also returns what ended it there, if anything did.
-
-    The server does not stop at JSON, gets only some of the stop strings, and may include those in its text.
-    """
-    behind = JsonEnd().add(text) if sampling_params.stop_at_json and text else None
-    whole = text[: len(text) - (behind or 0)]
-    cut = before_stop(whole, sampling_params.stop)
-    if len(cut) < len(whole):
-        return cut, "stop"
-    return cut, None if behind is None else "json"
+    text = thoughts.text(reply.content, is_cut and not is_behind_thought)
+    # The server does not stop at JSON, gets only some of the stop strings, and may include those in its text.
+    return cut_reply(text, sampling_params, thinking=False)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import abc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,15 +20,15 @@ from depqa_ray.engines.cpu.attention import kernel_note
 from depqa_ray.engines.cpu.layers import optimize_for_cpu
 from depqa_ray.engines.cuda.plan import supports_kernels
 from depqa_ray.engines.local.causal_lm import CausalLM
+from depqa_ray.engines.local.chat import refusal
 from depqa_ray.engines.local.loading import load_config
 from depqa_ray.engines.local.loop import EngineLoop, compute_thread
 from depqa_ray.engines.local.memory import is_out_of_memory, release_memory
-from depqa_ray.engines.local.model_files import one_line
+from depqa_ray.engines.local.prompt_encoder import UnreadablePromptError
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.shared_prefix.attention import NAME, register
 from depqa_ray.engines.shared_prefix.decoder import Decoder, TransformersDecoder
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool, group_size, slot_bytes
-from depqa_ray.engines.shared_prefix.prefix_cache import common_length
 from depqa_ray.engines.shared_prefix.scheduler import ContinuousBatcher
 from depqa_ray.engines.shared_prefix.sequence import Sequence
 from depqa_ray.errors import EngineError
@@ -49,7 +48,6 @@ class SharedPrefixEngine(Engine):
         self._fallback: TransformersEngine | None = None
         self._thread = compute_thread()
         self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize-prompts")
-        self._prefix_ids: Callable[[str], list[int]]
         self._lm: CausalLM
         self._batcher: ContinuousBatcher
         self._kernel_note: tuple[str, ...] = ()
@@ -74,8 +72,6 @@ class SharedPrefixEngine(Engine):
         if reason:
             return reason
         self._lm = CausalLM(self._spec)
-        # Siblings have their prefixes in common.
-        self._prefix_ids = lru_cache(maxsize=512)(self._lm.chat.ids)
         register()
         self._lm.model.set_attn_implementation(NAME)
         if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
@@ -149,31 +145,12 @@ class SharedPrefixEngine(Engine):
         sequences, refused = [], []
         for prompt in prompts:
             try:
-                segments = self._segments(prompt)
-            except Exception as error:  # a model's own template may raise anything
-                refused.append(
-                    Completion(prompt.id, error=f"the prompt cannot be turned into tokens: {one_line(error)}")
-                )
+                segments = self._lm.chat.segments(prompt)
+            except UnreadablePromptError as error:
+                refused.append(refusal(prompt, error))
             else:
                 sequences.append(Sequence(self._lm.generation(prompt), segments, submitted_at))
         return sequences, refused
-
-    def _segments(self, prompt: Prompt) -> list[list[int]]:
-        """A prompt's tokens, cut where others may begin to differ: system line, passage, known answers, rest.
-
-        The whole prompt is tokenized, then cut: cuts never change what the model reads.
-        """
-        text = self._lm.chat.text(prompt)
-        ids = self._lm.chat.ids(text)
-        user = text.find((prompt.passage_text + prompt.question_text).rstrip())  # some templates strip the text
-        passage = user + len(prompt.passage_text)
-        ends = [user, passage, passage + prompt.context_chars] if user >= 0 else []
-        cuts = [0]
-        for end in ends:
-            cut = common_length(self._prefix_ids(text[:end]), ids[:-1])
-            if cut > cuts[-1]:
-                cuts.append(cut)
-        return [ids[a:b] for a, b in pairwise([*cuts, len(ids)])]
 
 
 def _build_decoder(model: Any, pool: KVPool, max_sequences: int) -> Decoder:

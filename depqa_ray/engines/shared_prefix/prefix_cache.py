@@ -10,11 +10,11 @@ a prefix of their own that every step attends to.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
 
+from depqa_ray.engines.local.chat import common_length
 from depqa_ray.engines.shared_prefix.allocator import Slab, SlotAllocator, range_capacity
 
 _SLAB_RANGES = 32  # enough leaves for one call to attention to pay
@@ -260,8 +260,3 @@ class PrefixCache:
         self._clock += 1
         for node in leaf.ancestors:
             node.last_used = self._clock
-
-
-def common_length(a: Sequence[object], b: Sequence[object]) -> int:
-    """The length of the longest common prefix of two sequences."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -57,13 +57,13 @@ def test_template_that_cannot_be_used_is_refused(template: str, reason: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_template_is_tried_once_and_not_with_each_prompt() -> None:
-    """How the system line is given is decided at load."""
+def test_template_is_tried_at_load_and_not_with_each_prompt() -> None:
+    """What a template writes around a prompt is found out at load."""
     tokenizer = byte_tokenizer(chat_template=NO_SYSTEM_ROLE)
     found = Chat(tokenizer)
     calls = []
     apply = tokenizer.apply_chat_template
     tokenizer.apply_chat_template = lambda *some, **how: calls.append(some) or apply(*some, **how)
     for _ in range(3):
-        found.text(PROMPT)
-    assert len(calls) == 3
+        assert found.text(PROMPT) == "[user]Answer in JSON.\n\nPassage: Ada.\n\nQuestion: who?[model]"
+    assert not calls

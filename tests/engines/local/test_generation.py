@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from depqa_ray.core import Prompt
 from depqa_ray.engines.base import SamplingParams
 from depqa_ray.engines.local.detokenizer import TextStream, TokenTexts
-from depqa_ray.engines.local.generation import Generation
+from depqa_ray.engines.local.generation import Generation, cut_reply
 from tests.answering.test_answers import JSON_VALUES
 from tests.engines.byte_tokens import THINK_CLOSE, THINK_OPEN, byte_tokenizer, ids_of
 
@@ -122,18 +122,42 @@ def test_last_brace_of_an_object_ends_the_text(
 
 
 @pytest.mark.parametrize(
-    ("tokens", "stop", "text"),
+    ("tokens", "stop", "text", "reason"),
     [
-        ([b'{"a": 1}\n\n'], "\n", '{"a": 1}'),
-        ([b'{"a": 1}\n'], "}\n", '{"a": 1}'),
-        ([b'{"a":', b"\n1}"], "\n", '{"a":'),
-        ([b'{"a": "x', b'"}', b"\n"], '"}', '{"a": "x'),
-        ([b"abcd"], "bc", "a"),
+        ([b'{"a": 1}\n\n'], "\n", '{"a": 1}', "json"),
+        ([b'{"a": 1}\n'], "}\n", '{"a": 1}', "json"),
+        ([b'{"a":', b"\n1}"], "\n", '{"a":', "stop"),
+        ([b'{"a":\n1}'], "\n", '{"a":', "stop"),
+        ([b'{"a": "x', b'"}', b"\n"], '"}', '{"a": "x', "stop"),
+        ([b"abcd"], "bc", "a", "stop"),
     ],
 )
-def test_stop_string_or_object_ends_whichever_is_complete_first(tokens: list[bytes], stop: str, text: str) -> None:
-    """If a stop string and an object compete, the one that is complete first ends the answer."""
-    assert grown(tokens, SamplingParams(stop=(stop, "abcd"), stop_at_json=True)).text == text
+def test_stop_string_or_object_ends_whichever_is_complete_first(
+    tokens: list[bytes], stop: str, text: str, reason: str
+) -> None:
+    """If a stop string and an object compete, the one that is complete first ends the answer, and is its reason."""
+    generation = grown(tokens, SamplingParams(stop=(stop, "abcd"), stop_at_json=True))
+    assert (generation.text, generation.finish_reason) == (text, reason)
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", '{"a": "', "b}", '"}', "{}", "STOP", "x"]), max_size=8),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_whole_reply_is_cut_where_a_generation_ends(parts: list[str], thinking: bool) -> None:
+    """A reply that came whole is cut as one that came token by token, by the same reason."""
+    sampling_params = SamplingParams(stop=("STOP",), stop_at_json=True)
+    pieces = list(dict.fromkeys(part.encode() for part in parts))
+    tokenizer = byte_tokenizer(pieces)
+    prompt = Prompt("a", "S", "P", "Q", 500)
+    generation = Generation(prompt, sampling_params, TokenTexts(tokenizer), {EOS}, thinking)
+    for token in [*ids_of(tokenizer, [part.encode() for part in parts]), EOS]:
+        if generation.add(token):
+            break
+    text, reason = cut_reply("".join(parts), sampling_params, thinking)
+    assert (text, reason or "eos") == (generation.text, generation.finish_reason)
+    assert text.startswith("<think>") or not thinking
 
 
 def test_braces_between_special_thought_tokens_are_skipped(byte_texts: Any) -> None:

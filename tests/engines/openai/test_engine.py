@@ -13,9 +13,9 @@ from depqa_ray.answering.prompts import SYSTEM, question_part
 from depqa_ray.core import FinishReason, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineSpec, SamplingParams
 from depqa_ray.engines.local.chat import WARM_UP
+from depqa_ray.engines.local.generation import cut_reply
 from depqa_ray.engines.local.transformers import TransformersEngine
 from depqa_ray.engines.openai.engine import OpenAIEngine
-from depqa_ray.engines.openai.replies import cut_answer
 from depqa_ray.engines.openai.retries import Retries
 from depqa_ray.errors import EngineError, StartError
 from depqa_ray.settings.types import EMBEDDED
@@ -245,7 +245,7 @@ def test_text_that_runs_on_is_cut_as_local_engines_end_it(
     text: str, sampling_params: SamplingParams, ended: tuple[str, FinishReason | None]
 ) -> None:
     """If a server's text runs on, it is cut where local engines end it."""
-    assert cut_answer(text, sampling_params) == ended
+    assert cut_reply(text, sampling_params, thinking=False) == ended
 
 
 @pytest.mark.slow
