@@ -255,7 +255,7 @@ def test_prompt_writes_no_control_tokens(build: BuildEngine) -> None:
 
 @reading
 def test_what_ended_a_reply_is_said(build: BuildEngine, request: pytest.FixtureRequest) -> None:
-    """A reply names what ended it. A server may say no more than that the model ended."""
+    """A reply names what ended it."""
     asked = Prompt("a", SYSTEM, "Passage: Ada lives in Halden.\n\n", "Question: Where does Ada live?", 40)
 
     def reason(limit: int = 40, **sampling_params: Any) -> str:
@@ -265,11 +265,7 @@ def test_what_ended_a_reply_is_said(build: BuildEngine, request: pytest.FixtureR
         return str(found.finish_reason)
 
     reasons = [reason(), reason(limit=2), reason(stop_at_json=True), reason(stop=("ans",))]
-    if "openai" in request.node.name:
-        assert reasons[:2] == ["eos", "length"]
-        assert reasons[2] in ("json", "eos") and reasons[3] in ("stop", "eos")
-    else:
-        assert reasons == ["eos", "length", "json", "stop"]
+    assert reasons == ["eos", "length", "json", "stop"]
 
 
 def test_death_of_an_engine_is_an_error_for_all_callers() -> None:
