@@ -137,5 +137,5 @@ class Suspects:
 
 def _verdict(run: StepRun) -> str:
     if run.lost_alone == 1:
-        return "the replica was lost while it had this prompt alone, as with another one about this passage"
-    return f"the replica was lost each of {run.lost_alone} times that it had this prompt alone"
+        return "a replica was lost that had only this prompt, as before with another one about this passage"
+    return f"a replica was lost each of {run.lost_alone} times that it had only this prompt"
