@@ -338,7 +338,7 @@ def test_replica_lost_before_its_work_starts_warns_of_nothing() -> None:
         (joined,) = await asyncio.wait_for(pool.events(), 120)
         assert isinstance(joined, ReplicaJoined)
         pool.send(joined.replica, [Prompt("a", "s", "p", "q", 1)])
-        pool._lose(pool._replicas[joined.replica], Failure("gone"))
+        await pool._lose(pool._replicas[joined.replica], Failure("gone"))
         await pool.close()
 
     with warnings.catch_warnings(record=True) as caught:
