@@ -48,13 +48,15 @@ class Fault:
     """A scripted fault of the simulated engine, for tests and drills.
 
     - ``kind``: "refuse" fails the prompt, "die" breaks the engine, "kill" ends the process, "hang" never answers.
-    - ``at``: the prompt that it strikes, counted from 1 in the order of arrival.
+    - ``at``: the prompt that it strikes, counted from 1 in the order of arrival; 0 = all.
     - ``replica``: name of the replica that it strikes; "" = any.
+    - ``text``: strikes only prompts that hold this.
     """
 
     kind: Literal["refuse", "die", "kill", "hang"]
-    at: int
+    at: int = 0
     replica: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class SimulatedEngine(RequestEngine):
     def __init__(self, spec: EngineSpec, replica: str = "") -> None:
         super().__init__()
         self._model_name = spec.model_name
-        self._faults = {fault.at: fault for fault in spec.faults if fault.replica in ("", replica)}
+        self._faults = [fault for fault in spec.faults if fault.replica in ("", replica)]
         self._taken = 0
 
     @override
@@ -44,9 +44,10 @@ class SimulatedEngine(RequestEngine):
     @override
     async def _answer(self, prompt: Prompt) -> Completion:
         self._taken += 1
-        fault = self._faults.get(self._taken)
+        asked = f"{prompt.system} {prompt.passage_text} {prompt.question_text}"
+        fault = next((fault for fault in self._faults if fault.at in (0, self._taken) and fault.text in asked), None)
         text = json.dumps(dict.fromkeys(prompt.reply_keys, {} if prompt.form == "edges" else UNKNOWN))
-        prompt_tokens = len(_TOKEN.findall(f"{prompt.system} {prompt.passage_text} {prompt.question_text}"))
+        prompt_tokens = len(_TOKEN.findall(asked))
         generated = min(len(_TOKEN.findall(text)), prompt.max_new_tokens)
         seconds = prompt_tokens * _PROMPT_TOKEN_SECONDS + generated * _GENERATED_TOKEN_SECONDS
         await asyncio.sleep(seconds)

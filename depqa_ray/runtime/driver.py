@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 
 from depqa_ray.answering.prompts import PromptBuilder
 from depqa_ray.core import Completion, Job, JobKey, Prompt
@@ -22,6 +23,7 @@ from depqa_ray.scheduling.events import (
     Event,
     Failed,
     Finish,
+    LossCause,
     PlanExtended,
     ReplicaJoined,
     ReplicaLost,
@@ -42,7 +44,7 @@ class Driver:
     Invariants:
 
     - ``_active`` has exactly the scheduler's jobs;
-    - ``_sent`` has exactly the prompts with living replicas, by prompt id.
+    - ``_sent`` has exactly the prompts with living replicas, by replica and prompt id.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Driver:
         self._ready_roles: set[Role] = set()
         self._started = pool.now()
         self._active: dict[JobKey, ActiveJob] = {}
-        self._sent: dict[str, SentStep] = {}
+        self._sent: defaultdict[str, dict[str, SentStep]] = defaultdict(dict)
 
     async def run(self, jobs: Iterator[Job]) -> None:
         """Answer all jobs. Raises ClusterError if no replica is left; the recorder has what ended by then."""
@@ -117,9 +119,9 @@ class Driver:
             case ReplicaJoined(replica, role):
                 self._recorder.on_ready(replica, role, self._pool.info(replica))
                 self._ready_roles.add(role)
-            case ReplicaLost(replica, reason):
-                self._recorder.warn(f"{replica} was lost: {reason}")
-                self._sent = {id_: sent for id_, sent in self._sent.items() if sent.dispatch.replica != replica}
+            case ReplicaLost(replica, reason, cause):
+                lost = self._sent.pop(replica, {})
+                self._recorder.warn(f"{replica} was lost: {reason}{_what_it_had(lost.values(), cause)}")
             case RoleExhausted(reason, role):
                 self._on_role_exhausted(role, reason)
         self._notify(event, self._now())
@@ -134,14 +136,13 @@ class Driver:
 
     def _on_completions(self, replica: str, completions: tuple[Completion, ...]) -> None:
         """Record completions, then notify the scheduler job by job: siblings that end together are one event."""
-        now = self._now()
+        now, expected = self._now(), self._sent.get(replica, {})
         done: dict[JobKey, list[str]] = {}
         failed: list[Failed] = []
         for completion in completions:
-            sent = self._sent.get(completion.prompt_id)
-            if sent is None or sent.dispatch.replica != replica:
+            sent = expected.pop(completion.prompt_id, None)
+            if sent is None:
                 continue  # the replica was lost in the meantime
-            del self._sent[completion.prompt_id]
             key = sent.dispatch.key
             if completion.error is None:
                 self._recorder.record(self._active[key].complete(sent.step, completion, now))
@@ -176,9 +177,17 @@ class Driver:
         prompts: list[Prompt] = []
         for step in dispatch.steps:
             prompt = self._prompts.build(active.job, step, active.answers)
-            self._sent[prompt.id] = active.sent[step.id] = SentStep(step, dispatch, now)
+            self._sent[dispatch.replica][prompt.id] = active.sent[step.id] = SentStep(step, dispatch, now)
             prompts.append(prompt)
         self._pool.send(dispatch.replica, prompts)
 
     def _now(self) -> float:
         return self._pool.now() - self._started
+
+
+def _what_it_had(lost: Collection[SentStep], cause: LossCause) -> str:
+    """What becomes of a lost replica's prompts, for people."""
+    count = len(lost)
+    if count > 1:
+        return f"; its {count} prompts are sent again{'' if cause == 'machine' else ' one by one'}"
+    return "".join(f"; it had one prompt, about the passage {sent.dispatch.key[1]}" for sent in lost)

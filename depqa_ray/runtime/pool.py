@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import EngineInfo
 from depqa_ray.scheduling.events import ReplicaEvent, Role
+
+REPLICA_NAMES: Final[dict[Role, str]] = {"answer": "replica", "edge": "edges"}
+"""What a pool calls the replicas of a role, before their numbers."""
 
 
 @dataclass(frozen=True, slots=True)

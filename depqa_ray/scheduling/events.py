@@ -57,12 +57,17 @@ class ReplicaJoined:
     role: Role = "answer"
 
 
+LossCause = Literal["crash", "timeout", "machine"]
+"""What ended a replica: it broke, it gave no answer in time, or its machine is gone. No prompt causes the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaLost:
     """A replica is gone, with all its running steps. No later event is about it."""
 
     replica: str
     reason: str
+    cause: LossCause = "crash"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ class Router:
     Invariants:
 
     - ``load`` has exactly the living replicas and is never negative;
-    - every value of ``affinity`` (by passage id) is a living replica.
+    - every value of ``affinity`` (by passage id) is a living replica;
+    - ``reserved``, which no batch is routed to, is a living replica or "".
     """
 
     load: dict[str, float] = field(default_factory=dict)
     affinity: dict[str, str] = field(default_factory=dict)
+    reserved: str = ""
 
     def join(self, replica: str) -> None:
         """Take a replica in."""
@@ -25,21 +27,21 @@ class Router:
     def leave(self, replica: str) -> None:
         """Drop a replica, and with it the passages that it read."""
         self.load.pop(replica, None)
+        if self.reserved == replica:
+            self.reserved = ""
         self.affinity = {passage: home for passage, home in self.affinity.items() if home != replica}
 
     def route(self, passage_id: str, prefix_work: float) -> str | None:
-        """The replica for a passage's next batch; None without replicas.
+        """The replica for a passage's next batch; None if none is open.
 
         The batch leaves the replica that read the passage if that one's load exceeds the smallest by more than
         ``prefix_work``, the cost of reading the passage again. Ties go to the replica that joined first.
         """
-        if not self.load:
-            return None
-        idlest = min(self.load, key=lambda replica: self.load[replica])
+        idlest = min((name for name in self.load if name != self.reserved), key=self.load.__getitem__, default=None)
         home = self.affinity.get(passage_id)
-        if home is not None and self.load[home] - self.load[idlest] <= prefix_work:
-            return home
-        return idlest
+        if idlest is None or home is None or home == self.reserved:
+            return idlest
+        return home if self.load[home] - self.load[idlest] <= prefix_work else idlest
 
     def assign(self, passage_id: str, replica: str, work: float) -> None:
         """Count work on a passage for a replica, which the passage is bound to from now on."""
@@ -58,4 +60,5 @@ class Router:
     def validate(self) -> None:
         """Raise AssertionError if an invariant is broken."""
         assert all(work >= 0.0 for work in self.load.values()), f"negative load: {self.load}"
+        assert not self.reserved or self.reserved in self.load, f"{self.reserved} is reserved and gone"
         assert set(self.affinity.values()) <= set(self.load), f"passages bound to no replica: {self.affinity}"

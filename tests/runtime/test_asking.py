@@ -18,7 +18,7 @@ from depqa_ray.errors import ClusterError
 from depqa_ray.planning.strategies import STRATEGIES, USES_EDGES
 from depqa_ray.runtime.driver import Driver
 from depqa_ray.runtime.virtual import VirtualPool
-from depqa_ray.scheduling.events import ReplicaJoined, ReplicaLost, Role, RoleExhausted
+from depqa_ray.scheduling.events import ReplicaJoined, RoleExhausted
 from tests.runtime.helpers import (
     PROMPTS,
     MemoryRecorder,
@@ -174,30 +174,15 @@ def test_unusable_edges_are_dropped_and_counted() -> None:
 
 
 class TwoKinds(VirtualPool):
-    """A virtual pool whose last replica is for edges alone, and is lost for good at ``leaves``."""
+    """One replica that answers and one that is asked for edges, which may leave at some time; notes what each gets."""
 
     def __init__(self, answer: Callable[[Prompt], Completion], leaves: float | None = None) -> None:
-        super().__init__(2, one_second, answer)
         self.sent: list[tuple[str, bool]] = []
-        if leaves is not None:
-            self._later(leaves, ReplicaLost("replica-1", "gone"))
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        return frozenset({"answer", "edge"})
+        super().__init__(1, one_second, answer, {} if leaves is None else {"edges-0": leaves}, edge_replicas=1)
 
     def send(self, replica: str, prompts: Sequence[Prompt]) -> None:
         self.sent += [(replica, prompt.form == "edges") for prompt in prompts]
         super().send(replica, prompts)
-
-    def _happens(self, event: Any) -> Any:
-        events = super()._happens(event)
-        for place, happened in enumerate(events):
-            if isinstance(happened, ReplicaJoined) and happened.replica == "replica-1":
-                events[place] = ReplicaJoined(happened.replica, "edge")
-        if any(isinstance(happened, ReplicaLost) and happened.replica == "replica-1" for happened in events):
-            events.append(RoleExhausted("gone", "edge"))
-        return events
 
 
 def drive_apart(jobs: Sequence[Job], pool: VirtualPool) -> MemoryRecorder:
@@ -212,7 +197,7 @@ def test_edge_replica_gets_edge_steps_and_nothing_else() -> None:
     pool = TwoKinds(asking({p.text: stated(p, (edge(p.id, 0, 1),)) for p in passages}))
     recorder = drive_apart([Job("dependency_parallel", p) for p in passages], pool)
     assert len(recorder.outcomes) == 12
-    assert set(pool.sent) == {("replica-0", False), ("replica-1", True)}
+    assert set(pool.sent) == {("replica-0", False), ("edges-0", True)}
     assert {chosen.fallback for chosen in recorder.plans.values()} == {""}
 
 
@@ -225,7 +210,7 @@ def test_heuristic_takes_over_if_the_edge_replica_is_lost(leaves: float) -> None
     driver = Driver(pool, recorder, planner(recorder), PROMPTS, 8, 1)
     asyncio.run(driver.run(iter([Job("dependency_parallel", p) for p in passages])))
     assert len(recorder.outcomes) == 18
-    assert recorder.plans["dependency_parallel", "p5"].fallback == "gone"
+    assert recorder.plans["dependency_parallel", "p5"].fallback == "lost by script"
     assert any("the heuristic takes over" in warning for warning in recorder.warnings)
 
 
@@ -234,7 +219,7 @@ def test_run_fails_if_the_edge_replica_never_joins() -> None:
 
     class Never(TwoKinds):
         def _happens(self, event: Any) -> Any:
-            if getattr(event, "replica", "") == "replica-1":
+            if getattr(event, "replica", "") == "edges-0":
                 return [RoleExhausted("no such server", "edge")]
             return super()._happens(event)
 
@@ -262,25 +247,17 @@ def test_lost_edge_replica_limits_the_jobs_taken() -> None:
             taken.append(one.id)
             yield Job("dependency_parallel", one)
 
-    class Away(TwoKinds):
+    class Away(VirtualPool):
         """The replica for edges is lost at 0.5 and replaced at 3; what was taken by then is noted."""
 
         def __init__(self, answer: Callable[[Prompt], Completion]) -> None:
-            super().__init__(answer)
-            self._later(0.5, ReplicaLost("replica-1", "gone"))
+            super().__init__(1, one_second, answer, {"edges-0": 0.5}, 1, 2.5, edge_replicas=1)
             self.before: int | None = None
 
         def _happens(self, event: Any) -> Any:
-            events = VirtualPool._happens(self, event)
-            if isinstance(event, ReplicaLost):
-                self._alive.add("replica-9")
-                self._later(3.0, ReplicaJoined("replica-9", "edge"))
-            for place, happened in enumerate(events):
-                if isinstance(happened, ReplicaJoined) and happened.replica == "replica-1":
-                    events[place] = ReplicaJoined("replica-1", "edge")
-                if isinstance(happened, ReplicaJoined) and happened.replica == "replica-9":
-                    self.before = len(taken)
-            return events
+            if isinstance(event, ReplicaJoined) and event.replica == "edges-1":
+                self.before = len(taken)
+            return super()._happens(event)
 
     pool = Away(asking({p.text: stated(p, ()) for p in passages}))
     recorder = MemoryRecorder()

@@ -58,9 +58,9 @@ def plans(draw: st.DrawFn, passage: str = "p") -> Plan:
 class Player:
     """Plays a scheduler against an imagined pool, recording its actions and checking its invariants."""
 
-    def __init__(self, seed: int, replicas: int = 2, max_attempts: int = 3) -> None:
+    def __init__(self, seed: int, replicas: int = 2) -> None:
         self.rng = random.Random(seed)
-        self.scheduler = DependencyScheduler(max_attempts)
+        self.scheduler = DependencyScheduler()
         self.now = 0.0
         self.actions: list[Action] = []
         self.running: dict[tuple[str, str], tuple[Dispatch, Step]] = {}
@@ -172,7 +172,7 @@ def test_how_steps_end_does_not_depend_on_the_order(
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 10_000), st.data())
 def test_every_step_ends_once_while_replicas_come_and_go(sizes: list[int], seed: int, data: st.DataObject) -> None:
     """If replicas come and go, every step of every job still ends once."""
-    player = Player(seed, replicas=2, max_attempts=2)
+    player = Player(seed, replicas=2)
     for number in range(len(sizes)):
         player.send(Admitted(data.draw(plans(passage=f"p{number}"))), 0.0)
     alive, born = {"r0", "r1"}, 2
@@ -227,7 +227,7 @@ def test_waiting_step_keeps_the_time_it_became_ready() -> None:
 
 def test_step_lost_too_often_fails_and_skips_its_children() -> None:
     """If a step is lost too often, it fails with the reason and its children are skipped."""
-    player = Player(0, replicas=3, max_attempts=2)
+    player = Player(0, replicas=3)
     player.send(Admitted(plan(step("a"), step("b", "a"))), 0.0)
     for _ in range(2):
         ((dispatch, _),) = player.running.values()

@@ -24,6 +24,7 @@ from depqa_ray.settings.types import LOADING_ENGINES
 _LOCAL_OBJECT_STORE: Final = 128 * 1024**2
 """Bytes. Prompts and completions are small; Ray's default takes a share of memory that a laptop would miss."""
 
+_PRINT: Final[Any] = ray._private.worker.print_to_stdstream
 _CONNECT_SECONDS: Final = 5.0
 _ADDRESS_ADVICE: Final = "; start the cluster's head node, or correct or unset RAY_ADDRESS"
 
@@ -38,6 +39,7 @@ def connected_ray() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    _keep_stdout()
     try:
         if address:
             _require_reachable(address)
@@ -52,6 +54,20 @@ def connected_ray() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _keep_stdout() -> None:
+    """Have Ray print its messages to stderr, where they cannot get into a table that is piped. No setting does this.
+
+    Not that a process died: the pool says so, in one line.
+    """
+    ray._private.worker.print_to_stdstream = _print_to_stderr
+
+
+def _print_to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
+    lines = [line for line in data["lines"] if not str(line).startswith("A worker died")]
+    if lines:
+        _PRINT({**data, "lines": lines, "is_err": True}, ignore_prefix)
 
 
 def _require_reachable(address: str) -> None:

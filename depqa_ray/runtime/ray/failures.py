@@ -12,10 +12,14 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from depqa_ray.errors import DepqaError, EngineError, InputError, StartError
+from depqa_ray.scheduling.events import LossCause
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LINE_LENGTH: Final = 300
 _INSTALL: Final = "install the same depqa-ray, with its requirements, on every node"
+
+
+_NODE_DIED: Final = "its node has died"  # in the text of Ray's error: it has no field for this
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Failure:
 
     reason: str
     permanent: DepqaError | None = None
+    cause: LossCause = "crash"
 
 
 def failure_of(error: RayError) -> Failure:
@@ -50,6 +55,8 @@ def _ended_failure(error: RayActorError) -> Failure:
     if error.actor_init_failed:
         reason = _last_line(str(error))
         return Failure(reason, StartError(f"a replica cannot start on node {_node(error)}: {reason}; {_INSTALL}"))
+    if error.preempted or _NODE_DIED in str(error):
+        return Failure(f"its node {_node(error)} died", cause="machine")
     said = _last_words(error)
     return Failure(f"its process ended ({type(error).__name__}{f'; its last line: {said}' if said else ''})")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorDiedErrorContext, ActorUnavailableError, RayTaskError
 
 from depqa_ray.code_version import CodeVersion
 from depqa_ray.errors import EngineError, InputError, StartError
+from depqa_ray.runtime.ray import connection
 from depqa_ray.runtime.ray.failures import failure_of
 from depqa_ray.runtime.ray.replica import require_same_code
 
@@ -48,6 +49,24 @@ def test_process_that_ended_is_replaced(error: Exception) -> None:
     failure = failure_of(error)  # type: ignore[arg-type]
     assert failure.reason == f"its process ended ({type(error).__name__})"
     assert failure.permanent is None
+
+
+def test_node_that_died_is_the_machines_fault() -> None:
+    """If Ray says that the node of a replica died, no prompt is blamed."""
+    text = "The actor died because its node has died. Node Id: ab\n\tthe actor's node was preempted: reclaimed"
+    context = ActorDiedErrorContext(error_message=text, actor_id=bytes(16), node_ip_address="10.0.0.3", pid=7)
+    failure = failure_of(ActorDiedError(context))
+    assert (failure.reason, failure.cause, failure.permanent) == ("its node 10.0.0.3 died", "machine", None)
+    assert failure_of(ActorDiedError()).cause == "crash"
+
+
+def test_messages_of_ray_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """What Ray has to say goes to stderr, and that a process died is left to the pool's own line."""
+    for line in ("A worker died or was killed while executing a task", "Warning: a node is full"):
+        connection._print_to_stderr({"lines": [line], "pid": "raylet", "is_err": False}, False)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "a node is full" in shown.err and "worker died" not in shown.err
 
 
 OWN = CodeVersion("0.2.0", "0123456789ab", "", "/site-packages/depqa_ray")

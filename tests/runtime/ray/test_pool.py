@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import re
 import time
 import warnings
@@ -18,7 +19,7 @@ from depqa_ray.engines.base import EngineSpec, Fault
 from depqa_ray.errors import InputError, StartError
 from depqa_ray.results.records import RunRecords
 from depqa_ray.results.store import RunStore
-from depqa_ray.runtime.pool import PoolEvent
+from depqa_ray.runtime.pool import CompletionsReceived, PoolEvent
 from depqa_ray.runtime.ray import connection
 from depqa_ray.runtime.ray.connection import connected_ray, edge_resources, replica_resources
 from depqa_ray.runtime.ray.failures import Failure
@@ -101,6 +102,45 @@ def test_lost_replicas_steps_go_to_another(tmp_path: Path) -> None:
     assert set(all_outcomes(records)) == {"answered"}
     assert any("was lost: its process ended" in warning for warning in notes.warnings)
     assert max(step.attempts for step in records.steps) in (2, 3)
+
+
+def test_passages_that_end_processes_harm_no_others(tmp_path: Path) -> None:
+    """If the prompts of two passages end the process, they fail with the reason and all others are answered."""
+    passages = [
+        {
+            "title": f"T{number}",
+            "paragraphs": [
+                {
+                    "context": f"{'POISON' if number in (1, 4) else 'Text'} {number}.",
+                    "qas": [
+                        {"id": f"{number}-{q}", "question": f"What is {q}?", "answers": [{"text": "a"}]} for q in "ab"
+                    ],
+                }
+            ],
+        }
+        for number in range(6)
+    ]
+    (tmp_path / "data.json").write_text(json.dumps({"data": passages}))
+    notes = Notes()
+    made = Settings(
+        dataset=str(tmp_path / "data.json"),
+        context_count=0,
+        engine="simulated",
+        run_dir=tmp_path / "run",
+        isolate=False,
+        replicas=1,
+        min_questions=2,
+    )
+    run_experiment(made, ("independent",), notes, faults=(Fault("kill", text="POISON"),))
+    steps = RunStore.open(tmp_path / "run").read().steps
+    outcomes = {outcome.question_id: outcome for step in steps for outcome in step.outcomes}
+    failed = {id_ for id_, outcome in outcomes.items() if outcome.status != "answered"}
+    assert len(outcomes) == 12 and failed == {"1-a", "1-b", "4-a", "4-b"}
+    assert all("had only this prompt" in outcomes[id_].reason for id_ in failed)
+    assert all("its process ended" in outcomes[id_].reason for id_ in failed)
+    lost = [warning for warning in notes.warnings if "was lost" in warning]
+    assert len(lost) <= 3 * len(failed)
+    assert lost[0].endswith("; its 12 prompts are sent again one by one")
 
 
 def test_broken_engine_in_a_living_process_is_replaced(tmp_path: Path) -> None:
@@ -194,7 +234,7 @@ def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
 
 
 def test_pool_gives_up_after_its_replacements() -> None:
-    """If replicas always break, the pool gives up after its replacements."""
+    """If replicas break with whatever passage they get, the pool gives up after its replacements."""
 
     async def run() -> list[PoolEvent]:
         spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", 1),))
@@ -206,7 +246,7 @@ def test_pool_gives_up_after_its_replacements() -> None:
                 seen += events
                 for event in events:
                     if isinstance(event, ReplicaJoined):
-                        pool.send(event.replica, [Prompt("a", "s", "p", "q", 1)])
+                        pool.send(event.replica, [Prompt("a", "s", event.replica, "q", 1)])
         finally:
             await pool.close()
         return seen
@@ -214,6 +254,33 @@ def test_pool_gives_up_after_its_replacements() -> None:
     events = asyncio.run(run())
     names = [event.replica for event in events if isinstance(event, ReplicaLost)]
     assert names == [f"replica-{number}" for number in range(4)]
+    (exhausted,) = (event for event in events if isinstance(event, RoleExhausted))
+    assert re.match(r"4 replicas were lost within \d+ s, the last one: its process ended", exhausted.reason)
+
+
+def test_what_a_lost_replica_had_yielded_is_kept() -> None:
+    """If a process answers one batch and ends in another, the answer comes first although both wait."""
+
+    async def run() -> list[PoolEvent]:
+        spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", text="bad"),))
+        pool = RayPool(spec, ReplicaResources(1, 0.0, 0.1, 60, 60))
+        try:
+            (joined,) = await asyncio.wait_for(pool.events(), 60)
+            assert isinstance(joined, ReplicaJoined)
+            pool.send(joined.replica, [Prompt("b", "s", "bad " * 10_000, "q", 1)])
+            pool.send(joined.replica, [Prompt("g", "s", "good", "q", 1)])
+            await asyncio.sleep(0.05)
+            time.sleep(2)
+            seen: list[PoolEvent] = []
+            while not any(isinstance(event, ReplicaLost) for event in seen):
+                seen += await asyncio.wait_for(pool.events(), 60)
+            return seen
+        finally:
+            await pool.close()
+
+    answered, lost, *_ = asyncio.run(run())
+    assert isinstance(answered, CompletionsReceived) and isinstance(lost, ReplicaLost)
+    assert [completion.prompt_id for completion in answered.completions] == ["g"]
 
 
 def end(replica: Any) -> None:
@@ -224,6 +291,12 @@ def end(replica: Any) -> None:
 
 def stall(replica: Any) -> None:
     replica.__ray_call__.remote(lambda _: time.sleep(600))
+
+
+async def reset_until_lost(pool: RayPool) -> None:
+    """A call may reach the replica before what strikes it."""
+    while pool._events.empty():
+        await pool.reset_prefix_cache()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +314,7 @@ def test_reset_skips_starting_replicas_and_loses_failing_ones(strike: Callable[[
             await pool.reset_prefix_cache()
             assert list(pool._replicas) == [joined.replica]
             strike(pool._replicas[joined.replica].actor)
-            await asyncio.wait_for(pool.reset_prefix_cache(), 30)
+            await asyncio.wait_for(reset_until_lost(pool), 30)
             return await pool.events()
         finally:
             await pool.close()
@@ -277,7 +350,7 @@ def test_replica_lost_before_its_work_starts_warns_of_nothing() -> None:
         (joined,) = await asyncio.wait_for(pool.events(), 120)
         assert isinstance(joined, ReplicaJoined)
         pool.send(joined.replica, [Prompt("a", "s", "p", "q", 1)])
-        pool._lose(pool._replicas[joined.replica], Failure("gone"))
+        await pool._lose(pool._replicas[joined.replica], Failure("gone"))
         await pool.close()
 
     with warnings.catch_warnings(record=True) as caught:

@@ -82,4 +82,6 @@ def test_replica_whose_process_ends_tells_its_last_line(tmp_path: Path) -> None:
     ended = depqa_ray(*RUN, *EMBEDDED, cwd=tmp_path, environment=environment)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("depqa-ray: error: no replica is left")
+    assert "2 replicas were lost" in ended.stderr.splitlines()[-1], "a load that fails is tried once more"
     assert "its last line: a library's last words" in ended.stderr.splitlines()[-1]
+    assert ended.stdout == "", "Ray's own message about the process is not where tables go"
