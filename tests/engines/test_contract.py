@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -307,6 +310,23 @@ def test_seed_fixes_drawn_answers_in_any_batch(build: BuildEngine) -> None:
     assert drawn(1, [4, 2, 5, 0, 3, 1], 4) == together
     assert drawn(1, [3], 1) == {"p3": together["p3"]}
     assert drawn(2, [0, 1, 2, 3, 4, 5], 6) != together
+
+
+@deciding
+def test_closed_engine_frees_its_model(build: BuildEngine) -> None:
+    """Once an engine is closed, its weights are freed, though the engine itself is still there."""
+    engine: Any = build()
+
+    async def use(engine: Any) -> weakref.ref[Any]:
+        await answers(engine, prompt("a"))
+        return weakref.ref(engine._lm.model)
+
+    model = with_engine(engine, use)
+    deadline = time.monotonic() + 20
+    while model() is not None and time.monotonic() < deadline:  # its thread frees them
+        gc.collect()
+        time.sleep(0.01)
+    assert model() is None
 
 
 @deciding

@@ -21,6 +21,7 @@ from depqa_ray.engines.local.loading import (
     load_tokenizer,
     load_weights,
 )
+from depqa_ray.engines.local.memory import release_memory
 from depqa_ray.errors import EngineError, StartError
 
 
@@ -41,7 +42,7 @@ class CausalLM:
             self.tokenizer: Any = load_tokenizer(folder)
             self.chat = Chat(self.tokenizer, vocabulary_of(checked_config(folder)))
             model, notes = load_weights(folder, self.dtype)
-            self.model = model.to(self.device).eval()
+            self.model: Any = model.to(self.device).eval()
         self.notes = (*notes, *self.chat.notes)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         eos = self.model.generation_config.eos_token_id
@@ -68,6 +69,12 @@ class CausalLM:
             parameters=self.parameters,
             notes=(*notes, *self.notes),
         )
+
+    def free(self) -> None:
+        """Free the weights, and on a GPU all that torch keeps there unused. Nothing can be generated afterwards."""
+        self.model = None
+        if self.device.type == "cuda":
+            release_memory()
 
     @property
     def memory_flag(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from typing_extensions import override
@@ -26,6 +27,9 @@ class BatchRunner(Protocol[Work]):
 
     def busy(self) -> bool:
         """Whether there is work left."""
+
+    def close(self) -> None:
+        """Free the memory of the model. Nothing is called afterwards."""
 
 
 def compute_thread() -> ThreadPoolExecutor:
@@ -80,11 +84,13 @@ class EngineLoop(Generic[Work]):
             raise
 
     async def close(self) -> None:
-        """End the thread, and all waiting callers with EngineError. A running step completes; its results are lost."""
+        """End all waiting callers with EngineError, then the thread: a running step completes, its results are lost."""
         self._break(EngineError("the engine was closed"))
         if self._worker is not None:
             self._worker.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        with suppress(RuntimeError):  # closed before
+            self._thread.submit(self._runner.close)
+        self._thread.shutdown(wait=False)
 
     def _raise_if_broken(self) -> None:
         if self._broken:
@@ -114,11 +120,16 @@ class StaticBatcher(BatchRunner[Prompt]):
     """Static batches for a model that generates one at a time: up to ``max_batch_size`` prompts, first come first.
 
     Prompts that arrive while a batch runs join the next one. ``generate`` returns a batch's completions, which may be
-    none, in the order of its prompts.
+    none, in the order of its prompts. ``free`` frees the model.
     """
 
-    def __init__(self, generate: Callable[[list[Prompt]], list[Completion]], max_batch_size: int) -> None:
-        self._generate = generate
+    def __init__(
+        self,
+        generate: Callable[[list[Prompt]], list[Completion]],
+        max_batch_size: int,
+        free: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._generate, self._free = generate, free
         self._max_batch_size = max_batch_size
         self._waiting: list[tuple[Prompt, Caller]] = []
 
@@ -133,6 +144,10 @@ class StaticBatcher(BatchRunner[Prompt]):
         batch, self._waiting = self._waiting[:size], self._waiting[size:]
         completions = self._generate([prompt for prompt, _ in batch])
         return list(zip((caller for _, caller in batch), completions, strict=True))
+
+    @override
+    def close(self) -> None:
+        self._free()
 
 
 def _failed(error: Exception) -> EngineError:

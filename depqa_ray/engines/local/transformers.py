@@ -30,14 +30,14 @@ class TransformersEngine(Engine):
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._thread = compute_thread()
-        self._loop = EngineLoop(StaticBatcher(self._generate, spec.max_batch_size), self._thread)
-        self._lm: CausalLM
+        self._loop = EngineLoop(StaticBatcher(self._generate, spec.max_batch_size, self._free), self._thread)
+        self._lm: CausalLM | None = None
 
     @override
     async def start(self) -> EngineInfo:
-        self._lm = await asyncio.get_running_loop().run_in_executor(self._thread, CausalLM, self._spec)
-        await self._lm.warm_up(self)
-        return self._lm.info("transformers")
+        lm = self._lm = await asyncio.get_running_loop().run_in_executor(self._thread, CausalLM, self._spec)
+        await lm.warm_up(self)
+        return lm.info("transformers")
 
     @override
     def submit(self, prompts: Sequence[Prompt]) -> AsyncIterator[list[Completion]]:
@@ -47,9 +47,14 @@ class TransformersEngine(Engine):
     async def close(self) -> None:
         await self._loop.close()
 
+    def _free(self) -> None:
+        if self._lm is not None:
+            self._lm.free()
+
     def _generate(self, prompts: list[Prompt]) -> list[Completion]:
         started = time.perf_counter()
         lm = self._lm
+        assert lm is not None, "start() comes first"
         read = [(prompt, read_prompt(lm.chat, prompt, lm.window)) for prompt in prompts]
         rows = [(lm.generation(prompt), row) for prompt, row in read if isinstance(row, list)]
         _generate_rows(lm, [row for _, row in rows], [generation for generation, _ in rows])

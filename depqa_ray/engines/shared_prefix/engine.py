@@ -115,7 +115,7 @@ class SharedPrefixEngine(Engine):
         if self._loop:
             await self._loop.close()
         self._tokenize_thread.shutdown(wait=False, cancel_futures=True)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False)
 
     def _allocate_pool(self) -> KVPool:
         """Raises EngineError if there is no memory for the pool."""

@@ -77,6 +77,13 @@ class ContinuousBatcher(BatchRunner[Sequence]):
             finished += self._recover() if tokens is None else self._postprocess(chunks, tokens, started)
         return finished
 
+    @override
+    def close(self) -> None:
+        self._waiting.clear()
+        self._running.clear()
+        del self._pool, self._decoder
+        self._lm.free()
+
     def _admit(self, arrivals: Iterable[tuple[Sequence, Caller]], departed: set[Caller]) -> Finished:
         """Remove sequences of departed callers, then admit waiting ones; returns those refused.
 
