@@ -47,13 +47,14 @@ class EngineInfo:
 class Fault:
     """A scripted fault of the simulated engine, for tests and drills.
 
-    - ``kind``: "refuse" fails the prompt, "die" breaks the engine, "kill" ends the process, "hang" never answers.
+    - ``kind``: "refuse" fails the prompt, "die" breaks the engine, "die alike" does so for a reason that all replicas
+      share, "kill" ends the process, "hang" never answers.
     - ``at``: the prompt that it strikes, counted from 1 in the order of arrival; 0 = all.
     - ``replica``: name of the replica that it strikes; "" = any.
     - ``text``: strikes only prompts that hold this.
     """
 
-    kind: Literal["refuse", "die", "kill", "hang"]
+    kind: Literal["refuse", "die", "die alike", "kill", "hang"]
     at: int = 0
     replica: str = ""
     text: str = ""

@@ -18,7 +18,7 @@ from typing_extensions import override
 from depqa_ray.core import UNKNOWN, Completion, Prompt
 from depqa_ray.engines.base import EngineInfo, EngineSpec, Fault
 from depqa_ray.engines.requests import RequestEngine
-from depqa_ray.errors import EngineError
+from depqa_ray.errors import EngineError, StartError
 
 _PROMPT_TOKEN_SECONDS: Final = 20e-6  # the cost model
 _GENERATED_TOKEN_SECONDS: Final = 2e-3
@@ -61,6 +61,8 @@ async def _strike(fault: Fault, prompt: Prompt) -> Completion:
         return Completion(prompt.id, error="refused by script")
     if fault.kind == "die":
         raise EngineError("died by script")
+    if fault.kind == "die alike":
+        raise StartError("died by script, as all would")
     if fault.kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     hang: asyncio.Future[Completion] = asyncio.Future()

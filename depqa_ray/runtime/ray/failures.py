@@ -24,11 +24,16 @@ _NODE_DIED: Final = "its node has died"  # in the text of Ray's error: it has no
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a replica failed. ``permanent`` is the error to end a run with if a replica fails so while it starts."""
+    """Why a replica failed.
+
+    ``permanent`` is the error to end a run with if a replica fails so while it starts. If ``is_shared``, the engine
+    says that every replica would fail so, at any time.
+    """
 
     reason: str
     permanent: DepqaError | None = None
     cause: LossCause = "crash"
+    is_shared: bool = False
 
 
 def failure_of(error: RayError) -> Failure:
@@ -44,7 +49,7 @@ def _raised_failure(error: RayTaskError) -> Failure:
     """The failure of a replica that raised. An exception that is not the project's own comes from a broken setup."""
     cause = error.cause
     if isinstance(cause, (StartError, InputError)):
-        return Failure(str(cause), cause)
+        return Failure(str(cause), cause, is_shared=True)
     if isinstance(cause, EngineError):
         return Failure(_first_line(str(cause)) or type(cause).__name__)
     reason = _last_line(str(error)) or type(error).__name__

@@ -52,7 +52,10 @@ class ReplicaResources:
 
 @dataclass(slots=True)
 class _ReplicaGroup:
-    """The replicas of one role: what they run, how many were started so far, and how many are starting or living."""
+    """The replicas of one role: what they run, how many were started so far, and how many are starting or living.
+
+    ``is_failing``: one was lost for a reason that all share, so no other is started.
+    """
 
     role: Role
     spec: EngineSpec
@@ -60,6 +63,7 @@ class _ReplicaGroup:
     budget: ReplacementBudget
     started: int = 0
     living: int = 0
+    is_failing: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -153,8 +157,9 @@ class RayPool(Pool):
         await asyncio.gather(*(_close_actor(handle.actor) for handle in handles))
 
     def _fill(self, group: _ReplicaGroup) -> None:
-        """Start the replicas that a role lacks, unless too many were lost."""
-        while group.living < group.resources.replicas and not group.budget.spent and not self._is_closed:
+        """Start the replicas that a role lacks, unless too many were lost, or one for a reason that all share."""
+        ends = group.is_failing or self._is_closed
+        while group.living < group.resources.replicas and not group.budget.spent and not ends:
             self._start_one(group)
 
     def _start_one(self, group: _ReplicaGroup) -> None:
@@ -227,10 +232,11 @@ class RayPool(Pool):
         self._events.put_nowait(ReplicaLost(handle.name, failure.reason, failure.cause))
         blamed = () if failure.cause == "machine" else {prompt.passage_text for prompt in handle.prompts.values()}
         group.budget.lose(self.now(), blamed)
+        group.is_failing = group.is_failing or failure.is_shared
         self._fill(group)
         if not group.living:
-            reason = f"{group.budget.text(self.now())}, the last one: {failure.reason}"
-            self._events.put_nowait(RoleExhausted(reason, group.role))
+            lost = f"{group.budget.text(self.now())}, the last one: {failure.reason}"
+            self._events.put_nowait(RoleExhausted(failure.reason if failure.is_shared else lost, group.role))
 
 
 def _group(role: Role, spec: EngineSpec, resources: ReplicaResources) -> _ReplicaGroup:

@@ -233,11 +233,22 @@ def test_given_no_gpu_then_replicas_share_the_cpus() -> None:
     assert replica_resources(Settings(replicas=2 * int(cpus), gpus_per_replica=0)).cpus == 0.5
 
 
-def test_pool_gives_up_after_its_replacements() -> None:
-    """If replicas break with whatever passage they get, the pool gives up after its replacements."""
+@pytest.mark.parametrize(
+    ("fault", "lost", "reason"),
+    [
+        (Fault("kill", 1), 4, r"4 replicas were lost within \d+ s, the last one: its process ended"),
+        (Fault("die alike", 1), 1, "died by script, as all would$"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_pool_gives_up_after_its_replacements(fault: Fault, lost: int, reason: str) -> None:
+    """If replicas break with whatever passage they get, the pool gives up after its replacements.
+
+    If one says that every other would break alike, as without quota at a server, it gives up at once.
+    """
 
     async def run() -> list[PoolEvent]:
-        spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(Fault("kill", 1),))
+        spec = EngineSpec("simulated", "m", "auto", 4, 1.0, 0.9, faults=(fault,))
         pool = RayPool(spec, ReplicaResources(1, 0.0, 0.1, start_timeout=60, answer_timeout=60))
         seen: list[PoolEvent] = []
         try:
@@ -253,9 +264,9 @@ def test_pool_gives_up_after_its_replacements() -> None:
 
     events = asyncio.run(run())
     names = [event.replica for event in events if isinstance(event, ReplicaLost)]
-    assert names == [f"replica-{number}" for number in range(4)]
+    assert names == [f"replica-{number}" for number in range(lost)]
     (exhausted,) = (event for event in events if isinstance(event, RoleExhausted))
-    assert re.match(r"4 replicas were lost within \d+ s, the last one: its process ended", exhausted.reason)
+    assert re.match(reason, exhausted.reason)
 
 
 def test_what_a_lost_replica_had_yielded_is_kept() -> None:
