@@ -140,7 +140,7 @@ def test_passages_that_end_processes_harm_no_others(tmp_path: Path) -> None:
     assert all("its process ended" in outcomes[id_].reason for id_ in failed)
     lost = [warning for warning in notes.warnings if "was lost" in warning]
     assert len(lost) <= 3 * len(failed)
-    assert lost[0].endswith("; its 12 prompts are sent again one by one")
+    assert re.search(r"; its \d+ prompts are sent again one by one$", lost[0])
 
 
 def test_broken_engine_in_a_living_process_is_replaced(tmp_path: Path) -> None:
