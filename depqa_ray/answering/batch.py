@@ -46,7 +46,7 @@ def batch_answers(text: str, count: int) -> tuple[dict[int, str], bool]:
 
 def _unnamed(text: str, values: Sequence[Any], count: int) -> dict[int, str]:
     """The answers in a text whose JSON names no question."""
-    if lines := _labelled(text, count) or _labelled(_only_answer(values), count):
+    if lines := _labelled(_only_value(values), count) or _labelled(text, count):
         return lines
     if items := _as_many(values, count):
         return _in_order(items, count)
@@ -88,9 +88,9 @@ def _behind(label: re.Match[str], text: str) -> str:
     return text.lstrip("*_" if before.count("*") > after.count("*") else "").strip(" \t\n|,;")
 
 
-def _only_answer(values: Sequence[Any]) -> str:
-    """What one object has under the key of a single answer: ``{"answer": "Q1: a, Q2: b"}``."""
-    return text_of(answer_in(values[0])) if len(values) == 1 and isinstance(values[0], dict) else ""
+def _only_value(values: Sequence[Any]) -> str:
+    """The answer of one object, which may have labels of its own: ``{"answer": "Q1: a, Q2: b"}``."""
+    return text_of(values[0]) if len(values) == 1 and isinstance(values[0], dict) else ""
 
 
 def _as_many(values: Sequence[Any], count: int) -> Sequence[Any]:

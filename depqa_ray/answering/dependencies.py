@@ -66,7 +66,9 @@ def _of_object(node: Mapping[str, Any], count: int) -> tuple[StatedEdge | None, 
 
 def _of_list(node: list[Any], count: int) -> tuple[StatedEdge | None, ...] | None:
     edges = tuple(edge for item in node for edge in _of_item(item, count))
-    return edges if any(edge and edge.child and edge.parent for edge in edges) else None
+    if any(edge and edge.child and edge.parent for edge in edges):
+        return edges
+    return () if node and not edges and any(_known(value_under(item, _CHILD), count) for item in node) else None
 
 
 def _of_item(item: Any, count: int) -> tuple[StatedEdge | None, ...]:

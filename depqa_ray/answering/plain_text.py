@@ -19,7 +19,7 @@ from typing import Final
 
 from depqa_ray.answering.json_values import decode
 from depqa_ray.answering.made_up import before_made_up
-from depqa_ray.answering.values import text_of
+from depqa_ray.answering.values import clean, text_of
 
 _MOST_READ: Final = 20_000
 _FENCE: Final = re.compile(r"```\w*$")
@@ -50,7 +50,7 @@ def plain_answer(text: str) -> str:
             return text_of(decode(shown))  # a bare JSON text, number or list
         except ValueError:
             pass
-    return text_of(_bare(_line(text)))
+    return clean(_bare(_line(text)))
 
 
 def lines_of(text: str) -> list[str]:

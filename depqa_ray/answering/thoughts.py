@@ -41,6 +41,17 @@ OPENING: Final = "|".join(_OPEN)
 CLOSING: Final = re.compile("|".join(_CLOSE), re.IGNORECASE)
 
 _TAG: Final = re.compile(f"(?P<open>{OPENING})|{CLOSING.pattern}", re.IGNORECASE)
+_OPENED: Final = re.compile(rf"(?:{OPENING})\s*\Z", re.IGNORECASE)
+
+
+def is_tag(text: str) -> bool:
+    """Whether the text is one of the tags, and nothing else."""
+    return _TAG.fullmatch(text) is not None
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether a prompt ends with a tag that opens a thought."""
+    return _OPENED.search(prompt) is not None
 
 
 def without_thoughts(text: str) -> str:

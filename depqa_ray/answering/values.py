@@ -27,6 +27,9 @@ def text_of(value: Any, depth: int = 0) -> str:
         return text_of(any_in(value), depth + 1)
     if isinstance(value, list):
         return text_of(value[0], depth + 1) if value else ""
-    # Half a surrogate pair, which JSON can spell, could not be written to any file.
-    text = str(value).encode(errors="replace").decode()
-    return _TEX.sub(lambda command: "\\" + _LETTERS[command[0]], text).strip()
+    return clean(_TEX.sub(lambda command: "\\" + _LETTERS[command[0]], str(value)))
+
+
+def clean(text: str) -> str:
+    """The stripped text, without half surrogate pairs: JSON and tokens can spell them, and no file takes them."""
+    return text.encode(errors="replace").decode().strip()

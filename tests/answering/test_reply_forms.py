@@ -119,6 +119,8 @@ BATCH_TEXT = (
     '{"answers": ["a", "b"]}',
     '{"reasoning": ["x", "y"], "answers": ["a", "b"]}',
     '{"answer": "Q1: a\\nQ2: b"}',
+    '{"answer": "Q1: a, Q2: b"}',
+    '{"answers": "1. a\\n2. b"}',
     '[{"answer": "a"}, {"answer": "b"}]',
     '{"answer": "a"}\n{"answer": "b"}',
     '{"Who?": "a", "When?": "b"}',
@@ -163,6 +165,11 @@ def test_latex_keeps_its_backslashes(text: str, answer: str) -> None:
     """If a model does not double the backslashes of LaTeX, the commands are read all the same."""
     assert parse_answer(text).answer == answer
     assert parse_batch(text.replace("answer", "Q1"), ["Q1"])["Q1"].answer == answer
+
+
+def test_plain_text_with_a_tab_is_no_latex() -> None:
+    """A tab in a text that is no JSON is white space, whatever follows it."""
+    assert parse_answer("It is\tan apple").answer == "It is\tan apple"
 
 
 @pytest.mark.parametrize(

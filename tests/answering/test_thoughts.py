@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from depqa_ray.answering.answers import parse_answer, parse_batch
 from depqa_ray.answering.json_end import JsonEnd
-from depqa_ray.answering.thoughts import without_thoughts
+from depqa_ray.answering.thoughts import opens_thought, without_thoughts
 
 TAGS = (
     ("<think>", "</think>"),
@@ -34,6 +34,13 @@ def test_draft_in_a_thought_is_no_answer(opening: str, closing: str, reply: str)
     for text in (opening + DRAFT + closing + reply, DRAFT + closing + reply):
         assert parse_answer(text).answer == "Paris"
         assert parse_batch(text, ["Q1"])["Q1"].answer == "Paris"
+
+
+@pytest.mark.parametrize(("opening", "closing"), TAGS[:-1])
+def test_prompt_that_ends_with_a_tag_opens_a_thought(opening: str, closing: str) -> None:
+    """A prompt opens a thought if it ends with an opening tag, whatever its kind, and white space."""
+    assert opens_thought(f"Question?\n{opening}\n")
+    assert not opens_thought(f"Question?\n{opening}\n\n{closing}\n\n") and not opens_thought(f"{opening} Question?")
 
 
 @pytest.mark.parametrize("opening", [opening for opening, _ in TAGS])

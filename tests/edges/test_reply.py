@@ -63,6 +63,19 @@ def test_edge_without_a_confidence_is_certain(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        '[{"question": "Q1", "depends_on": []}, {"question": "Q2", "depends_on": []}]',
+        '{"edges": [{"id": "Q2", "parents": null}]}',
+        '{"question": "Q1", "depends_on": []}\n{"question": "Q2", "depends_on": []}',
+    ],
+)
+def test_questions_listed_without_parents_need_no_other(text: str) -> None:
+    """If a list names questions and no parents of any, the reply says that none depends on another."""
+    assert parse_edges(text, IDS) == ProposedEdges(readable=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         '{"Q2": [["Q1", 0.9]]}',
         '{"Q2": [{"Q1": 0.9}]}',
         '{"Q2": [{"question": "Q1", "confidence": 0.9}]}',

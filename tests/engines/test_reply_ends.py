@@ -118,10 +118,11 @@ def test_thought_that_the_prompt_opened_is_told_apart(
     assert (found.text, found.generated_tokens, found.finish_reason) == wanted
 
 
-def test_special_tags_of_a_thought_are_kept(build: BuildEngine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("opening", "closing"), [("<think>", "</think>"), ("[THINK]", "[/THINK]")])
+def test_special_tags_of_a_thought_are_kept(build: BuildEngine, tmp_path: Path, opening: str, closing: str) -> None:
     """If the tags around thoughts are special tokens, they stay in the text; other special tokens do not."""
-    script = {"x": [b"<think>", b'{"d":1}', b"</think>", b"<pad>", b'{"a":1}']}
-    model = save_scripted_model(tmp_path, script, "<think>", "</think>")
+    script = {"x": [opening.encode(), b'{"d":1}', closing.encode(), b"<pad>", b'{"a":1}']}
+    model = save_scripted_model(tmp_path, script, opening, closing)
     engine = build(model, SamplingParams(stop_at_json=True))
     (found,) = with_engine(engine, lambda engine: answers(engine, prompt("a", "x", 50)))
-    assert (found.text, found.finish_reason) == ('<think>{"d":1}</think>{"a":1}', "json")
+    assert (found.text, found.finish_reason) == (f'{opening}{{"d":1}}{closing}{{"a":1}}', "json")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
 from torch import Tensor
 from typing_extensions import override
@@ -40,9 +45,32 @@ def run_queries(group: int) -> int:
 
 
 def supports_kernels(pool: KVPool, group: int) -> bool:
-    """Whether the kernels run over such a pool: it is on a CUDA GPU, and Triton is installed."""
-    return pool.device.type == "cuda" and pool.head_dim in _DIMS and group <= 2 * _LARGEST_GROUP and _has_triton()
+    """Whether the kernels run over such a pool: it is on a CUDA GPU, and nothing is missing."""
+    return pool.device.type == "cuda" and not _missing(pool.head_dim, group)
 
 
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def missing_note(pool: KVPool, group: int) -> tuple[str, ...]:
+    """A note for EngineInfo if the pool is on a GPU and the kernels cannot run: why, and what to do."""
+    why = _missing(pool.head_dim, group) if pool.device.type == "cuda" else ""
+    return (f"Attention runs without the kernels for GPUs, which is slower: {why}.",) if why else ()
+
+
+@lru_cache
+def _missing(head_dim: int, group: int) -> str:
+    if head_dim not in _DIMS:
+        return f"they do not support heads of {head_dim}"
+    if group > 2 * _LARGEST_GROUP:
+        return f"they do not support {group} query heads for each head of keys"
+    if find_spec("triton") is None:
+        return "Triton is not installed; pip install triton"
+    # Triton compiles a launcher in C for each kernel, at run time.
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler; install gcc, or name one in CC"
+    if not Path(_include_folder(), "Python.h").is_file():
+        return "Triton needs Python's headers; install them (python3-dev)"
+    return ""
+
+
+def _include_folder() -> str:
+    scheme = sysconfig.get_default_scheme()
+    return sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme)  # as Triton does

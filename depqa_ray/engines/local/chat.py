@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
-from depqa_ray.answering.thoughts import THINK_OPEN
+from depqa_ray.answering.thoughts import opens_thought
 from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.local.control_tokens import ControlTokens
 from depqa_ray.engines.local.model_files import UnusableModelError, examples, one_line
@@ -44,7 +44,7 @@ class Chat:
     @cached_property
     def opens_thought(self) -> bool:
         """Whether the chat template opens a thought although thinking is off; some always do."""
-        return self.text(WARM_UP).rstrip().endswith(THINK_OPEN)
+        return opens_thought(self.text(WARM_UP))
 
     def text(self, prompt: Prompt) -> str:
         """All that the model reads of a prompt, as text."""

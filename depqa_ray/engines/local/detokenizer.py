@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from depqa_ray.answering.thoughts import THINK_CLOSE, THINK_OPEN
+from depqa_ray.answering.thoughts import is_tag
 
 _BROKEN: Final = "\ufffd"  # the tokenizer's text for a part of a character
 
@@ -21,7 +21,7 @@ class TokenTexts(dict[int, str | None]):
         super().__init__()
         self._tokenizer = tokenizer
         special = _special_tokens(tokenizer)
-        self._tags = frozenset(id_ for id_, name in special.items() if name in (THINK_OPEN, THINK_CLOSE))
+        self._tags = frozenset(id_ for id_, name in special.items() if is_tag(name))
         self._silent = special.keys() - self._tags
 
     def decode(self, tokens: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ NOT_FINITE: Final = "the model's outputs are not numbers (NaN or infinite)"
 class Generation:
     """The tokens generated for one prompt, with the one that ended them; until then ``finish_reason`` is None.
 
-    ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a ``<think>`` block. If a token could
+    ``eos`` are the end-of-sequence tokens. ``thinking``: the prompt ends within a thought. If a token could
     not be chosen, ``error`` says why, and the generation has ended.
     """
 

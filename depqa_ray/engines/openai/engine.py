@@ -144,11 +144,8 @@ class OpenAIEngine(RequestEngine):
             if not self._may_be_thought(reply):  # another reply has told meanwhile
                 return
             self._probes_left -= 1
-            found = await self._ask(PROBE)
-            if isinstance(found, Reply):
+            if isinstance(await self._ask(PROBE), Reply):
                 self._probes_left = 0
-                if not found.is_cut:
-                    self._thoughts.learn_whole(found.content)
 
     def _may_be_thought(self, reply: Reply) -> bool:
         is_cut = reply.finish_reason == "length"
@@ -189,7 +186,7 @@ class OpenAIEngine(RequestEngine):
             reply = read_reply(received.body)
         except Exception as error:  # a malformed reply may raise anything
             return failure_of(error, server, self._spec)
-        self._thoughts.learn(reply.content, reply.reasoning)
+        self._thoughts.learn(reply.content, reply.reasoning, is_whole=reply.finish_reason == "eos")
         return reply
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:

@@ -22,13 +22,13 @@ _ANSWER_STARTS: Final = ("{", "[", "```")
 class Thoughts:
     """What an engine's replies so far say about the server's thoughts.
 
-    - ``_is_opened``: whether the template opens the thought; None = not known yet. Once seen, it stays true:
-      all requests go through one template, in the same form.
+    - ``_closed`` counts the replies with a closing tag only, ``_plain`` those that show that the template opens no
+      thought. All requests go through one template, in the same form; but an answer may hold a tag.
     - ``_is_split``: whether the server sends thoughts in a field of their own. Some put a cut thought into the content.
     """
 
     def __init__(self) -> None:
-        self._is_opened: bool | None = None
+        self._closed = self._plain = 0
         self._is_split = False
 
     @property
@@ -36,18 +36,18 @@ class Thoughts:
         """Whether the model was seen to think."""
         return bool(self._is_opened) or self._is_split
 
-    def learn(self, content: str, reasoning: str) -> None:
-        """Take in a reply."""
-        self._is_split = self._is_split or bool(reasoning.strip())
-        if content.lstrip().startswith(THINK_OPEN):
-            self._is_opened = self._is_opened or False
-        elif _closed_thought(content).strip():
-            self._is_opened = True
+    @property
+    def _is_opened(self) -> bool | None:
+        """Whether the template opens the thought; None = not known yet."""
+        return self._closed >= self._plain if self._closed or self._plain else None
 
-    def learn_whole(self, content: str) -> None:
-        """Take in the reply to the probe that was not cut: without a closing tag, the template opens no thought."""
-        if self._is_opened is None and THINK_CLOSE not in content:
-            self._is_opened = False
+    def learn(self, content: str, reasoning: str, *, is_whole: bool) -> None:
+        """Take in a reply; ``is_whole``: the model ended it."""
+        self._is_split = self._is_split or bool(reasoning.strip())
+        if _closed_thought(content).strip():
+            self._closed += 1
+        elif content.lstrip().startswith(THINK_OPEN) or (is_whole and _has_no_tag(content)):
+            self._plain += 1
 
     def text(self, content: str, is_cut: bool) -> str:
         """The content with ``<think>`` before a thought that the template opened."""

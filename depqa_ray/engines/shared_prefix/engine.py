@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import abc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from depqa_ray.core import Completion, Prompt
 from depqa_ray.engines.base import Engine, EngineCounts, EngineInfo, EngineSpec
 from depqa_ray.engines.cpu.attention import kernel_note
 from depqa_ray.engines.cpu.layers import optimize_for_cpu
-from depqa_ray.engines.cuda.plan import supports_kernels
+from depqa_ray.engines.cuda.plan import missing_note, supports_kernels
 from depqa_ray.engines.local.causal_lm import CausalLM
 from depqa_ray.engines.local.chat import refusal
 from depqa_ray.engines.local.loading import load_config
@@ -76,10 +77,11 @@ class SharedPrefixEngine(Engine):
         self._lm.model.set_attn_implementation(NAME)
         if self._lm.device.type == "cpu" and self._lm.dtype == torch.bfloat16:
             optimize_for_cpu(self._lm.model)
-        pool = self._allocate_pool()
-        self._kernel_note = kernel_note(pool, group_size(self._lm.model.config))
-        most = self._spec.max_batch_size
-        self._batcher = ContinuousBatcher(self._lm, pool, _build_decoder(self._lm.model, pool, most), most)
+        pool, group, most = self._allocate_pool(), group_size(self._lm.model.config), self._spec.max_batch_size
+        self._kernel_note = (*kernel_note(pool, group), *missing_note(pool, group))
+        with _memory_for(f"decoding {most} prompts", f"lower {self._lm.memory_flag} or --max-batch-size"):
+            decoder = _build_decoder(self._lm.model, pool, most)
+        self._batcher = ContinuousBatcher(self._lm, pool, decoder, most)
         return ""
 
     @override
@@ -121,16 +123,11 @@ class SharedPrefixEngine(Engine):
         """Raises EngineError if there is no memory for the pool."""
         config, dtype = self._lm.model.config, self._lm.dtype
         capacity = int(self._kv_bytes() // slot_bytes(config, dtype))
-        try:
+        slots = f"the keys and values of {max(0, capacity)} tokens"
+        with _memory_for(slots, f"change {self._lm.memory_flag}"):
             if capacity < 1:
                 raise MemoryError
             return KVPool(config, capacity, dtype, self._lm.device)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise EngineError(
-                f"no memory for the keys and values of {max(0, capacity)} tokens: change {self._lm.memory_flag}"
-            ) from error
 
     def _kv_bytes(self) -> float:
         """The memory for keys and values, in bytes."""
@@ -151,6 +148,17 @@ class SharedPrefixEngine(Engine):
             else:
                 sequences.append(Sequence(self._lm.generation(prompt), segments, submitted_at))
         return sequences, refused
+
+
+@contextmanager
+def _memory_for(what: str, advice: str) -> Iterator[None]:
+    """Raises EngineError if memory runs out within."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EngineError(f"no memory for {what}: {advice}") from error
 
 
 def _build_decoder(model: Any, pool: KVPool, max_sequences: int) -> Decoder:

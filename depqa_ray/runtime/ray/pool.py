@@ -54,7 +54,7 @@ class ReplicaResources:
 class _ReplicaGroup:
     """The replicas of one role: what they run, how many were started so far, and how many are starting or living.
 
-    ``is_failing``: one was lost for a reason that all share, so no other is started.
+    ``is_failing``: one that was ready was lost for a reason that all share, so no other is started.
     """
 
     role: Role
@@ -157,7 +157,7 @@ class RayPool(Pool):
         await asyncio.gather(*(_close_actor(handle.actor) for handle in handles))
 
     def _fill(self, group: _ReplicaGroup) -> None:
-        """Start the replicas that a role lacks, unless too many were lost, or one for a reason that all share."""
+        """Start the replicas that a role lacks, unless too many were lost, or the role is failing."""
         ends = group.is_failing or self._is_closed
         while group.living < group.resources.replicas and not group.budget.spent and not ends:
             self._start_one(group)
@@ -232,7 +232,8 @@ class RayPool(Pool):
         self._events.put_nowait(ReplicaLost(handle.name, failure.reason, failure.cause))
         blamed = () if failure.cause == "machine" else {prompt.passage_text for prompt in handle.prompts.values()}
         group.budget.lose(self.now(), blamed)
-        group.is_failing = group.is_failing or failure.is_shared
+        # If one cannot load although another could, its node may be why.
+        group.is_failing = group.is_failing or (failure.is_shared and handle.ready)
         self._fill(group)
         if not group.living:
             lost = f"{group.budget.text(self.now())}, the last one: {failure.reason}"

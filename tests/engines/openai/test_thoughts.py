@@ -87,6 +87,19 @@ def test_cut_thought_without_a_tag_is_known_from_other_replies() -> None:
     assert len(server.asked) == 3
 
 
+def test_tag_in_an_answer_turns_no_later_reply_into_a_thought() -> None:
+    """If most whole replies have no tag, one whose answer names it says nothing about cut replies."""
+    named = '```json\n{"answer": "the </think> tag"}\n```'
+    texts = {"a": ("x", "stop"), "b": ("x", "stop"), "c": (named, "stop"), "d": ('{"answer": "Rome, the', "length")}
+
+    async def use(engine: OpenAIEngine) -> list[str]:
+        return [c.text for name in "abcd" for c in await answers(engine, *prompts(name))]
+
+    with scripted(server_of(texts)) as server:
+        found = with_engine(OpenAIEngine(spec(server.url)), use)
+    assert found[-1] == '{"answer": "Rome, the'
+
+
 @pytest.mark.parametrize(
     ("probe", "text"),
     [
