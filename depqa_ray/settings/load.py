@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -71,6 +71,14 @@ class Settings(
     model_config = SettingsConfigDict(env_prefix=_VARIABLE_PREFIX)
     config_file: ClassVar[Path | None] = None
     command_defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _waits_longer_than_a_server(self) -> Settings:
+        """Else a server's long pause would look like a replica that hangs."""
+        if "openai" in (self.engine, self.deps_engine) and self.request_timeout >= self.step_timeout:
+            limits = f"--request-timeout ({self.request_timeout:g}) is not below --step-timeout ({self.step_timeout:g})"
+            raise ValueError(f"{limits}: a replica that waits for its server would be replaced")
+        return self
 
     @classmethod
     def answer_affecting(cls) -> frozenset[str]:

@@ -163,6 +163,7 @@ def test_missing_settings_file_is_reported(tmp_path: Path) -> None:
     [
         ({"min_questions": "5", "max_questions": "3"}, "--max-questions (3) is below --min-questions (5)"),
         ({"no_llm_deps": True, "deps": "gold"}, "--no-llm-deps means --deps heuristic"),
+        ({"engine": "openai", "request_timeout": "600"}, "--request-timeout (600) is not below --step-timeout (600)"),
     ],
 )
 def test_conflicting_values_are_refused(flags: dict[str, object], said: str) -> None:

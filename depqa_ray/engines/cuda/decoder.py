@@ -33,7 +33,9 @@ class CudaDecoder(Decoder):
         self._layers = PackedLayers(model.base_model, pool)
         self._head = model.get_output_embeddings()
         self._pool = pool
-        self._graphs = DecodeGraphs(self._run, pool, max_sequences) if pool.device.type == "cuda" else None
+        vocabulary = self._head.weight.shape[0]
+        on_gpu = pool.device.type == "cuda"
+        self._graphs = DecodeGraphs(self._run, pool, max_sequences, vocabulary) if on_gpu else None
 
     @override
     def logits(self, batch: PackedBatch, rows: Sequence[int]) -> Tensor | None:

@@ -26,25 +26,26 @@ _log = logging.getLogger(__name__)
 class _Graph:
     layout: Layout
     inputs: Tensor
-    logits: Tensor
     graph: torch.cuda.CUDAGraph
 
 
 class DecodeGraphs:
     """A graph for each of some numbers of sequences; a step runs in the next larger one, padded.
 
-    ``run`` computes the logits of inputs. All graphs are captured at once and share their memory.
+    ``run`` computes the logits of inputs, of ``vocabulary`` columns. All graphs are captured at once and share their
+    memory and the logits, which would otherwise take the square of ``max_sequences``.
     """
 
     @torch.inference_mode()
-    def __init__(self, run: Callable[[StepInputs], Tensor], pool: KVPool, max_sequences: int) -> None:
+    def __init__(self, run: Callable[[StepInputs], Tensor], pool: KVPool, max_sequences: int, vocabulary: int) -> None:
         started = time.perf_counter()
         largest = _layout(max_sequences, pool)
         self._staged = torch.empty(largest.size, dtype=torch.long, pin_memory=True)
+        self._logits = torch.empty(max_sequences, vocabulary, dtype=pool.dtype, device=pool.device)
         self._graphs: list[_Graph] = []
         memory: Any = None
         for count in sorted(sizes(max_sequences), reverse=True):  # the largest first: the others reuse its memory
-            captured = _capture(run, _layout(count, pool), pool.device, memory)
+            captured = _capture(run, _layout(count, pool), self._logits[:count], memory)
             memory = memory or captured.graph.pool()
             self._graphs.insert(0, captured)
         _log.info("captured %d graphs in %.1f s", len(self._graphs), time.perf_counter() - started)
@@ -58,7 +59,7 @@ class DecodeGraphs:
         found.layout.fill(staged, batch, rows)
         found.inputs.copy_(staged, non_blocking=True)
         found.graph.replay()
-        return found.logits[: layout.rows]
+        return self._logits[: layout.rows]
 
 
 def sizes(most: int) -> list[int]:
@@ -71,13 +72,13 @@ def _layout(count: int, pool: KVPool) -> Layout:
     return Layout(count, pool.kv_heads, count, _DEPTH * count, count, count)
 
 
-def _capture(run: Callable[[StepInputs], Tensor], layout: Layout, device: torch.device, memory: Any) -> _Graph:
-    inputs = torch.zeros(layout.size, dtype=torch.long, device=device)
+def _capture(run: Callable[[StepInputs], Tensor], layout: Layout, logits: Tensor, memory: Any) -> _Graph:
+    inputs = torch.zeros(layout.size, dtype=torch.long, device=logits.device)
     parts = layout.split(inputs)
     parts.slots.fill_(-1)
-    parts.rows.copy_(torch.arange(layout.rows, device=device))
+    parts.rows.copy_(torch.arange(layout.rows, device=logits.device))
     run(parts)  # compiles the kernels
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):
-        logits = run(parts)
-    return _Graph(layout, inputs, logits, graph)
+        logits.copy_(run(parts))
+    return _Graph(layout, inputs, graph)

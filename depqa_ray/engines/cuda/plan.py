@@ -1,18 +1,16 @@
-"""What the kernels of a GPU have to attend to in a step, and whether they support a pool. Imports no Triton."""
+"""What the kernels of a GPU have to attend to in a step, and whether they run over a pool. Triton: on a GPU only."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sysconfig
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
+from depqa_ray.engines.local.model_files import one_line
 from depqa_ray.engines.shared_prefix.attention import AttentionBackend
 from depqa_ray.engines.shared_prefix.kv_pool import KVPool
 
@@ -63,14 +61,14 @@ def _missing(head_dim: int, group: int) -> str:
         return f"they do not support {group} query heads for each head of keys"
     if find_spec("triton") is None:
         return "Triton is not installed; pip install triton"
-    # Triton compiles a launcher in C for each kernel, at run time.
-    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
-        return "Triton needs a C compiler; install gcc, or name one in CC"
-    if not Path(_include_folder(), "Python.h").is_file():
-        return "Triton needs Python's headers; install them (python3-dev)"
+    try:
+        _run_one()
+    except Exception as error:  # Triton compiles for the GPU and, in C, for the host: anything may be missing
+        return f"one that was tried failed ({one_line(error)}); install a C compiler and Python's headers (python3-dev)"
     return ""
 
 
-def _include_folder() -> str:
-    scheme = sysconfig.get_default_scheme()
-    return sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme)  # as Triton does
+def _run_one() -> None:
+    from depqa_ray.engines.cuda.kernels import add_rms_norm
+
+    add_rms_norm(torch.zeros(1, 16, device="cuda"), None, torch.ones(16, device="cuda"), 1e-6)
