@@ -23,7 +23,7 @@ def words(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-_ANSWER: Final = words("answer finalanswer shortanswer theanswer correctanswer exactanswer answertext answerspan")
+_ANSWER: Final = words("answer finalanswer shortanswer theanswer correctanswer exactanswer answertext answerspan a ans")
 _ASIDE: Final = words(
     "reasoning reason rationale explanation explanations justification thought thoughts thinking analysis cot "
     "chainofthought steps scratchpad evidence confidence question questions passage context note notes"
