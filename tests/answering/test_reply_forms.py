@@ -129,6 +129,7 @@ BATCH_TEXT = (
     '[{"answer": "a"}, {"answer": "b"}]',
     '{"answer": "a"}\n{"answer": "b"}',
     '{"Who?": "a", "When?": "b"}',
+    '{"a": "a", "b": "b"}',
 )
 CUT_BEFORE_ANY_ANSWER = ["{", '{"', '{"ans', '```json\n{"answer']
 WORD = st.sampled_from(["the", "city", "of", "Paris", "in", "1850", "was", "3,000", "strong"])
