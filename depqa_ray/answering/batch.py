@@ -25,13 +25,13 @@ from depqa_ray.answering.single import objects_in, single_answer, values_in
 from depqa_ray.answering.values import text_of
 
 # A label begins a line or follows another answer. If it has a quotation mark before it, it has one behind it.
-_LEAD: Final = r"(?:^[ \t>#*_|•-]*|[;,|][ \t]+[*_]*)(?P<quote>[\"']?)"
+_LEAD: Final = r"(?:^(?:\d{1,3}[.)])?[ \t>#*_|•-]*|[;,|][ \t]+[*_]*)(?P<quote>[\"']?)"
 _NUMBER: Final = r"[ \t_]*(?P<number>\d{1,3})(?P=quote)"
 _END: Final = r"[*_]*[ \t]*(?:[:\uff1a|=]|[.)](?=\s)|[-\u2013](?=\s)|$)"
 _LABELS: Final = (
     re.compile(rf"{_LEAD}(?:answer|ans|a){_NUMBER}{_END}", re.IGNORECASE | re.MULTILINE),
     re.compile(rf"{_LEAD}(?:question|q){_NUMBER}{_END}", re.IGNORECASE | re.MULTILINE),
-    re.compile(r"^[ \t>#*_|(]*(?P<number>\d{1,3})(?:[.)](?=\s)|[:\uff1a])", re.MULTILINE),
+    re.compile(r"^[ \t>#*_|(\[]*(?P<number>\d{1,3})(?:[.)\]](?=\s)|[:\uff1a])", re.MULTILINE),
 )
 
 

@@ -7,6 +7,7 @@
 | ``{"Q2": [["Q1", 0.9]]}``, ``{"Q2": [{"question": "Q1", "confidence": 0.9}]}`` | Q2 needs Q1, with 0.9 |
 | ``[["Q1", "Q2"]]``, ``[["Q1", "Q2", 0.9]]`` | the later question needs the earlier one |
 | ``[{"from": "Q1", "to": "Q2"}]``, ``[{"question": "Q2", "depends_on": ["Q1"]}]`` | Q2 needs Q1 |
+| ``{"Q1": []}`` and ``{"Q2": ["Q1"]}``, in a list or one after the other | what each of them says |
 | ``{"edges": ...}``, ``{"dependencies": ...}`` | what is in it; nothing depends on another if that is empty |
 
 A pair does not say which of the two needs the other: models write both orders. The one that is asked later does, since
@@ -20,8 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from depqa_ray.answering.json_values import json_values, nested
+from depqa_ray.answering.json_values import nested
 from depqa_ray.answering.reply_keys import ABSENT, number_of, value_under, words
+from depqa_ray.answering.single import values_in
 
 _CERTAIN: Final = 1.0
 _PARENTS: Final = words("parent parents from source dependson dependencies needs requires prerequisites")
@@ -29,6 +31,7 @@ _CHILD: Final = words("child to target question questionid id label")
 _NAME: Final = words("parent question questionid id label")
 _CONFIDENCE: Final = words("confidence score weight probability")
 _GROUP: Final = words("edges dependencies deps graph")
+_NOTHING: Final = frozenset(("none", "na", "null", "nothing"))
 _LABEL: Final = re.compile(r"\W*(?:q|question)[\W_]*\d+\W*", re.IGNORECASE)
 _BETWEEN: Final = re.compile(r"[,;&]|\band\b")
 
@@ -50,8 +53,8 @@ def stated_edges(text: str, count: int) -> tuple[StatedEdge | None, ...] | None:
 
     The first object or list counts that states parents of one of the questions; None if there is none. Never raises.
     """
-    values = list(json_values(text))
-    for node in (*(node for value in values for node in nested(value)), values):
+    values = values_in(text)
+    for node in (_one_each(values), *(node for value in values for node in nested(value)), values):
         edges = _of_object(node, count) if isinstance(node, dict) else _of_list(node, count)
         if edges is not None:
             return edges
@@ -68,7 +71,24 @@ def _of_list(node: list[Any], count: int) -> tuple[StatedEdge | None, ...] | Non
     edges = tuple(edge for item in node for edge in _of_item(item, count))
     if any(edge and edge.child and edge.parent for edge in edges):
         return edges
-    return () if node and not edges and any(_known(value_under(item, _CHILD), count) for item in node) else None
+    return () if not edges and any(_names_a_question(item, count) for item in node) else None
+
+
+def _names_a_question(item: Any, count: int) -> bool:
+    """Whether an item of a list, which states no parents, is about one of the questions."""
+    if not isinstance(item, dict):
+        return False
+    return _known(value_under(item, _CHILD), count) is not None or any(_known(key, count) for key in item)
+
+
+def _one_each(values: list[Any]) -> list[Any]:
+    """The objects that the text begins with, if each is about another single question; empty if there are not two."""
+    seen: set[str] = set()
+    for value in values:
+        if not isinstance(value, dict) or len(value) != 1 or not seen.isdisjoint(value):
+            break
+        seen.update(value)
+    return values[: len(seen)] if len(seen) > 1 else []
 
 
 def _of_item(item: Any, count: int) -> tuple[StatedEdge | None, ...]:
@@ -78,7 +98,8 @@ def _of_item(item: Any, count: int) -> tuple[StatedEdge | None, ...]:
     if isinstance(item, list) and len(item) in (2, 3):
         known = [number for number in (_known(name, count) for name in item[:2]) if number]
         return (StatedEdge(max(known), min(known), *item[2:]) if len(known) == 2 else None,)
-    return (None,)
+    found = _of_object(item, count) if isinstance(item, dict) else None
+    return (None,) if found is None else found
 
 
 def _edges(child: int | None, stated: Any, count: int) -> tuple[StatedEdge | None, ...]:
@@ -87,13 +108,17 @@ def _edges(child: int | None, stated: Any, count: int) -> tuple[StatedEdge | Non
 
 
 def _states_parents(stated: Any, count: int) -> bool:
+    if _is_nothing(stated):
+        return True
     if isinstance(stated, list | str) and stated:
         return any(pair and _known(pair[0], count) for pair in _parents(stated))
-    return stated is None or isinstance(stated, dict | list)
+    return isinstance(stated, dict | list)
 
 
 def _parents(stated: Any) -> list[tuple[Any, Any] | None]:
     """What is named as parents, each with its confidence."""
+    if _is_nothing(stated):
+        return []
     if isinstance(stated, dict):
         inner = value_under(stated, _PARENTS)
         if inner is ABSENT:
@@ -105,7 +130,7 @@ def _parents(stated: Any) -> list[tuple[Any, Any] | None]:
         return [_parent(item) for item in stated]
     if isinstance(stated, str) and all(map(_LABEL.fullmatch, _BETWEEN.split(stated))):
         return [(name, _CERTAIN) for name in _BETWEEN.split(stated)]
-    return [] if stated is None else [None]
+    return [None]
 
 
 def _parent(item: Any) -> tuple[Any, Any] | None:
@@ -119,6 +144,11 @@ def _parent(item: Any) -> tuple[Any, Any] | None:
     if isinstance(item, list):
         return (item[0], item[1]) if len(item) == 2 else None
     return (item, _CERTAIN) if _is_name(item) else None
+
+
+def _is_nothing(stated: Any) -> bool:
+    """Whether it says in place of parents that there are none: null, "none", "N/A"."""
+    return stated is None or (isinstance(stated, str) and "".join(filter(str.isalnum, stated.lower())) in _NOTHING)
 
 
 def _is_name(value: Any) -> bool:

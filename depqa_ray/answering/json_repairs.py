@@ -25,12 +25,14 @@ _MARK: Final = {
 _STEP: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
 _CAN_NEST: Final = re.compile(rf"(?:{_QUOTE}\s*[:\uff1a=]|[\[{{]|[}}\]]\s*,)\s*\Z")
 
+_NUMBER: Final = r"([-+~<>\u2248]?\s?[$\u00a3\u00a5\u20ac]?\s?\.?\d(?:[^\"'`{}\[\],\n]|,(?=\d))*?)"
 _MENDS: Final = (
     (re.compile('"""'), '"'),
     (re.compile(r"\u2018([^\u2018\u2019\n]*)\u2019(?=\s*[,:\uff1a}])"), r'"\1"'),
     (re.compile(rf"({_QUOTE}\s*)(?:\uff1a|=>?)"), r"\1:"),
-    # json_repair keeps numbers as values, not as they were written, and takes '{"Q', which was cut, for a set.
-    (re.compile(rf"({_QUOTE}\s*:\s*)(-?\d(?:[\d.,]*\d)?(?:[eE][+-]?\d+)?)(?=\s*[,}}\]])"), r'\1"\2"'),
+    # json_repair keeps numbers as values, not as they were written, and drops what is around them ("$5 million").
+    (re.compile(rf"((?:{_QUOTE}|\{{\s*\w+)\s*:\s*){_NUMBER}(?=\s*(?:,(?!\d)|[}}\]]|\Z))"), r'\1"\2"'),
+    # It takes '{"Q', which was cut, for a set.
     (re.compile(r"\{[^{}:]*\Z"), '""'),
 )
 """What is replaced before the repair."""

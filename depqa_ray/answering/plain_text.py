@@ -27,15 +27,19 @@ _TAGGED: Final = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re
 _BOXED: Final = re.compile(r"\\boxed\s*\{")
 _NAMED: Final = re.compile(
     r"(?:.*\?)?[\s>#*_-]*"
-    r"(?:(?:the\s+)?(?:(?:final|short|correct)\s+)?(?:answer|ans)|(?-i:A)|(?:q|question)\s?1)[*_\s]*[:\uff1a](.*)"
-    r"|#+\s*(?:final\s+)?answer[*_\s]*",
+    r"(?:(?:(?:the|my|your)\s+)?(?:(?:final|short|correct)\s+)?(?:answer|ans)|(?-i:A)|(?:q|question)\s?1)[*_\s]*[:\uff1a](.*)"
+    r"|([\"'])answer\2\s*[:\uff1a](.*)"
+    r"|(?:#+|\*\*)\s*(?:final\s+)?answer[*_\s]*",
     re.IGNORECASE,
 )
 _SAID: Final = re.compile(
-    r"[\s>#*_-]*(?:[^.?!]{1,80},\s+|(?:so|thus|hence|therefore)\s+)?the\s+(?:(?:final|short|correct)\s+)?answer"
+    r"[\s>#*_-]*(?:[^.?!]{1,80},\s+|(?:so|thus|hence|therefore)\s+)?(?:the|my)\s+(?:(?:final|short|correct)\s+)?answer"
     r"(?:\s+to\s+(?:the|this|your)\s+question)?\s+is:?\s+(.*)",
     re.IGNORECASE,
 )
+_CUT_KEY: Final = re.compile(r"(?:```\w*)?\s*\{\s*(?:[\"'\u201c]\w*)?\Z")
+"""A reply that was cut before any answer."""
+
 _BULLET: Final = re.compile(r"[-*+•]\s+(?=\D)")
 _PAIRS: Final = ("**", "__", "`", '"', "'", "\u201c\u201d", "\u2018\u2019", "«»", "$", "*", "_")
 _TEX_COMMAND: Final = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*)\}")
@@ -63,10 +67,10 @@ def _line(text: str) -> str:
     lines = lines_of(text)
     for line, below in pairwise([*lines, ""]):
         if named := _NAMED.fullmatch(line):
-            return (named[1] or "").strip("*_ \t") or below
+            return (named[1] or named[3] or "").strip("*_ \t,") or below
         if said := _SAID.fullmatch(line):
             return said[1].rstrip("*_ \t").removesuffix(".")
-    return lines[0] if lines else ""
+    return lines[0] if lines and not _CUT_KEY.match(text) else ""
 
 
 def _tagged(text: str) -> str:

@@ -23,7 +23,8 @@ def words(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-_ANSWER: Final = words("answer finalanswer shortanswer theanswer correctanswer exactanswer answertext answerspan")
+_ANSWER: Final = words("answer finalanswer shortanswer theanswer correctanswer exactanswer answertext answerspan ans")
+_BESIDE_QUESTION: Final = words("a")  # {"q": "Q1", "a": "..."}; by itself it may be a choice
 _ASIDE: Final = words(
     "reasoning reason rationale explanation explanations justification thought thoughts thinking analysis cot "
     "chainofthought steps scratchpad evidence confidence question questions passage context note notes"
@@ -77,7 +78,9 @@ def numbered_in(values: Mapping[str, Any]) -> dict[int, Any]:
     for key in sorted(values, key=lambda key: re.fullmatch(r"Q[1-9]\d*", key) is None):
         if (number := number_of(key)) is not None:
             numbered.setdefault(number, values[key])
-    if not numbered and (answer := answer_in(values)) is not ABSENT:
+    answer = answer_in(values)
+    answer = value_under(values, _BESIDE_QUESTION) if answer is ABSENT else answer
+    if not numbered and answer is not ABSENT:
         names = (str(value) for key, value in values.items() if _plain(key) in _NAMES_QUESTION)
         numbered = {number: answer for name in names if (number := number_of(name)) is not None}
     return (

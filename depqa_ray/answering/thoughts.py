@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from depqa_ray.answering.json_values import is_json_reply
+
 THINK_OPEN: Final = "<think>"
 THINK_CLOSE: Final = "</think>"
 
@@ -54,6 +56,11 @@ def opens_thought(prompt: str) -> bool:
     return _OPENED.search(prompt) is not None
 
 
+def is_stray_tag(text: str, start: int, end: int) -> bool:
+    """Whether a closing tag without an opening one means nothing: it follows a whole answer, and nothing follows it."""
+    return not text[end:].strip() and is_json_reply(text[:start].strip())
+
+
 def without_thoughts(text: str) -> str:
     """The text outside of its thoughts."""
     shown: list[str] = []
@@ -62,7 +69,7 @@ def without_thoughts(text: str) -> str:
         opens = tag["open"] is not None
         if not is_thought:
             shown.append(text[start : tag.start()])
-            if not opens:
+            if not opens and not is_stray_tag(text, tag.start(), tag.end()):
                 shown.clear()  # the prompt opened a thought, and this was it
         start, is_thought = tag.end(), opens
     return "".join(shown if is_thought else [*shown, text[start:]])

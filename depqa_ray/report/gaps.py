@@ -23,6 +23,10 @@ def gap_notes(results: RunResults) -> Iterator[str]:
         if count := summary.counts.failed + summary.counts.skipped:
             questions, reason = counted(count, "question", "questions"), _usual_reason(results, name)
             yield f"{name}: {questions} without an answer, mostly because: {reason}."
+    for name in results.strategies:
+        if count := sum(answer.attempts > 1 for answer in results.answers_of(name)):
+            questions = counted(count, "question", "questions")
+            yield f"{name}: {questions} asked again after a replica was lost: the wait counts in its latencies."
     if results.run.sample is not None and (text := results.run.sample.left_out()):
         yield text
     if count := results.run.bad_rows:

@@ -16,7 +16,7 @@ FEW: Final = 0.02
 
 _ADVICE: Final[Mapping[Cause, str]] = {
     "cut": "were cut off at --max-new-tokens{limit}: raise it.",
-    "thoughts_only": "have thoughts and no answer: raise --max-new-tokens{limit}, or turn the model's thinking off.",
+    "thoughts_only": "have thoughts and no answer: raise --max-new-tokens{now}, or turn the model's thinking off.",
     "empty": "are empty although nothing cut them off: check the model's chat template and --stop.",
     "no_json": "have no JSON with the keys asked for, although nothing cut them off: show examples (--shots).",
     "refused": "were refused: {reason}.",
@@ -84,7 +84,9 @@ def _asked(summary: StrategySummary, cause: Cause) -> int:
 def _advice(cause: Cause, results: RunResults, strategies: Iterable[str]) -> str:
     limit = results.run.settings.get("max_new_tokens")
     reason = _usual_refusal(results, set(strategies)) if cause == "refused" else ""
-    return _ADVICE[cause].format(limit="" if limit is None else f" {limit}", reason=reason)
+    return _ADVICE[cause].format(
+        limit="" if limit is None else f" {limit}", now="" if limit is None else f" (now {limit})", reason=reason
+    )
 
 
 def _usual_refusal(results: RunResults, strategies: set[str]) -> str:

@@ -45,6 +45,10 @@ SINGLE_TEXT = (
     "**Answer**: Paris",
     "**Answer: Paris**",
     "### Answer\nParis",
+    "**Final Answer**\n\nParis",
+    "My answer is Paris.",
+    "Your answer: Paris",
+    '"answer": "Paris"',
     "Answer:\nParis",
     "Final answer: Paris",
     'Answer: "Paris"',
@@ -88,6 +92,7 @@ BATCH_JSON = (
     '{"Q1": {"reasoning": "x", "answer": "a"}, "Q2": {"reasoning": "y", "answer": "b"}}',
     '[{"question": "Q1", "answer": "a"}, {"question": "Q2", "answer": "b"}]',
     '[{"id": 2, "answer": "b"}, {"id": 1, "answer": "a"}]',
+    '{"results": [{"q": 1, "a": "a"}, {"q": 2, "a": "b"}]}',
 )
 BATCH_TEXT = (
     "Q1: a\nQ2: b",
@@ -98,6 +103,8 @@ BATCH_TEXT = (
     "Q1. a\nQ2. b",
     "1. a\n2. b",
     "(1) a\n(2) b",
+    "[1] a\n[2] b",
+    "1. Q1: a\n2. Q2: b",
     "The answers are:\n1: a\n2: b",
     "Answer 1: a\nAnswer 2: b",
     "### Question 1\na\n### Question 2\nb",
@@ -124,7 +131,9 @@ BATCH_TEXT = (
     '[{"answer": "a"}, {"answer": "b"}]',
     '{"answer": "a"}\n{"answer": "b"}',
     '{"Who?": "a", "When?": "b"}',
+    '{"a": "a", "b": "b"}',
 )
+CUT_BEFORE_ANY_ANSWER = ["{", '{"', '{"ans', '```json\n{"answer']
 WORD = st.sampled_from(["the", "city", "of", "Paris", "in", "1850", "was", "3,000", "strong"])
 WORDS = st.lists(WORD, min_size=1, max_size=8).map(" ".join)
 
@@ -133,6 +142,12 @@ WORDS = st.lists(WORD, min_size=1, max_size=8).map(" ".join)
 def test_answer_is_found_in_every_form(text: str) -> None:
     """Whatever form a reply to one question has, its answer is found; it is not strict."""
     assert parse_answer(text) == ParsedAnswer("Paris", False)
+
+
+@pytest.mark.parametrize("text", CUT_BEFORE_ANY_ANSWER)
+def test_reply_cut_before_its_answer_has_none(text: str) -> None:
+    """If a reply was cut before its answer began, the brace is not taken for one."""
+    assert parse_answer(text).answer == ""
 
 
 @pytest.mark.parametrize("text", BATCH_JSON + BATCH_TEXT)
@@ -180,6 +195,13 @@ def test_plain_text_with_a_tab_is_no_latex() -> None:
         ('{"answer": "The set {a, b}', "The set {a, b}"),
         ("{'answer': 4.50}", "4.50"),
         ("{'answer': 1,234}", "1,234"),
+        ('{"answer": 5 million}', "5 million"),
+        ('{"answer": $2.5 billion, "confidence": 1}', "$2.5 billion"),
+        ('{"answer": 50%}', "50%"),
+        ('{"answer": 12:30}', "12:30"),
+        ('{"answer": 2,500 people}', "2,500 people"),
+        ("{answer: \u00a33.5m}", "\u00a33.5m"),
+        ('{"answer": -5 \u00b0C', "-5 \u00b0C"),
         ('{"Answer": "a", "answer": "b"}', "b"),
     ],
 )

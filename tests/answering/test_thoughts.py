@@ -70,6 +70,8 @@ def test_draft_in_a_thought_does_not_end_the_reply(opening: str, closing: str, s
         ("a</think>b</think>c", "c"),
         ("<think>a<think>b</think>c", "c"),
         ("<think>a<think>b</think>c</think>d", "d"),
+        ('{"answer": "x"}</think>', '{"answer": "x"}'),
+        ('{"answer": "draft"}</think> Rome', " Rome"),
         ("analysis of data", "analysis of data"),
         ("the analysisWe", "the analysisWe"),
         ("<thinker>a", "<thinker>a"),

@@ -51,6 +51,9 @@ def test_given_an_edge_in_any_wrapping_then_it_is_read(text: str) -> None:
         '{"question": "Q1", "depends_on": []}\n{"question": "Q2", "depends_on": ["Q1"]}',
         "{'Q2': ['Q1']}\nQuestion: another one\n{\"Q3\": {\"Q1\": 0.2}}",
         '{"reasoning": {"Q3": ["Q2"]}, "edges": {"Q2": ["Q1"]}}',
+        '[{"Q1": []}, {"Q2": ["Q1"]}, {"Q3": []}]',
+        '{"Q1": {}}\n{"Q2": {"Q1": 1.0}}\n{"Q3": {}}',
+        '{"Q1": "none", "Q2": "Q1", "Q3": "N/A"}',
     ],
 )
 def test_edge_without_a_confidence_is_certain(text: str) -> None:
@@ -95,7 +98,17 @@ def test_several_parents_in_one_text_are_all_read() -> None:
     assert [(edge.parent, edge.child) for edge in found.edges] == [("a", "c"), ("b", "c")]
 
 
-@pytest.mark.parametrize("text", ['{"edges": []}', '{"dependencies": {}}', '{"Q1": null}', '{"Q1": [], "Q2": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"edges": []}',
+        '{"dependencies": {}}',
+        '{"Q1": null}',
+        '{"Q1": [], "Q2": []}',
+        '{"Q1": "none"}',
+        '[{"question": "Q1", "depends_on": []}, {"question": "Q2", "depends_on": []}]',
+    ],
+)
 def test_reply_that_states_no_parents_is_readable(text: str) -> None:
     """If a reply says in any form that nothing depends on another, it is readable."""
     assert parse_edges(text, IDS) == ProposedEdges(readable=True)

@@ -86,7 +86,7 @@ def error(code: int | str | None, message: str, **more: Any) -> dict[str, Any]:
 
 
 def completion(
-    text: str | None, reason: str | None = "stop", cached: int | None = None, reasoning: str = "", **usage: int
+    text: object, reason: str | None = "stop", cached: int | None = None, reasoning: str = "", **usage: int
 ) -> dict[str, Any]:
     """A chat completion in the form that servers send; ``reasoning`` as SGLang and llama.cpp send thoughts."""
     counts: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10} | usage

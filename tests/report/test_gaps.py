@@ -18,6 +18,16 @@ def gaps(records: RunRecords, **settings: Any) -> list[str]:
     return list(gap_notes(compute_results(replace(records, manifest=manifest))))
 
 
+def test_questions_that_were_sent_again_are_counted() -> None:
+    """If replicas were lost, a note says of which strategies the latencies hold the wait for others."""
+    records = sample_records()
+    again = [replace(step, attempts=2) if step.strategy == "full_batch" else step for step in records.steps]
+    count = sum(len(step.outcomes) for step in again if step.attempts > 1)
+    assert gaps(replace(records, steps=tuple(again)))[1:] == [
+        f"full_batch: {count} questions asked again after a replica was lost: the wait counts in its latencies."
+    ]
+
+
 def finished(*wanted: tuple[str, str]) -> RunRecords:
     """The sample, in which these strategies finished these passages."""
     records = sample_records()

@@ -126,8 +126,8 @@ def test_results_and_files_of_earlier_versions_are_read() -> None:
         (CUT, "50 % of the replies (1 of 2) were cut off at --max-new-tokens 4: raise it."),
         (
             THOUGHTS,
-            "50 % of the replies (1 of 2) have thoughts and no answer: raise --max-new-tokens 4, or turn the model's "
-            "thinking off.",
+            "50 % of the replies (1 of 2) have thoughts and no answer: raise --max-new-tokens (now 4), or turn the "
+            "model's thinking off.",
         ),
         (
             EMPTY,

@@ -84,7 +84,7 @@ def connect(base_url: str) -> ServerClient:
     except ImportError as error:
         raise StartError("the openai client is not installed: pip install 'depqa-ray[openai]'") from error
     key = _key()
-    address = _address(base_url or os.environ.get("OPENAI_BASE_URL", ""))
+    address = _address((base_url or os.environ.get("OPENAI_BASE_URL", "")).strip())
     secrets = tuple(secret for secret in (key, *address.secrets) if secret != _NO_KEY)
     http_client, proxy = _http_client(address.url or OPENAI), proxy_of(address.url or OPENAI)
     client, why = None, ""

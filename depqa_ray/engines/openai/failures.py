@@ -126,6 +126,7 @@ class ServerError:
 
 def refusal(status: int, body: Any, headers: Mapping[str, str]) -> ServerError:
     """The error of a reply with an error status. ``body`` is parsed JSON, with or without the object around it."""
+    body = _only(body)
     found = _error_of(body) if isinstance(body, dict) and body.get("error") else body
     error = _read_error(found, headers)
     return ServerError(status, error.message, error.words, error.is_flagged, error.pause, error.repeat)
@@ -133,14 +134,21 @@ def refusal(status: int, body: Any, headers: Mapping[str, str]) -> ServerError:
 
 def error_in_reply(body: Any, headers: Mapping[str, str]) -> ServerError | None:
     """The error that a reply of status 200 holds, of the whole request or of its only answer; None if there is none."""
+    body = _only(body)
     found = _error_of(body) if isinstance(body, dict) else None
     return None if found is None else _read_error(found, headers)
 
 
+def _only(body: Any) -> Any:
+    """The object in a list of one: Google's form of an error."""
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
+
+
 def _error_of(body: dict[str, Any]) -> Any:
-    if body.get("error"):
-        return body["error"]
-    if body.get("object") == "error":  # vLLM's older form
+    if error := body.get("error"):
+        return body if error is True else error
+    is_bare = "choices" not in body and "message" in body and ("code" in body or "type" in body)
+    if is_bare or body.get("object") == "error":  # vLLM's older form
         return body
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}

@@ -48,7 +48,7 @@ def _told(error: ServerError, server: ServerClient, spec: EngineSpec) -> str:
         advice = f"check --model-name {spec.model_name} and --openai-base-url, which mostly ends in /v1"
         return f"{way} has no such model or no such address{f' ({status})' if status else ''}: {advice}: {message}"
     if error.kind == "quota":
-        why = " ".join(filter(None, (str(status or ""), *error.words[:1])))
+        why = " ".join(dict.fromkeys(filter(None, (str(status or ""), *error.words[:1]))))
         advice = "add credit or raise the limit there, or set another OPENAI_API_KEY"
         return f"{way} has nothing left for the key ({why}): {advice}: {message}"
     if error.kind == "limit":

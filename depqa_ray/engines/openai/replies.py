@@ -12,7 +12,7 @@ from depqa_ray.engines.local.generation import before_stop, cut_reply
 from depqa_ray.engines.openai.thoughts import Thoughts
 
 _REASONS: Final[dict[str, FinishReason]] = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "end", ""), "eos"),
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "end", "complete", "completed", "done", ""), "eos"),
     **dict.fromkeys(("stop_sequence", "stop_string"), "stop"),
     **dict.fromkeys(
         ("length", "max_tokens", "max_length", "max_output_tokens", "model_length", "model_context_window_exceeded"),
@@ -55,13 +55,14 @@ def read_reply(body: Any) -> Reply:
         raise NoCompletionError("it is no JSON object")
     usage = body.get("usage")
     if usage is None:
-        raise (ValueError if "choices" in body else NoCompletionError)("it has no counts of tokens, usage")
+        if "choices" in body:
+            raise ValueError("it has no counts of tokens, usage")
+        said = next((body[name] for name in ("message", "detail", "errors") if body.get(name)), "")
+        raise NoCompletionError(f"it has no counts of tokens, usage{said and f', but says: {said}'}")
     choice = body["choices"][0]
     message = choice["message"]
-    content = message.get("content") or message.get("refusal") or ""
-    if not isinstance(content, str):
-        raise ValueError("its content is no text")
-    reasoning = next((text for text in map(message.get, ("reasoning_content", "reasoning")) if text), "")
+    content, parts = _content(message.get("content") or message.get("refusal") or "")
+    reasoning = next((text for text in map(message.get, ("reasoning_content", "reasoning")) if text), parts)
     reasoning = reasoning if isinstance(reasoning, str) else ""
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
@@ -70,10 +71,28 @@ def read_reply(body: Any) -> Reply:
         reasoning=reasoning,
         finish_reason=_finish_reason(choice, content, reasoning),
         raw_reason=choice.get("finish_reason"),
-        prompt_tokens=int(usage["prompt_tokens"]),
-        generated_tokens=int(usage["completion_tokens"]),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        generated_tokens=_count(usage, "completion_tokens"),
         cached_tokens=None if cached is None else int(cached),
     )
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """The text of a message and the thoughts in it, which may be a list of parts (Mistral). Raises ValueError."""
+    if isinstance(content, str):
+        return content, ""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise ValueError("its content is no text")
+    shown = [part["text"] for part in content if isinstance(part.get("text"), str)]
+    thoughts = [_content(part["thinking"])[0] for part in content if part.get("thinking")]
+    return "".join(shown), "".join(thoughts)
+
+
+def _count(usage: Any, name: str) -> int:
+    count = usage.get(name) if isinstance(usage, dict) else None
+    if not isinstance(count, int | float):
+        raise ValueError(f"its counts of tokens, usage, have no number {name}")
+    return int(count)
 
 
 def _finish_reason(choice: dict[str, Any], content: str, reasoning: str) -> FinishReason | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from depqa_ray.answering.json_values import is_json_reply
-from depqa_ray.answering.thoughts import THINK_CLOSE, THINK_OPEN
+from depqa_ray.answering.thoughts import THINK_CLOSE, THINK_OPEN, is_stray_tag
 from depqa_ray.core import Prompt
 
 PROBE: Final = Prompt(
@@ -67,11 +67,10 @@ class Thoughts:
 
 def _closed_thought(content: str) -> str:
     """What stands before a closing tag that no opening tag precedes; "" if the tag belongs to no thought."""
-    before, tag, behind = content.partition(THINK_CLOSE)
+    before, tag, _ = content.partition(THINK_CLOSE)
     if not tag or THINK_OPEN in before or is_json_reply(content.strip()):
         return ""
-    is_stray = not behind.strip() and is_json_reply(before.strip())  # an answer, and then a tag without meaning
-    return "" if is_stray else before
+    return "" if is_stray_tag(content, len(before), len(before) + len(tag)) else before
 
 
 def _has_no_tag(content: str) -> bool:

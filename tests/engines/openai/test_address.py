@@ -10,7 +10,7 @@ import pytest
 
 from depqa_ray.engines.openai.engine import OpenAIEngine
 from tests.engines.calls import answers
-from tests.engines.openai.helpers import GOOD, KEY, prompts, refused, spec, with_engine
+from tests.engines.openai.helpers import GOOD, KEY, ask, prompts, refused, spec, with_engine
 from tests.engines.servers import Reply, error, free_port, scripted
 
 
@@ -130,6 +130,11 @@ def test_address_without_v1_is_tried_with_it(path: str, elsewhere: Reply) -> Non
     given = (server.url.removesuffix("/v1") + path).rstrip("/")
     assert info.notes == (f"There are no chat completions at {given}: {server.url} is asked instead.",)
     assert len(server.asked) == 2
+
+
+def test_blanks_around_an_address_do_not_count() -> None:
+    with scripted(lambda asked, n: GOOD) as server:
+        assert [c.text for c in ask(f" {server.url}\n", "a")] == ['{"answer": "a"}']
 
 
 def test_address_that_is_right_is_asked_once() -> None:

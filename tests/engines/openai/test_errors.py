@@ -30,6 +30,9 @@ def broken_off(reason: str, **more: Any) -> dict[str, Any]:
         error("rate_limit_exceeded", "slow down"),
         error(None, "nobody knows"),
         {"error": "out of memory"},
+        [error(429, "Resource exhausted")],
+        {"error": True, "message": "out of memory"},
+        {"message": "out of memory", "type": "server_error"},
         {"object": "error", "message": "engine is busy", "code": 500, "type": "InternalServerError"},
         broken_off("error", error={"code": 502, "message": "upstream closed"}),
         broken_off("abort"),
@@ -93,6 +96,7 @@ def test_field_error_without_an_error_is_none() -> None:
         (200, error("insufficient_quota", "You exceeded your current quota")),
         (402, error(402, "You exceeded your current quota")),
         (200, error(402, "You exceeded your current quota")),
+        (200, [error("insufficient_quota", "You exceeded your current quota")]),
     ],
 )
 def test_used_up_quota_is_not_repeated(status: int, body: dict[str, Any]) -> None:

@@ -66,6 +66,21 @@ def test_reasoning_without_content_is_thought(content: Any, field: str, reason: 
     assert (found.text, found.finish_reason) == ("<think>" + DRAFT, ended)
 
 
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([{"type": "text", "text": '{"answer": '}, {"type": "text", "text": '"a"}'}], '{"answer": "a"}'),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "a"}], "a"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}], "<think>Hm."),
+        ([{"type": "thinking", "thinking": "Hm."}], "<think>Hm."),
+    ],
+)
+def test_content_in_parts_is_text_and_thoughts(parts: list[dict[str, Any]], text: str) -> None:
+    """If a reply's content is a list of parts, its texts are the reply and its thoughts are thoughts."""
+    with scripted(lambda asked, n: Reply(200, completion(parts))) as server:
+        assert [c.text for c in ask(server.url, "a")] == [text]
+
+
 def test_content_beside_reasoning_alone_counts() -> None:
     """If a reply has content beside its reasoning, the content is the text, cut or not."""
     with scripted(lambda asked, n: Reply(200, completion("So: x", "length", reasoning=DRAFT))) as server:
