@@ -15,12 +15,11 @@ from typing_extensions import override
 from depqa_ray.answering.prompts import reply_schema
 from depqa_ray.core import Completion, FinishReason, Prompt
 from depqa_ray.engines.base import EngineCounts, EngineInfo, EngineSpec, SamplingParams
-from depqa_ray.engines.local.causal_lm import vocabulary_of
 from depqa_ray.engines.local.chat import WARM_UP, Chat, read_prompt
 from depqa_ray.engines.local.detokenizer import TokenTexts
 from depqa_ray.engines.local.devices import torch_device
 from depqa_ray.engines.local.generation import cut_reply, row_seed
-from depqa_ray.engines.local.loading import as_start_error, checked_config, checked_folder, load_tokenizer
+from depqa_ray.engines.local.loading import as_start_error, checked_folder, load_tokenizer, vocabulary_of
 from depqa_ray.engines.local.model_files import MODEL_ADVICE, one_line
 from depqa_ray.engines.requests import RequestEngine
 from depqa_ray.errors import DepqaError, EngineError, StartError
@@ -83,9 +82,9 @@ class VllmEngine(RequestEngine):
     def _load(self) -> None:
         name = self._spec.model_name
         with as_start_error(name):
-            folder = checked_folder(name, self._spec.revision)
+            folder, config = checked_folder(name, self._spec.revision)
             tokenizer = load_tokenizer(folder)
-            self._chat = Chat(tokenizer, vocabulary_of(checked_config(folder)))
+            self._chat = Chat(tokenizer, vocabulary_of(config))
             self._texts = TokenTexts(tokenizer)
         try:
             self._llm = _start_vllm(self._spec, str(folder))

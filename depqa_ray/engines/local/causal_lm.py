@@ -15,11 +15,11 @@ from depqa_ray.engines.local.devices import torch_device, torch_dtype
 from depqa_ray.engines.local.generation import NOT_FINITE, Generation
 from depqa_ray.engines.local.loading import (
     as_start_error,
-    checked_config,
     checked_folder,
     is_fault_of_machine,
     load_tokenizer,
     load_weights,
+    vocabulary_of,
 )
 from depqa_ray.engines.local.memory import release_memory
 from depqa_ray.errors import EngineError, StartError
@@ -38,9 +38,9 @@ class CausalLM:
         self.device = torch_device(spec.device)
         self.dtype = torch_dtype(spec.dtype, self.device)
         with as_start_error(self.name):
-            folder = checked_folder(self.name, spec.revision)
+            folder, config = checked_folder(self.name, spec.revision)
             self.tokenizer: Any = load_tokenizer(folder)
-            self.chat = Chat(self.tokenizer, vocabulary_of(checked_config(folder)))
+            self.chat = Chat(self.tokenizer, vocabulary_of(config))
             model, notes = load_weights(folder, self.dtype)
             self.model: Any = model.to(self.device).eval()
         self.notes = (*notes, *self.chat.notes)
@@ -106,12 +106,6 @@ class CausalLM:
             return ""
         advice = "fetch it again, or give another model"
         return f" in {self._dtype_name}; {advice if self.dtype == torch.float32 else f'try --dtype float32, {advice}'}"
-
-
-def vocabulary_of(config: Any) -> int | None:
-    """The number of tokens that a model has embeddings for; None if its configuration does not say it."""
-    size = getattr(config.get_text_config(), "vocab_size", None)
-    return None if size is None else int(size)
 
 
 def window_of(config: Any) -> int:

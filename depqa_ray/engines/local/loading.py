@@ -70,21 +70,26 @@ def load_config(model_name: str, revision: str = "") -> Any:
         return checked_config(model_source(model_name, revision))
 
 
-def checked_folder(model_name: str, revision: str = "") -> Path:
-    """The folder of a model whose files are there and whole, and whose configuration is of a causal LM.
+def checked_folder(model_name: str, revision: str = "") -> tuple[Path, Any]:
+    """The folder of a model whose files are there and whole, and its configuration, which is of a causal LM.
 
     Raises UnusableModelError, or InputError if the hub does not give it.
     """
     folder = model_source(model_name, revision)
     check_files(folder)
-    checked_config(folder)
-    return folder
+    return folder, checked_config(folder)
 
 
 def checked_config(folder: Path) -> Any:
     """The configuration in a folder. Raises UnusableModelError if it is missing or not of a causal LM."""
     _check_architecture(read_config(folder))
     return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def vocabulary_of(config: Any) -> int | None:
+    """The number of tokens that a model has embeddings for; None if its configuration does not say it."""
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    return None if size is None else int(size)
 
 
 def _check_architecture(config: dict[str, Any]) -> None:
